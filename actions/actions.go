@@ -1,0 +1,147 @@
+// Package actions runs a plan: the documented failover as a list of steps
+// that can be observed and repeated. Every step is checked, recorded as
+// started, applied, checked again and recorded as finished, so that a run
+// which died anywhere is continued and nothing is done twice.
+package actions
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// StepName names a step of the documented procedure. Names never change:
+// they stand in journals.
+type StepName string
+
+// The steps in documented order ("Failing over the Edge pool used for XMPP
+// federation"; the numbers are the page's).
+const (
+	Preflight     StepName = "preflight"      // step 1 and all that must hold before anything is touched
+	StopServices  StepName = "stop-services"  // step 2: Stop-CsWindowsService on every server of the target pool
+	SetRoute      StepName = "set-route"      // step 3: Set-CsSite moves the XMPP federation route
+	DNSRecords    StepName = "dns-records"    // steps 4 and 5: A/AAAA changed, SRV added if missing
+	CheckPort     StepName = "check-port"     // step 6: port 5269 of the target pool is reachable
+	StartServices StepName = "start-services" // step 7: Start-CsWindowsService on every server of the target pool
+	Verify        StepName = "verify"         // a partner's view: SRV, address, stream
+)
+
+// Status is what a Check saw.
+type Status uint8
+
+// Unknown is the harmless zero: nothing may be concluded from it.
+const (
+	Unknown Status = iota
+	Pending        // observed, and not yet as wanted
+	Done           // observed, and as wanted
+)
+
+var statusWords = []string{"unknown", "pending", "done"}
+
+// String is the word used in journals and messages.
+func (s Status) String() string {
+	if int(s) < len(statusWords) {
+		return statusWords[s]
+	}
+	return fmt.Sprintf("invalid(%d)", uint8(s))
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Status) UnmarshalText(b []byte) error {
+	i := slices.Index(statusWords, string(b))
+	if i < 0 {
+		return fmt.Errorf("unknown status %q", b)
+	}
+	*s = Status(i)
+	return nil
+}
+
+// Observation is what a Check saw, with the evidence in words.
+type Observation struct {
+	Status Status
+	Detail string // e.g. "7 of 7 services Stopped"; never a secret
+}
+
+// Task is one step on one target: a server, a site or a zone. Its methods
+// may be called again after any failure or crash and must then converge.
+type Task interface {
+	// Target is the host or zone the task acts on. It is unique within its
+	// step and the same in every run: progress is kept by it.
+	Target() string
+
+	// Preview is what Apply would run or send, as an operator would type it.
+	// It contacts nobody.
+	Preview() []string
+
+	// Check observes and changes nothing. A Pending observation comes with a
+	// nil error. An error says that nothing could be observed, or that what
+	// was seen can never become done (Rejected).
+	Check(ctx context.Context) (Observation, error)
+
+	// Apply makes the change and is never called before it is recorded. Its
+	// nil error is no proof: the Check after it is. For a task that only
+	// observes, Apply does nothing.
+	Apply(ctx context.Context) error
+}
+
+// Step is a set of tasks that run in parallel.
+type Step struct {
+	Name    StepName
+	Tasks   []Task
+	Timeout time.Duration // for the step as a whole, retries included
+	Need    int           // how many tasks must be done for the step to count as done; 0 means all
+}
+
+func (s Step) need() int {
+	if s.Need <= 0 || s.Need > len(s.Tasks) {
+		return len(s.Tasks)
+	}
+	return s.Need
+}
+
+// Plan is the failover of one federation from one pool to another.
+type Plan struct {
+	Federation string
+	From, To   string // pool names
+	Steps      []Step // in the order they run
+	Timeout    time.Duration
+}
+
+// Step returns the step of that name, and whether the plan has it.
+func (p *Plan) Step(name StepName) (Step, bool) {
+	i := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Name == name })
+	if i < 0 {
+		return Step{}, false
+	}
+	return p.Steps[i], true
+}
+
+// Outline is the plan in words: what would be run and sent, in order. It
+// contacts nobody.
+func (p *Plan) Outline() []StepOutline {
+	out := make([]StepOutline, 0, len(p.Steps))
+	for _, s := range p.Steps {
+		o := StepOutline{Step: s.Name}
+		for _, t := range s.Tasks {
+			o.Tasks = append(o.Tasks, TaskOutline{Target: t.Target(), Commands: t.Preview()})
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+// StepOutline is one step of Plan.Outline.
+type StepOutline struct {
+	Step  StepName      `json:"step"`
+	Tasks []TaskOutline `json:"tasks"`
+}
+
+// TaskOutline is one task of a StepOutline.
+type TaskOutline struct {
+	Target   string   `json:"target"`
+	Commands []string `json:"commands"`
+}

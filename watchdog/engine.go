@@ -1,0 +1,4 @@
+package watchdog
+
+// Engine runs one federation.
+type Engine struct{}

@@ -1,0 +1,117 @@
+package watchdog
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"edgewatch/actions"
+	"edgewatch/probe"
+)
+
+// Entry is one line of the journal: a fact that was made durable before
+// anything followed from it. Exactly one of the pointers is set, the one that
+// Kind names.
+type Entry struct {
+	Seq        uint64    `json:"seq"` // given by the journal: 1, 2, 3 … over all federations of a store
+	At         time.Time `json:"at"`  // wall clock, UTC
+	Federation string    `json:"federation"`
+	Incident   string    `json:"incident,omitempty"` // groups what belongs to one outage, e.g. "contoso-7"
+	Kind       EntryKind `json:"kind"`
+
+	Pool     *PoolChange     `json:"pool,omitempty"`
+	Decision *Decision       `json:"decision,omitempty"`
+	Command  *Command        `json:"command,omitempty"`
+	Chain    *ChainStart     `json:"chain,omitempty"`
+	Step     *actions.Record `json:"step,omitempty"`
+	ChainEnd *ChainEnd       `json:"chain_end,omitempty"`
+	Notice   *Notice         `json:"notice,omitempty"`
+}
+
+// EntryKind says which of an Entry's pointers is set. Kinds never change:
+// they stand in journals.
+type EntryKind string
+
+// The kinds of entries.
+const (
+	KindPool     EntryKind = "pool"      // a pool's breaker tripped or recovered
+	KindDecision EntryKind = "decision"  // what edgewatch will do now, or why it does nothing; once per change
+	KindCommand  EntryKind = "command"   // an accepted command of an operator
+	KindChain    EntryKind = "chain"     // a failover begins
+	KindStep     EntryKind = "step"      // a step started or finished
+	KindChainEnd EntryKind = "chain_end" // a failover ended
+	KindNotice   EntryKind = "notice"    // something to tell people that changes no state by itself
+)
+
+// PoolChange records that a pool's breaker tripped or closed again.
+type PoolChange struct {
+	Pool    string         `json:"pool"`
+	Tripped bool           `json:"tripped"`
+	Bad     int            `json:"bad,omitempty"`     // bad rounds that led here
+	Since   time.Time      `json:"since,omitzero"`    // first bad round
+	Results []probe.Result `json:"results,omitempty"` // the evidence: the last round's results of this pool
+}
+
+// ChainStart records that a failover begins, before its first step.
+type ChainStart struct {
+	ID       string    `json:"id"` // e.g. "contoso-7.1"
+	From     string    `json:"from"`
+	To       string    `json:"to"`
+	Trigger  string    `json:"trigger"` // "auto", or the surface a command came from: "slack", "cli", "api"
+	Actor    string    `json:"actor,omitempty"`
+	Reason   string    `json:"reason"`
+	Detected time.Time `json:"detected,omitzero"` // first bad round of From
+}
+
+// ChainEnd records how a failover ended.
+type ChainEnd struct {
+	ID      string          `json:"id"`
+	Outcome actions.Outcome `json:"outcome"`
+}
+
+// NoticeKind names a Notice.
+type NoticeKind string
+
+// The notices.
+const (
+	NoticeStarted     NoticeKind = "started"       // edgewatch started
+	NoticeOldPoolBack NoticeKind = "old_pool_back" // a pool that was failed over from answers again
+	NoticeDrift       NoticeKind = "drift"         // DNS does not lead partners to the active pool
+	NoticePauseEnded  NoticeKind = "pause_ended"   // a pause expired by itself
+	NoticeDegraded    NoticeKind = "degraded"      // a pool is up with trouble, or not any more
+)
+
+// Notice is something people are told that changes no state by itself.
+type Notice struct {
+	Kind NoticeKind `json:"kind"`
+	Pool string     `json:"pool,omitempty"`
+	Text string     `json:"text"`
+}
+
+// Journal keeps entries. Implementations: watchdog/sqlite.
+type Journal interface {
+	// Append makes the entries durable, all or none, in order, and returns
+	// them with Seq set. After an error nothing was kept, unless the error
+	// is ErrJournalUnsure.
+	Append(ctx context.Context, entries []Entry) ([]Entry, error)
+
+	// Read returns up to limit entries with Seq > after, oldest first, of
+	// that federation, or of all when federation is "".
+	Read(ctx context.Context, federation string, after uint64, limit int) ([]Entry, error)
+}
+
+// ErrJournalUnsure means that an Append may or may not have been kept: the
+// caller must stop and read back before it goes on.
+var ErrJournalUnsure = errors.New("journal append may or may not be durable")
+
+// ErrLocked means that another process holds the store.
+var ErrLocked = errors.New("another edgewatch holds the state file")
+
+// Cursors keep how far a reader of the journal got, with whatever it must
+// remember, as one value that is replaced atomically.
+type Cursors interface {
+	// LoadCursor returns nil data and no error for a name never saved.
+	LoadCursor(ctx context.Context, name string) ([]byte, error)
+	// SaveCursor is durable on return.
+	SaveCursor(ctx context.Context, name string, data []byte) error
+}

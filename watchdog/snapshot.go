@@ -1,0 +1,108 @@
+package watchdog
+
+import (
+	"time"
+
+	"edgewatch/actions"
+	"edgewatch/probe"
+)
+
+// Snapshot is one federation at one moment, immutable once published. Every
+// surface (status, why, Slack, health, metrics) shows this and nothing else.
+type Snapshot struct {
+	Federation string        `json:"federation"`
+	At         time.Time     `json:"at"` // when it was made
+	Mode       Mode          `json:"mode"`
+	State      State         `json:"state"`
+	Active     string        `json:"active"`   // the pool that carries federation, as far as edgewatch knows
+	Decision   Decision      `json:"decision"` // what it will do next and why, or what keeps it from acting
+	Pools      []PoolStatus  `json:"pools"`    // in priority order
+	Canaries   CanaryStatus  `json:"canaries"`
+	Pause      *Pause        `json:"pause,omitempty"`
+	Cooldown   time.Time     `json:"cooldown_until,omitzero"`
+	Incident   string        `json:"incident,omitempty"`
+	Chain      *ChainStatus  `json:"chain,omitempty"` // the running failover, else the last one
+	Partner    []PartnerView `json:"partner,omitempty"`
+	LastRound  time.Time     `json:"last_round,omitzero"`
+	Interval   time.Duration `json:"interval"` // the normal distance between rounds
+	LastSeq    uint64        `json:"last_seq"` // the newest journal entry that it includes
+}
+
+// PoolStatus is one pool in a Snapshot.
+type PoolStatus struct {
+	Name      string         `json:"name"`
+	Active    bool           `json:"active"`
+	Verdict   Verdict        `json:"verdict"` // of the last round
+	Breaker   Breaker        `json:"breaker"`
+	Servers   []probe.Result `json:"servers"` // the last round, one result per address
+	Readiness Readiness      `json:"readiness"`
+}
+
+// Breaker is the circuit breaker of one pool.
+type Breaker struct {
+	State BreakerState `json:"state"`
+	Bad   int          `json:"bad"`            // consecutive bad rounds
+	Since time.Time    `json:"since,omitzero"` // first of them, or when it tripped
+}
+
+// BreakerState is a circuit breaker's state.
+type BreakerState string
+
+// The states of a breaker. Everything but BreakerClosed counts as tripped.
+const (
+	BreakerClosed   BreakerState = "closed"
+	BreakerHalfOpen BreakerState = "half_open"
+	BreakerOpen     BreakerState = "open"
+)
+
+// Tripped reports whether the pool counts as down.
+func (b Breaker) Tripped() bool { return b.State != BreakerClosed && b.State != "" }
+
+// Readiness is whether a pool could take over: its preflight, run for real.
+type Readiness struct {
+	At    time.Time `json:"at,omitzero"` // when it was last checked; zero: never
+	Ready bool      `json:"ready"`
+	Why   string    `json:"why,omitempty"` // what is missing, when not ready
+}
+
+// CanaryStatus is whether the outside world answers at all: when it does
+// not, the fault may be ours, and nothing is concluded from failed probes.
+type CanaryStatus struct {
+	Good  int    `json:"good"`
+	Total int    `json:"total"`
+	OK    bool   `json:"ok"`
+	Why   string `json:"why,omitempty"`
+}
+
+// Pause is a hold on automatic failover that ends by itself.
+type Pause struct {
+	Until  time.Time `json:"until"`
+	Actor  string    `json:"actor"`
+	Via    string    `json:"via"`
+	Reason string    `json:"reason"`
+}
+
+// ChainStatus is a failover in a Snapshot.
+type ChainStatus struct {
+	ChainStart
+	StartedAt time.Time        `json:"started_at"`
+	EndedAt   time.Time        `json:"ended_at,omitzero"`
+	Steps     []StepStatus     `json:"steps"`
+	Outcome   *actions.Outcome `json:"outcome,omitempty"` // nil while it runs
+}
+
+// StepStatus is one step of a ChainStatus.
+type StepStatus struct {
+	Step  actions.StepName `json:"step"`
+	State string           `json:"state"` // waiting, running, done, failed
+	Took  time.Duration    `json:"took,omitempty"`
+	Error string           `json:"error,omitempty"`
+}
+
+// PartnerView is what a federating partner would find for one domain.
+type PartnerView struct {
+	Domain string      `json:"domain"`
+	Level  probe.Level `json:"level"`
+	Pool   string      `json:"pool,omitempty"` // the pool its addresses belong to
+	Text   string      `json:"text"`
+}
