@@ -60,7 +60,11 @@ func (a *AddressSet) script() []string {
 // there. nsupdate prints nothing when the key may change them.
 func (u *Updater) proofScript(w Wanted) []string {
 	out := append(u.preamble(), "; deletes records that are not there: changes nothing, and is refused if the key has no right to")
-	for _, s := range w.touched(&view{}) {
+	sets := Wanted{Address: w.Address}.touched(&view{})
+	for _, s := range w.Services {
+		sets = append(sets, set{s.owner(), dns.TypeSRV})
+	}
+	for _, s := range sets {
 		word := dns.TypeToString[s.rtype]
 		out = append(out, fmt.Sprintf("update delete %s IN %s %s", s.name, word, rdata([]dns.RR{s.absent(nil)})[0]))
 	}
