@@ -1,0 +1,3 @@
+package configs
+
+func (c *Config) validate() {}
