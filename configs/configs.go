@@ -17,6 +17,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"edgewatch/actions"
 	"edgewatch/watchdog"
 )
 
@@ -89,15 +90,9 @@ func Parse(name string, data []byte, o Options) (*Config, error) {
 // referred to, the line ends in "# <secret>".
 func (c *Config) Show() ([]byte, error) {
 	comments := yaml.CommentMap{}
-	for _, s := range c.secrets() {
-		key := s.file
-		if key == "" {
-			key = s.env
-		}
-		if key != "" {
-			comments["$."+key] = []*yaml.Comment{yaml.LineComment(" <secret>")}
-		}
-	}
+	c.eachSecret(func(r secret) {
+		comments["$."+r.used()] = []*yaml.Comment{yaml.LineComment(" " + r.into.Interface().(actions.Secret).String())}
+	})
 	var b bytes.Buffer
 	if err := yaml.NewEncoder(&b, yaml.WithComment(comments), yaml.IndentSequence(true)).Encode(c); err != nil {
 		return nil, fmt.Errorf("print configuration: %w", err)
@@ -134,5 +129,7 @@ func (f *Federation) ManagementOf(p *Pool) Management {
 	return f.Management
 }
 
-// acts reports whether edgewatch may change anything for the federation.
-func (f *Federation) acts() bool { return f.Mode != watchdog.ModeObserve }
+// acts reports whether edgewatch may change anything by itself or on request.
+func (f *Federation) acts() bool {
+	return f.Mode == watchdog.ModeApprove || f.Mode == watchdog.ModeAuto
+}

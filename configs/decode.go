@@ -12,6 +12,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"edgewatch/actions"
 )
 
 // Struct tags steer the decoder and the JSON Schema alike:
@@ -107,8 +109,7 @@ func isStruct(v reflect.Value) bool {
 		return false
 	}
 	_, text := v.Addr().Interface().(encoding.TextUnmarshaler)
-	_, secret := v.Type().FieldByName("value")
-	return !text && !secret
+	return !text && v.Type() != reflect.TypeFor[actions.Secret]()
 }
 
 // value decodes node into v. tag is that of the field v belongs to.
@@ -231,17 +232,21 @@ func (s *source) section(path string, node ast.Node, v reflect.Value) {
 			keys = append(keys, key)
 		}
 	}
+	meant := map[string]bool{}
 	for _, p := range pairs {
 		i, ok := fields[p.key]
 		if !ok {
-			s.report(false, p.where, p.path, unknown(p.key, keys))
+			message, key := unknown(p.key, keys)
+			meant[key] = true
+			s.report(false, p.where, p.path, message)
 			continue
 		}
 		s.note(p)
 		s.value(p.path, p.value, v.Field(i), v.Type().Field(i).Tag)
 	}
 	for _, key := range keys {
-		if v.Type().Field(fields[key]).Tag.Get("required") == "true" && !s.given(join(path, key)) {
+		required := v.Type().Field(fields[key]).Tag.Get("required") == "true"
+		if required && !meant[key] && !s.given(join(path, key)) {
 			s.bad(join(path, key), "is missing")
 		}
 	}
@@ -256,21 +261,20 @@ func keyOf(f reflect.StructField) string {
 	return key
 }
 
-// unknown is the message about a key that does not exist. The value is never
-// told.
-func unknown(key string, keys []string) string {
+// unknown is the message about a key that does not exist, and the key that
+// was probably meant. The value is never told.
+func unknown(key string, keys []string) (message, meant string) {
 	if slices.Contains(keys, key+"_file") {
-		return fmt.Sprintf("secrets do not belong in this file: use %s_file or %s_env, and change the one that was written here", key, key)
+		return fmt.Sprintf("secrets do not belong in this file: use %s_file or %[1]s_env, and change the one that was written here", key), ""
 	}
+	meant = nearest(key, keys)
 	low := strings.ToLower(key)
-	for _, word := range []string{"password", "secret", "token", "passwd"} {
-		if strings.Contains(low, word) {
-			if near := nearest(key, keys); near == "" || !strings.Contains(near, word) {
-				return "unknown key; secrets do not belong in this file anyway: they are named by keys that end in _file or _env"
-			}
+	for _, word := range []string{"password", "passwd", "secret", "token"} {
+		if strings.Contains(low, word) && !strings.Contains(meant, word) {
+			return "unknown key; secrets do not belong in this file anyway: they are named by keys that end in _file or _env", ""
 		}
 	}
-	return "unknown key" + didYouMean(key, keys)
+	return "unknown key" + didYouMean(key, keys), meant
 }
 
 // list decodes a sequence into a slice.

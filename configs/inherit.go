@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"reflect"
+	"strings"
 )
 
 // ports of WinRM.
@@ -21,6 +22,7 @@ func (c *Config) inherit() {
 		c.host(path+".management.winrm", f.Management.Host, &f.Management.WinRM, f.WinRM)
 		for j := range f.Pools {
 			p := &f.Pools[j]
+			p.Site = withoutPrefix(p.Site, "site:")
 			pool := fmt.Sprintf("%s.pools[%d]", path, j)
 			if !c.src.given(pool + ".srv_priority") {
 				p.SRVPriority = 10 * j
@@ -46,6 +48,12 @@ func (c *Config) host(path, host string, w *WinRM, from WinRM) {
 			v.Field(i).Set(outer.Field(i))
 		}
 	}
+	if w.Auth == "certificate" {
+		c.dropInherited(path, "credential", &w.Credential)
+	} else {
+		c.dropInherited(path, "cert_file", &w.CertFile)
+		c.dropInherited(path, "key_file", &w.KeyFile)
+	}
 	if host == "" {
 		return
 	}
@@ -59,4 +67,20 @@ func (c *Config) host(path, host string, w *WinRM, from WinRM) {
 	if w.ServerName == "" && w.HTTPS {
 		w.ServerName = host
 	}
+}
+
+// dropInherited empties a value that the host has no use for, unless the host
+// itself gave it, which is a contradiction to be told.
+func (c *Config) dropInherited(path, key string, word *string) {
+	if !c.src.given(join(path, key)) {
+		*word = ""
+	}
+}
+
+// withoutPrefix cuts prefix, in any case, from s.
+func withoutPrefix(s, prefix string) string {
+	if len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix) {
+		return s[len(prefix):]
+	}
+	return s
 }

@@ -63,9 +63,21 @@ func (s *source) given(path string) bool {
 	return ok
 }
 
-// bad reports that the file is wrong at path.
+// bad reports that the file is wrong at path. Where something is wrong at or
+// below path already, it is not said again from another angle.
 func (s *source) bad(path, format string, args ...any) {
+	if s.wrong(path) {
+		return
+	}
 	s.report(false, s.find(path), path, fmt.Sprintf(format, args...))
+}
+
+// wrong reports whether an error at or below path was reported.
+func (s *source) wrong(path string) bool {
+	return path != "" && slices.ContainsFunc(s.problems, func(p Problem) bool {
+		rest, within := strings.CutPrefix(p.Path, path)
+		return !p.Warning && within && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
 }
 
 // warn reports what is allowed at path and still deserves a look.

@@ -92,11 +92,11 @@ type Probe struct {
 	// Time limit of one probe.
 	Timeout Duration `yaml:"timeout" default:"5s" min:"500ms"`
 	// CA certificates that the pools' certificates must chain to, as PEM. Empty: those of the system.
-	CAFile string `yaml:"ca_file,omitempty" check:"file"`
+	CAFile string `yaml:"ca_file,omitempty" check:"file" pem:"ca"`
 	// Client certificate as PEM, for pools that want one.
-	ClientCertFile string `yaml:"client_cert_file,omitempty" check:"file"`
+	ClientCertFile string `yaml:"client_cert_file,omitempty" check:"file" pem:"cert"`
 	// Key of the client certificate as PEM.
-	ClientKeyFile string `yaml:"client_key_file,omitempty" check:"file"`
+	ClientKeyFile string `yaml:"client_key_file,omitempty" check:"file" pem:"key"`
 	// Whether TLS and certificate trouble counts as down. A changed certificate would then move federation.
 	TLSCountsAsDown bool `yaml:"tls_counts_as_down" default:"false"`
 	// How long before a certificate expires people are told.
@@ -223,13 +223,13 @@ type WinRM struct {
 	// Name of the account in credentials, for ntlm and basic.
 	Credential string `yaml:"credential,omitempty"`
 	// CA certificates that the host's certificate must chain to, as PEM. Empty: those of the system.
-	CAFile string `yaml:"ca_file,omitempty" check:"file"`
+	CAFile string `yaml:"ca_file,omitempty" check:"file" pem:"ca"`
 	// Name that the host's certificate must carry. Default: the host's FQDN. Only for a single host.
 	ServerName string `yaml:"server_name,omitempty" check:"fqdn"`
 	// Client certificate as PEM, for auth certificate.
-	CertFile string `yaml:"cert_file,omitempty" check:"file"`
+	CertFile string `yaml:"cert_file,omitempty" check:"file" pem:"cert"`
 	// Key of the client certificate as PEM.
-	KeyFile string `yaml:"key_file,omitempty" check:"file"`
+	KeyFile string `yaml:"key_file,omitempty" check:"file" pem:"key"`
 	// Time limit of one request, not of a command, which lasts as long as its step may.
 	Timeout Duration `yaml:"timeout" default:"30s" min:"1s" max:"10m"`
 }
