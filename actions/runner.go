@@ -56,7 +56,8 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, chain string, progress Pro
 }
 
 // Abandon ends a chain that is too old to be carried on: it starts the
-// services that the chain stopped and does nothing else.
+// services that the chain stopped and does nothing else. Its Outcome counts
+// as Interrupted: nothing is known against the target.
 func (r *Runner) Abandon(ctx context.Context, plan *Plan, chain string, progress Progress, why string) Outcome {
 	begin := time.Now()
 	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone()}
@@ -66,7 +67,7 @@ func (r *Runner) Abandon(ctx context.Context, plan *Plan, chain string, progress
 			err = fmt.Errorf("%w, and services could not all be started again: %w", err, rescue)
 		}
 	}
-	return Outcome{Error: err.Error(), RouteMoved: x.routeMoved(ctx), Stopped: x.stillStopped(), Took: time.Since(begin)}
+	return Outcome{Error: err.Error(), Interrupted: true, RouteMoved: x.routeMoved(ctx), Stopped: x.stillStopped(), Took: time.Since(begin)}
 }
 
 // run is one run of one plan.

@@ -104,7 +104,7 @@ func (f *fold) state() State {
 }
 
 func (c *chainFold) verifying() bool {
-	return c.progress.Step(actions.Verify) == actions.Started
+	return c.progress.Step(actions.Verify) != ""
 }
 
 // apply is the only way that state changes. rules give the durations that a
@@ -237,6 +237,8 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		} else {
 			f.confirm = "the failover to " + f.chain.To + " is not through and was tried " + times(f.chain.Retry+1)
 		}
+	case !f.tripped[f.active]:
+		f.close() // a person's failover of a healthy pool: with it ends what it opened
 	case out.Interrupted:
 		f.attempts = max(f.attempts-1, 0)
 	default:

@@ -132,10 +132,8 @@ func stepSentence(r *actions.Record) string {
 	switch r.Phase {
 	case actions.Started:
 		s = what + " begins"
-	case actions.Finished:
-		s = fmt.Sprintf("%s done in %s", what, short(r.Took))
-	case actions.Already:
-		s = what + " was done already"
+	case actions.Finished, actions.Already:
+		s = fmt.Sprintf("%s %s in %s", what, participle(r), short(r.Took))
 	case actions.Failed:
 		s = what + " failed"
 	default:
@@ -148,6 +146,17 @@ func stepSentence(r *actions.Record) string {
 		s += ": " + r.Detail
 	}
 	return s
+}
+
+// participle says how a step or task came to be done.
+func participle(r *actions.Record) string {
+	switch {
+	case r.Step == actions.Preflight || r.Step == actions.CheckPort || r.Step == actions.Verify:
+		return "passed"
+	case r.Phase == actions.Already:
+		return "found done already"
+	}
+	return "done"
 }
 
 func (c *ChainEnd) sentence() string {
