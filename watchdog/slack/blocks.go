@@ -1,0 +1,296 @@
+package slack
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	api "github.com/slack-go/slack"
+
+	"edgewatch/actions"
+	"edgewatch/watchdog"
+)
+
+// Slack's limits on what a block holds, with room to spare.
+const (
+	headerRunes  = 140
+	sectionRunes = 2900
+	fieldRunes   = 500
+	textRunes    = 3000
+	plainRunes   = 1000
+)
+
+// The buttons. Their ids stand in messages that people click long after.
+const (
+	actionAck      = "edgewatch_ack"
+	actionPause    = "edgewatch_pause"
+	actionFailover = "edgewatch_failover"
+)
+
+// Parts of an incident that a message can be.
+const (
+	partIncident = "incident" // the incident's message
+	partEvent    = "event"    // a reply in its thread, or an entry without incident
+)
+
+// eventType marks our messages in Slack's metadata.
+const eventType = "edgewatch_event"
+
+// name is what a message is recognized by when it must be looked up.
+type name struct {
+	federation string
+	seq        uint64 // of the entry it was posted for
+	part       string
+	incident   string
+}
+
+// id is the entry's name: federation/seq.
+func (n name) id() string { return fmt.Sprintf("%s/%d", n.federation, n.seq) }
+
+func (n name) metadata() api.SlackMetadata {
+	return api.SlackMetadata{EventType: eventType, EventPayload: map[string]any{
+		"id": n.id(), "part": n.part, "incident": n.incident, "federation": n.federation,
+	}}
+}
+
+// is reports whether a message with that metadata is this one. An incident
+// has one message, whichever entry it was posted for.
+func (n name) is(m api.SlackMetadata) bool {
+	get := func(k string) string { s, _ := m.EventPayload[k].(string); return s }
+	if m.EventType != eventType || get("part") != n.part || get("federation") != n.federation {
+		return false
+	}
+	if n.part == partIncident {
+		return get("incident") == n.incident
+	}
+	return get("id") == n.id()
+}
+
+// message is something to post or to edit in.
+type message struct {
+	name      name
+	at        time.Time // of the entry
+	thread    string    // the message it replies to
+	broadcast bool      // shown in the channel too
+	text      string    // for notifications, screen readers and when blocks are refused
+	body      string    // mrkdwn; text when empty
+	blocks    []api.Block
+}
+
+// options are the message as slack-go takes it. How plain it is grows with
+// what Slack refused: blocks and metadata; short text; a pointer only.
+func (m *message) options(plain int, now time.Time) []api.MsgOption {
+	suffix := late(m.at, now)
+	text := strings.TrimSpace(clip(m.text, textRunes) + " " + suffix)
+	opts := []api.MsgOption{api.MsgOptionDisableLinkUnfurl(), api.MsgOptionDisableMediaUnfurl()}
+	if m.thread != "" {
+		opts = append(opts, api.MsgOptionTS(m.thread))
+		if m.broadcast {
+			opts = append(opts, api.MsgOptionBroadcast())
+		}
+	}
+	switch plain {
+	case 0:
+		blocks := m.blocks
+		if blocks == nil {
+			body := clip(m.body, sectionRunes)
+			if suffix != "" {
+				body += "\n_" + suffix + "_"
+			}
+			blocks = []api.Block{section(body)}
+		}
+		return append(opts, api.MsgOptionText(text, true), api.MsgOptionBlocks(blocks...), api.MsgOptionMetadata(m.name.metadata()))
+	case 1:
+		return append(opts, api.MsgOptionText(strings.TrimSpace(clip(m.text, plainRunes)+" "+suffix), true), api.MsgOptionMetadata(m.name.metadata()))
+	}
+	return append(opts, api.MsgOptionText(fmt.Sprintf("edgewatch: Slack refused the text of event %s; see edgewatch history", m.name.id()), true))
+}
+
+func section(body string) api.Block {
+	return api.NewSectionBlock(api.NewTextBlockObject(api.MarkdownType, body, false, false), nil, nil)
+}
+
+// title is the incident in one line of plain text.
+func (n *incident) title() string {
+	pool := n.Pool
+	if pool == "" && n.Chain != nil {
+		pool = n.Chain.From
+	}
+	c := n.Chain
+	switch {
+	case n.running() && n.Down:
+		return fmt.Sprintf("✕ %s is down – failing over to %s", pool, c.To)
+	case n.running():
+		return fmt.Sprintf("▶ %s – failing over to %s", n.Federation, c.To)
+	case c != nil && !c.Outcome.OK:
+		return fmt.Sprintf("✕ Failover of %s to %s failed – people are needed", n.Federation, c.To)
+	case c != nil && n.Down && c.To == n.Pool:
+		return fmt.Sprintf("✕ %s is down, and federation runs on it", pool)
+	case c != nil && n.Down:
+		return fmt.Sprintf("✓ %s is down – failed over to %s", pool, c.To)
+	case c != nil:
+		return fmt.Sprintf("✓ %s – failed over to %s", n.Federation, c.To)
+	case n.Down && n.Decision != nil && n.Decision.Will == watchdog.WillHold:
+		return fmt.Sprintf("✕ %s is down – on hold (%s)", pool, n.Decision.Guard)
+	case n.Down:
+		return fmt.Sprintf("✕ %s is down", pool)
+	case !n.UpAt.IsZero():
+		return fmt.Sprintf("✓ %s answers again", pool)
+	case len(n.Notes) > 0:
+		return "⚠ " + n.Notes[len(n.Notes)-1]
+	}
+	return fmt.Sprintf("● %s: incident %s", n.Federation, n.ID)
+}
+
+// message is the incident's message as it should stand now.
+func (n *incident) message() *message {
+	blocks := []api.Block{
+		api.NewHeaderBlock(api.NewTextBlockObject(api.PlainTextType, clip(n.title(), headerRunes), false, false)),
+		api.NewSectionBlock(nil, n.fields(), nil),
+	}
+	if len(n.Cause) > 0 && n.UpAt.IsZero() {
+		lines := make([]string, 0, len(n.Cause))
+		for _, c := range n.Cause {
+			lines = append(lines, "• "+esc(c))
+		}
+		blocks = append(blocks, section(clip("*Evidence*\n"+strings.Join(lines, "\n"), sectionRunes)))
+	}
+	if ticks := n.ticks(); ticks != "" {
+		blocks = append(blocks, section(clip(ticks, sectionRunes)))
+	}
+	if b := n.buttons(); len(b) > 0 {
+		blocks = append(blocks, api.NewActionBlock("edgewatch", b...))
+	}
+	foot := fmt.Sprintf("%s · incident %s · event %d · as of %s", n.Federation, n.ID, n.Seen, clock(n.LastAt))
+	blocks = append(blocks, api.NewContextBlock("", api.NewTextBlockObject(api.PlainTextType, clip(foot, fieldRunes), false, false)))
+	return &message{
+		name: name{federation: n.Federation, seq: n.First, part: partIncident, incident: n.ID},
+		at:   n.Began, text: n.title(), blocks: blocks,
+	}
+}
+
+func (n *incident) fields() []*api.TextBlockObject {
+	var out []*api.TextBlockObject
+	add := func(label, value string) {
+		if value != "" {
+			out = append(out, api.NewTextBlockObject(api.MarkdownType, fmt.Sprintf("*%s*\n%s", label, clip(esc(value), fieldRunes)), false, false))
+		}
+	}
+	add("Federation", n.Federation)
+	if !n.DownSince.IsZero() {
+		add("Down since", clock(n.DownSince))
+	}
+	if !n.UpAt.IsZero() {
+		add("Answers since", clock(n.UpAt))
+	}
+	if c := n.Chain; c != nil {
+		add("Failover", fmt.Sprintf("%s → %s (%s)", c.From, c.To, strings.TrimSpace(c.Trigger+" "+c.Actor)))
+		if c.Outcome != nil {
+			add("Took", span(c.Outcome.Took))
+			if c.Outcome.OK && c.Outage > 0 {
+				add("Outage", span(c.Outage))
+			}
+		}
+	}
+	add("Next", n.next())
+	if n.AckedBy != "" {
+		add("Acknowledged by", n.AckedBy)
+	}
+	if n.Paused != nil {
+		add("Paused until", clock(n.Paused.Until)+" by "+n.Paused.By)
+	}
+	return out[:min(len(out), 10)]
+}
+
+// next is what happens next, or what a person should do.
+func (n *incident) next() string {
+	switch c := n.Chain; {
+	case n.running():
+		return "the failover is carried through"
+	case c != nil && !c.Outcome.OK && c.Outcome.Error != "":
+		return c.Outcome.Error
+	case n.over():
+		return "nothing"
+	case n.Decision != nil:
+		return n.Decision.Because
+	}
+	return ""
+}
+
+// ticks is the progress of the failover, one line per step.
+func (n *incident) ticks() string {
+	if n.Chain == nil || len(n.Chain.Steps) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("*Steps*")
+	for _, s := range n.Chain.Steps {
+		done, failed := 0, 0
+		for _, p := range s.Targets {
+			switch p.Phase {
+			case actions.Finished, actions.Already:
+				done++
+			case actions.Failed:
+				failed++
+			case actions.Started:
+			}
+		}
+		mark := "…"
+		switch {
+		case failed > 0:
+			mark = "✕"
+		case done == len(s.Targets):
+			mark = "✓"
+		}
+		fmt.Fprintf(&b, "\n%s %s", mark, esc(string(s.Name)))
+		if len(s.Targets) > 1 {
+			fmt.Fprintf(&b, " (%d of %d)", done, len(s.Targets))
+		}
+		if s.Error != "" {
+			fmt.Fprintf(&b, " – %s", esc(clip(s.Error, 300)))
+		}
+	}
+	return b.String()
+}
+
+// click is what a button carries.
+type click struct {
+	Federation string `json:"f"`
+	Incident   string `json:"i"`
+	Pool       string `json:"p,omitempty"`
+}
+
+func (n *incident) buttons() []api.BlockElement {
+	button := func(action, label, pool, title, text, yes string, style api.Style) api.BlockElement {
+		value, _ := json.Marshal(click{n.Federation, n.ID, pool}) // three strings always marshal
+		b := api.NewButtonBlockElement(action, string(value), api.NewTextBlockObject(api.PlainTextType, clip(label, 70), false, false))
+		b.Style = style
+		plain := func(s string, limit int) *api.TextBlockObject {
+			return api.NewTextBlockObject(api.PlainTextType, clip(s, limit), false, false)
+		}
+		b.Confirm = api.NewConfirmationBlockObject(plain(title, 90), plain(text, 280), plain(yes, 28), plain("Cancel", 28))
+		return b
+	}
+	var out []api.BlockElement
+	if to := n.approval(); to != "" {
+		out = append(out, button(actionFailover, "Fail over to "+to, to, "Fail over now?",
+			fmt.Sprintf("edgewatch stops the services of %s, moves the route and DNS of %s to it and starts them again.", to, n.Federation), "Fail over", api.StyleDanger))
+	}
+	if n.AckedBy == "" && (!n.over() || n.Chain != nil) {
+		out = append(out, button(actionAck, "Acknowledge", "", "Acknowledge?",
+			"You have seen it. This ends the cool-down, and a hold after a failed failover: edgewatch may act again.", "Acknowledge", ""))
+	}
+	if !n.over() && n.Paused == nil {
+		out = append(out, button(actionPause, "Pause 1 h", "", "Pause automatic failover?",
+			fmt.Sprintf("For one hour edgewatch starts no failover of %s by itself. A running one is carried through.", n.Federation), "Pause", ""))
+	}
+	return out
+}
+
+// loud reports whether an event is shown in the channel beside its thread.
+func loud(e watchdog.Entry) bool {
+	return e.ChainEnd != nil || e.Pool != nil && !e.Pool.Tripped ||
+		e.Notice != nil && slices.Contains([]watchdog.NoticeKind{watchdog.NoticeDrift, watchdog.NoticeOldPoolBack}, e.Notice.Kind)
+}

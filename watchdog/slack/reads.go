@@ -1,0 +1,153 @@
+package slack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"edgewatch/watchdog"
+)
+
+// read answers a request that changes nothing.
+func (s *Slack) read(ctx context.Context, req watchdog.Request) string {
+	if req.Read == "help" {
+		return s.help()
+	}
+	snaps := s.o.Watchdog.Snapshots()
+	if f := req.Command.Federation; f != "" {
+		snaps = slices.DeleteFunc(slices.Clone(snaps), func(snap *watchdog.Snapshot) bool { return snap.Federation != f })
+		if len(snaps) == 0 {
+			return fmt.Sprintf("edgewatch watches no federation %q.", esc(f))
+		}
+	}
+	var parts []string
+	for _, snap := range snaps {
+		switch req.Read {
+		case "status":
+			parts = append(parts, s.status(snap))
+		case "why":
+			parts = append(parts, why(snap))
+		case "history":
+			parts = append(parts, s.history(ctx, snap.Federation))
+		default:
+			return fmt.Sprintf("edgewatch cannot show %q here. `%s help` lists what there is.", esc(req.Read), s.o.Command)
+		}
+	}
+	if len(parts) == 0 {
+		return "edgewatch watches nothing."
+	}
+	return strings.Join(parts, "\n\n")
+}
+
+func (s *Slack) help() string {
+	lines := [][2]string{
+		{"status", "what is up, what is down, what carries federation"},
+		{"why", "why edgewatch acts, or does not"},
+		{"history", "the newest events"},
+		{"failover POOL REASON…", "move federation to POOL now, whatever the probes say"},
+		{"pause 2h REASON…", "no failover by itself for two hours"},
+		{"resume", "end the pause"},
+		{"ack", "seen: ends the cool-down, and a hold after a failed failover"},
+	}
+	var b strings.Builder
+	b.WriteString("*edgewatch* keeps XMPP federation alive. Add `-f NAME` to name a federation.")
+	for _, l := range lines {
+		fmt.Fprintf(&b, "\n`%s %s` – %s", s.o.Command, l[0], l[1])
+	}
+	return b.String()
+}
+
+func (s *Slack) status(snap *watchdog.Snapshot) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "*%s:* %s", esc(snap.Federation), esc(headline(snap)))
+	for _, p := range snap.Pools {
+		answering := 0
+		for _, r := range p.Servers {
+			if r.Level.Answers() {
+				answering++
+			}
+		}
+		mark := map[watchdog.Verdict]string{watchdog.PoolUp: "✓", watchdog.PoolDegraded: "⚠", watchdog.PoolDown: "✕"}[p.Verdict]
+		if mark == "" {
+			mark = "?"
+		}
+		role := "standby"
+		if p.Active {
+			role = "active"
+		}
+		fmt.Fprintf(&b, "\n%s %s: %s, %s, %d of %d answer", mark, esc(p.Name), role, p.Verdict, answering, len(p.Servers))
+		if p.Breaker.Tripped() {
+			fmt.Fprintf(&b, ", breaker %s since %s", p.Breaker.State, clock(p.Breaker.Since))
+		}
+		if !p.Active && !p.Readiness.At.IsZero() && !p.Readiness.Ready {
+			fmt.Fprintf(&b, ", not ready: %s", esc(p.Readiness.Why))
+		}
+	}
+	if p := snap.Pause; p != nil {
+		fmt.Fprintf(&b, "\n⏸ paused until %s by %s: %s", clock(p.Until), esc(p.Actor), esc(p.Reason))
+	}
+	if !snap.LastRound.IsZero() {
+		fmt.Fprintf(&b, "\nmode %s, last round %s ago", esc(string(snap.Mode)), span(time.Since(snap.LastRound)))
+	}
+	return b.String()
+}
+
+// headline is the snapshot in one sentence, or its state's word if that fails.
+func headline(snap *watchdog.Snapshot) (text string) {
+	defer func() {
+		if recover() != nil || text == "" {
+			text = fmt.Sprintf("%s, %s is active", snap.State, snap.Active)
+		}
+	}()
+	return snap.Headline()
+}
+
+func why(snap *watchdog.Snapshot) string {
+	d := snap.Decision
+	s := fmt.Sprintf("*%s:* edgewatch will %s", esc(snap.Federation), esc(string(d.Will)))
+	if d.To != "" {
+		s += " to " + esc(d.To)
+	}
+	s += ": " + esc(d.Because)
+	if d.BlockedBy != watchdog.GuardNone {
+		s += fmt.Sprintf("\nHeld by: %s", esc(string(d.BlockedBy)))
+	}
+	if !d.NextAt.IsZero() {
+		s += "\nLooked at again at " + clock(d.NextAt)
+	}
+	if c := snap.Canaries; c.Total > 0 {
+		s += fmt.Sprintf("\nCanaries: %d of %d answer", c.Good, c.Total)
+		if c.Why != "" {
+			s += ", " + esc(c.Why)
+		}
+	}
+	return s
+}
+
+func (s *Slack) history(ctx context.Context, federation string) string {
+	entries, err := s.o.Watchdog.History(ctx, federation, historyLen)
+	if err != nil {
+		return fmt.Sprintf("*%s:* the history cannot be read: %s", esc(federation), esc(err.Error()))
+	}
+	if len(entries) == 0 {
+		return fmt.Sprintf("*%s:* nothing has happened yet.", esc(federation))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "*%s:* the newest %d events", esc(federation), len(entries))
+	for _, e := range entries {
+		fmt.Fprintf(&b, "\n%s  %s", e.At.UTC().Format("2006-01-02 15:04:05"), esc(clip(s.say(e), 160)))
+	}
+	return b.String()
+}
+
+// unwrapURL takes the address out of an error, since it is a credential.
+func unwrapURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}

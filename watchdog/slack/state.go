@@ -1,0 +1,131 @@
+package slack
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"edgewatch/actions"
+	"edgewatch/watchdog"
+)
+
+// cursorName is under what the outbox keeps its state.
+const cursorName = "slack"
+
+const stateVersion = 1
+
+// maxThreads bounds how many incidents are remembered; an entry of one that
+// was forgotten finds its message by its metadata or begins a new one.
+const maxThreads = 64
+
+// state is everything the outbox must remember, saved as one value. It only
+// ever says what Slack is known to have.
+type state struct {
+	Version int                `json:"version"`
+	Channel string             `json:"channel"`
+	After   uint64             `json:"after"`             // every entry up to this Seq is told, or folded into a message that says it is stale
+	LastTS  string             `json:"last_ts,omitempty"` // our newest message in the channel
+	Threads map[string]*thread `json:"threads"`           // by incident
+}
+
+// thread is one incident: its message and the replies under it.
+type thread struct {
+	Incident *incident `json:"incident"`
+	TS       string    `json:"ts,omitempty"`      // the incident's message; empty while there is none
+	LastTS   string    `json:"last_ts,omitempty"` // the newest reply
+	Shown    uint64    `json:"shown"`             // the newest entry that the incident's message shows
+	Open     *stepPost `json:"open,omitempty"`    // the newest reply while it tells of a step that may still change
+}
+
+// stale reports whether the incident's message says less than is known.
+func (t *thread) stale() bool { return t.TS != "" && t.Shown < t.Incident.Seen }
+
+// stepPost is a reply that tells of one step and is edited as its targets
+// get on: one reply per step, however many servers a pool has.
+type stepPost struct {
+	Federation string           `json:"federation"`
+	First      uint64           `json:"first"` // Seq of the entry it was posted for: its name
+	Last       uint64           `json:"last"`  // Seq of the newest entry folded in
+	Shown      uint64           `json:"shown"` // Seq of the newest entry that Slack shows
+	TS         string           `json:"ts"`
+	Chain      string           `json:"chain"`
+	Step       actions.StepName `json:"step"`
+	Targets    []actions.Record `json:"targets"` // the newest record of each target, in the order they began
+}
+
+func (p *stepPost) stale() bool { return p != nil && p.Shown < p.Last }
+
+// takes reports whether e belongs into p: another target of the same step, or
+// the end of one that was started. A target that begins again has a reply of
+// its own, so that no record is ever painted over by a later run.
+func (p *stepPost) takes(e watchdog.Entry) bool {
+	if p == nil || e.Step == nil || e.Step.Chain != p.Chain || e.Step.Step != p.Step {
+		return false
+	}
+	i := slices.IndexFunc(p.Targets, func(r actions.Record) bool { return r.Target == e.Step.Target })
+	return i < 0 || p.Targets[i].Phase == actions.Started && e.Step.Phase != actions.Started
+}
+
+func (p *stepPost) fold(e watchdog.Entry) {
+	if e.Seq <= p.Last {
+		return
+	}
+	p.Last = e.Seq
+	i := slices.IndexFunc(p.Targets, func(r actions.Record) bool { return r.Target == e.Step.Target })
+	if i < 0 {
+		p.Targets = append(p.Targets, *e.Step)
+		return
+	}
+	p.Targets[i] = *e.Step
+}
+
+func newState(channel string) *state {
+	return &state{Version: stateVersion, Channel: channel, Threads: map[string]*thread{}}
+}
+
+// readState reads what saveable wrote. Another channel than before keeps the
+// place in the journal and forgets the messages, which are elsewhere.
+func readState(data []byte, channel string) (*state, error) {
+	st := newState(channel)
+	if err := json.Unmarshal(data, st); err != nil {
+		return nil, fmt.Errorf("read the slack cursor: %w", err)
+	}
+	if st.Version != stateVersion {
+		return nil, fmt.Errorf("read the slack cursor: version %d is not %d", st.Version, stateVersion)
+	}
+	if st.Channel != channel {
+		after := st.After
+		st = newState(channel)
+		st.After = after
+	}
+	for k, t := range st.Threads {
+		if t == nil || t.Incident == nil {
+			delete(st.Threads, k)
+		}
+	}
+	return st, nil
+}
+
+// thread returns the thread of e's incident, beginning one if there is none.
+func (s *state) thread(e watchdog.Entry) *thread {
+	t := s.Threads[e.Incident]
+	if t == nil {
+		t = &thread{Incident: &incident{ID: e.Incident, Federation: e.Federation, First: e.Seq, Began: e.At}}
+		s.Threads[e.Incident] = t
+	}
+	return t
+}
+
+// prune forgets the incidents that had nothing new for longest.
+func (s *state) prune() {
+	for len(s.Threads) > maxThreads {
+		delete(s.Threads, s.byAge()[0].Incident.ID)
+	}
+}
+
+// byAge lists the threads, the one with the oldest news first.
+func (s *state) byAge() []*thread {
+	return slices.SortedFunc(maps.Values(s.Threads), func(a, b *thread) int { return cmp.Compare(a.Incident.Seen, b.Incident.Seen) })
+}

@@ -1,0 +1,277 @@
+package slack
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"edgewatch/actions"
+	"edgewatch/probe"
+	"edgewatch/watchdog"
+)
+
+// esc makes s safe inside mrkdwn: no mention, link or channel call can be
+// smuggled in by a reason or by a server's error text.
+func esc(s string) string {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
+}
+
+// unmark is mrkdwn as plain text.
+func unmark(s string) string {
+	return strings.NewReplacer("*", "", "`", "", "&lt;", "<", "&gt;", ">", "&amp;", "&").Replace(s)
+}
+
+// clip shortens s to n runes at most.
+func clip(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	r := []rune(s)
+	return strings.TrimSpace(string(r[:max(0, n-1)])) + "…"
+}
+
+// span is a duration as a person says it.
+func span(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0 s"
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%d days", int(d.Hours())/24)
+}
+
+// clock is a moment as every message shows it: UTC, as in the logs.
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return "unknown"
+	}
+	return t.UTC().Format("15:04:05 UTC")
+}
+
+// evidence tells the last round of a pool, one line per address.
+func evidence(results []probe.Result) []string {
+	out := make([]string, 0, len(results))
+	for _, r := range results {
+		line := fmt.Sprintf("%s: %s at %s", r.Target.Addr, wordOf(r.Class), r.Phase)
+		if r.Level == probe.Up {
+			line = fmt.Sprintf("%s: answers", r.Target.Addr)
+		}
+		if r.Condition != "" {
+			line += " (" + r.Condition + ")"
+		}
+		if r.Took > 0 {
+			line += " after " + span(r.Took)
+		}
+		if r.Error != "" {
+			line += " – " + r.Error
+		}
+		out = append(out, clip(line, 300))
+		if len(out) == 16 && len(results) > 17 {
+			return append(out, fmt.Sprintf("and %d more addresses", len(results)-16))
+		}
+	}
+	return out
+}
+
+func wordOf(c probe.Class) string {
+	if c == probe.ClassUnknown {
+		return "nothing learned"
+	}
+	return string(c)
+}
+
+// detail tells an entry in mrkdwn, with everything a person asks first.
+func detail(e watchdog.Entry) string {
+	switch {
+	case e.Pool != nil:
+		return poolDetail(e)
+	case e.Decision != nil:
+		return decisionDetail(e.Decision)
+	case e.Command != nil:
+		return commandDetail(e.Command)
+	case e.Chain != nil:
+		c := e.Chain
+		s := fmt.Sprintf("▶ *Failover %s begins: %s → %s*\nTrigger: %s", esc(c.ID), esc(c.From), esc(c.To), esc(c.Trigger))
+		if c.Actor != "" {
+			s += ", by " + esc(c.Actor)
+		}
+		if c.Reason != "" {
+			s += "\nReason: " + esc(c.Reason)
+		}
+		return s
+	case e.Step != nil:
+		return stepDetail(&stepPost{Step: e.Step.Step, Targets: []actions.Record{*e.Step}})
+	case e.ChainEnd != nil:
+		return endDetail(e.ChainEnd)
+	case e.Notice != nil:
+		return noticeDetail(e.Notice)
+	}
+	return fmt.Sprintf("journal entry %d of kind %s", e.Seq, esc(string(e.Kind)))
+}
+
+func poolDetail(e watchdog.Entry) string {
+	p := e.Pool
+	if !p.Tripped {
+		s := fmt.Sprintf("✓ *%s answers again*", esc(p.Pool))
+		if !p.Since.IsZero() {
+			s += ", after " + span(e.At.Sub(p.Since))
+		}
+		return s
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "✕ *%s is down*", esc(p.Pool))
+	if !p.Since.IsZero() {
+		fmt.Fprintf(&b, " since %s", clock(p.Since))
+	}
+	if p.Bad > 0 {
+		fmt.Fprintf(&b, ", %d bad rounds", p.Bad)
+	}
+	for _, l := range evidence(p.Results) {
+		fmt.Fprintf(&b, "\n• %s", esc(l))
+	}
+	return b.String()
+}
+
+func decisionDetail(d *watchdog.Decision) string {
+	head := map[watchdog.Will]string{
+		watchdog.WillWatch: "Watching", watchdog.WillFailover: "Failing over", watchdog.WillHold: "Holding", watchdog.WillFinish: "Finishing the failover",
+	}[d.Will]
+	if head == "" {
+		head = string(d.Will)
+	}
+	if d.To != "" && d.Will == watchdog.WillFailover {
+		head += " to " + d.To
+	}
+	s := fmt.Sprintf("→ *%s:* %s", esc(head), esc(d.Because))
+	if d.BlockedBy != watchdog.GuardNone {
+		s += fmt.Sprintf(" (held by: %s)", esc(string(d.BlockedBy)))
+	}
+	if !d.NextAt.IsZero() {
+		s += ". Looked at again at " + clock(d.NextAt)
+	}
+	return s
+}
+
+func commandDetail(c *watchdog.Command) string {
+	s := fmt.Sprintf("⌨ *%s* by %s over %s", esc(order(c)), esc(c.Actor), esc(c.Via))
+	if c.Reason != "" {
+		s += ": " + esc(c.Reason)
+	}
+	return s
+}
+
+// order is a command as it was typed, without its reason.
+func order(c *watchdog.Command) string {
+	switch {
+	case c.Pool != "":
+		return string(c.Verb) + " " + c.Pool
+	case c.For > 0:
+		return string(c.Verb) + " for " + span(c.For)
+	}
+	return string(c.Verb)
+}
+
+func endDetail(end *watchdog.ChainEnd) string {
+	o := end.Outcome
+	if o.OK {
+		return fmt.Sprintf("✓ *Failover %s done* in %s: partners reach federation again", esc(end.ID), span(o.Took))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "✕ *Failover %s failed", esc(end.ID))
+	if o.Step != "" {
+		fmt.Fprintf(&b, " at %s", esc(string(o.Step)))
+	}
+	fmt.Fprintf(&b, "* after %s", span(o.Took))
+	if o.Error != "" {
+		fmt.Fprintf(&b, "\n%s", esc(clip(o.Error, 1500)))
+	}
+	if o.RouteMoved {
+		b.WriteString("\nThe route was moved already; nothing is rolled back.")
+	} else {
+		b.WriteString("\nThe route was not moved.")
+	}
+	if len(o.Stopped) > 0 {
+		fmt.Fprintf(&b, "\n*Services are stopped on %s: start them with* `Start-CsWindowsService -ComputerName …`", esc(strings.Join(o.Stopped, ", ")))
+	}
+	return b.String()
+}
+
+func noticeDetail(n *watchdog.Notice) string {
+	mark := map[watchdog.NoticeKind]string{
+		watchdog.NoticeStarted: "●", watchdog.NoticeOldPoolBack: "✓", watchdog.NoticeDrift: "⚠", watchdog.NoticePauseEnded: "▶", watchdog.NoticeDegraded: "⚠",
+	}[n.Kind]
+	return strings.TrimSpace(mark + " " + esc(n.Text))
+}
+
+var phaseMarks = map[actions.RecordPhase]string{actions.Started: "…", actions.Finished: "✓", actions.Already: "✓", actions.Failed: "✕"}
+
+// stepDetail tells one step with all its targets.
+func stepDetail(p *stepPost) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s *%s* %s", phaseMarks[worst(p.Targets)], esc(string(p.Step)), stepWord(p.Targets))
+	for _, r := range p.Targets {
+		fmt.Fprintf(&b, "\n%s %s", phaseMarks[r.Phase], esc(r.Target))
+		switch r.Phase {
+		case actions.Started:
+			b.WriteString(": started")
+		case actions.Finished:
+			fmt.Fprintf(&b, ": finished in %s", span(r.Took))
+		case actions.Already:
+			b.WriteString(": was so already")
+		case actions.Failed:
+			fmt.Fprintf(&b, ": failed after %s", span(r.Took))
+		}
+		if r.Detail != "" {
+			fmt.Fprintf(&b, ", %s", esc(clip(r.Detail, 300)))
+		}
+		if r.Error != "" {
+			fmt.Fprintf(&b, " – %s", esc(clip(r.Error, 600)))
+		}
+	}
+	return b.String()
+}
+
+// worst is the phase that a step as a whole is in.
+func worst(targets []actions.Record) actions.RecordPhase {
+	for _, phase := range []actions.RecordPhase{actions.Failed, actions.Started} {
+		if slices.ContainsFunc(targets, func(r actions.Record) bool { return r.Phase == phase }) {
+			return phase
+		}
+	}
+	return actions.Finished
+}
+
+func stepWord(targets []actions.Record) string {
+	switch worst(targets) {
+	case actions.Failed:
+		return "failed"
+	case actions.Started:
+		return "started"
+	case actions.Finished, actions.Already:
+	}
+	return "finished"
+}
+
+// late is what a message adds that is told much later than it happened.
+func late(at, now time.Time) string {
+	if at.IsZero() || now.Sub(at) <= time.Minute {
+		return ""
+	}
+	return fmt.Sprintf("(sent %s late)", lateness(now.Sub(at)))
+}
+
+func lateness(d time.Duration) string {
+	if d < 2*time.Hour {
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	}
+	return span(d)
+}
