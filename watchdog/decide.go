@@ -68,6 +68,9 @@ func (q *question) down() Decision {
 	if q.pool.Verdict != PoolDown {
 		return q.hold(GuardEvidence, time.Time{}, fmt.Sprintf("%s counts as down, but the last round says %s (%s): waiting to see", active, q.pool.Verdict, q.pool.Why))
 	}
+	if grace := q.levels.Since.Add(r.StartupGrace); q.at.Before(grace) {
+		return q.hold(GuardEvidence, grace, fmt.Sprintf("%s is down, but edgewatch has only just started: acting from %s on", active, clock(grace)))
+	}
 	if p := f.pause; p != nil && q.at.Before(p.Until) {
 		return q.hold(GuardPause, p.Until, fmt.Sprintf("%s is down, but %s paused automatic failover until %s: %s", active, p.Actor, clock(p.Until), p.Reason))
 	}
@@ -75,7 +78,7 @@ func (q *question) down() Decision {
 		return q.hold(GuardCooldown, f.cooldown, fmt.Sprintf("%s is down, but an automatic failover ended a short while ago: cooling down until %s, or until an ack", active, clock(f.cooldown)))
 	}
 	if n := f.recent(q.at.Add(-r.BudgetWindow)); r.Budget > 0 && n >= r.Budget && f.attempts == 0 {
-		return q.hold(GuardBudget, time.Time{}, fmt.Sprintf("%s is down, but there were %s automatically within %s already: more needs a person", active, failovers(n), r.BudgetWindow))
+		return q.hold(GuardBudget, time.Time{}, fmt.Sprintf("%s is down, but there were %s within %s already: more needs a person", active, automatic(n), r.BudgetWindow))
 	}
 	to, why := q.candidate()
 	if to == "" {

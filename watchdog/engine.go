@@ -128,6 +128,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer cancel(ErrStopping)
 	s := &surveyor{engine: e, wanted: make(chan struct{}, 1)}
 	e.work.Go(func() { s.run(ctx) })
+	e.levels.Since = e.ports.Now()
 	e.do(ctx, Booted{})
 
 	due := time.Now()

@@ -21,6 +21,7 @@ type Rules struct {
 	MaxRetries   int           // … this often
 	RetryFailed  time.Duration // a pool whose failover failed may be a candidate again after this
 
+	StartupGrace time.Duration // after the start of the process, before it acts by itself
 	EvidenceAge  time.Duration // a round older than this proves nothing
 	ReadinessAge time.Duration // a readiness older than this proves nothing
 	ResumeWithin time.Duration // a chain older than this whose route did not move is not carried on
@@ -29,7 +30,8 @@ type Rules struct {
 // Levels are what is true now as far as anybody knows, restated with every
 // event: an edge that came during a hold would be lost, a level is not.
 type Levels struct {
-	Round     *Round // the newest complete round; nil before the first
+	Since     time.Time // when this process began to watch
+	Round     *Round    // the newest complete round; nil before the first
 	Readiness map[string]Readiness
 }
 

@@ -23,11 +23,11 @@ func times(n int) string {
 	return fmt.Sprintf("%d times", n)
 }
 
-func failovers(n int) string {
+func automatic(n int) string {
 	if n == 1 {
-		return "1 failover"
+		return "1 automatic failover"
 	}
-	return fmt.Sprintf("%d failovers", n)
+	return fmt.Sprintf("%d automatic failovers", n)
 }
 
 // short is a duration as people are told it.
