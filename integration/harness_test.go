@@ -13,12 +13,13 @@ import (
 	"time"
 
 	"edgewatch/integration/lab"
+	"edgewatch/probe/probetest"
 )
 
 // TestProsodyHarness proves the harness itself: what is killed refuses, what
 // is frozen accepts and keeps silent, what is started again answers.
 func TestProsodyHarness(t *testing.T) {
-	addrs, port, err := lab.FreeLoopback(t.Context(), 1)
+	addrs, port, err := lab.FreeLoopback(t.Context(), 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,19 +62,15 @@ func TestProsodyHarness(t *testing.T) {
 func prosodyAt(t *testing.T, at netip.AddrPort, domain string) prosodyOptions {
 	t.Helper()
 	dir := t.TempDir()
-	ca, err := lab.NewCA("harness CA")
-	if err != nil {
+	ca := probetest.NewCA()
+	opts := prosodyOptions{Addr: at.String(), Domain: domain, CertFile: dir + "/xmpp.pem", KeyFile: dir + "/xmpp-key.pem", CAFile: dir + "/ca.pem"}
+	if err := lab.WriteCertificate(opts.CertFile, opts.KeyFile, ca.Issue(domain)); err != nil {
 		t.Fatal(err)
 	}
-	certFile, keyFile, err := ca.Files(dir, "xmpp", []string{domain})
-	if err != nil {
+	if err := lab.WriteRoot(opts.CAFile, ca.Root()); err != nil {
 		t.Fatal(err)
 	}
-	caFile := dir + "/ca.pem"
-	if err := os.WriteFile(caFile, ca.PEM(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return prosodyOptions{Addr: at.String(), Domain: domain, CertFile: certFile, KeyFile: keyFile, CAFile: caFile}
+	return opts
 }
 
 // openStream says hello as a federating server does and returns what comes
