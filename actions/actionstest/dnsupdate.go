@@ -27,6 +27,9 @@ func (s *DNSServer) serve(w dns.ResponseWriter, m *dns.Msg) {
 		fault = s.updateFault
 	}
 	s.mu.Unlock()
+	if m.Opcode == dns.OpcodeUpdate && before != nil {
+		before()
+	}
 	if fault == DNSHang {
 		<-s.ctx.Done()
 		w.Close()
@@ -37,9 +40,6 @@ func (s *DNSServer) serve(w dns.ResponseWriter, m *dns.Msg) {
 	case len(m.Question) != 1:
 		r.Rcode = dns.RcodeFormatError
 	case m.Opcode == dns.OpcodeUpdate:
-		if before != nil {
-			before()
-		}
 		s.serveUpdate(w, m, r, fault)
 		return
 	case m.Opcode == dns.OpcodeQuery:
@@ -137,6 +137,9 @@ func (s *DNSServer) answerUpdate(w dns.ResponseWriter, r *dns.Msg, fault DNSFaul
 		return
 	case DNSGarbage:
 		r.Id++
+		if t := r.IsTsig(); t != nil {
+			t.OrigId = r.Id
+		}
 	default:
 	}
 	_ = w.WriteMsg(r)

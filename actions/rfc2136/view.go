@@ -40,7 +40,7 @@ const maxReads = 3
 // carries authority. The serial is the same before and after, so that the
 // view is of one version of the zone.
 func (u *Updater) read(ctx context.Context, server string, w Wanted) (*view, error) {
-	ctx, cancel := context.WithTimeout(ctx, u.zone.Timeout)
+	ctx, cancel := u.bounded(ctx)
 	defer cancel()
 	op := "read zone " + trim(u.zone.Name)
 	conn, done, err := u.dial(ctx, server, op)
