@@ -167,9 +167,9 @@ func freeAddr(t *testing.T) string {
 			t.Fatal(err)
 		}
 		p, err := lc.ListenPacket(t.Context(), "udp", l.Addr().String())
-		l.Close()
+		_ = l.Close()
 		if err == nil {
-			p.Close()
+			_ = p.Close()
 			return l.Addr().String()
 		}
 	}

@@ -49,8 +49,8 @@ func TestApplyFails(t *testing.T) {
 		{name: "unknown key", zone: func(z *rfc2136.Zone) { z.TSIG.Name = "nobody" }, kind: actions.Rejected, want: "BADKEY: the server does not accept key nobody."},
 		{name: "wrong algorithm", zone: func(z *rfc2136.Zone) { z.TSIG.Algorithm = "hmac-sha512" }, kind: actions.Rejected, want: "BADKEY: the server does not accept key watchdog. with hmac-sha512."},
 		{name: "no grant", zone: func(z *rfc2136.Zone) { z.TSIG.Name = "guest" }, kind: actions.Rejected, want: "REFUSED"},
-		{name: "clock ahead", clock: -10 * time.Minute, kind: actions.Rejected, want: "this machine's clock is 10m0s ahead of it"},
-		{name: "clock behind", clock: 10 * time.Minute, kind: actions.Rejected, want: "this machine's clock is 10m0s behind it"},
+		{name: "clock ahead", clock: -10 * time.Minute, kind: actions.Rejected, want: "this machine's clock is about 10m0s ahead of it"},
+		{name: "clock behind", clock: 10 * time.Minute, kind: actions.Rejected, want: "this machine's clock is about 10m0s behind it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := serve(t)
@@ -100,7 +100,9 @@ func closedPort(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
 	return l.Addr().String()
 }
 

@@ -160,12 +160,12 @@ func clocks(t *dns.TSIG, now time.Time) string {
 		sec = sec<<8 | int64(x)
 	}
 	server := time.Unix(sec, 0).UTC()
-	d := now.Sub(server).Round(time.Second)
+	d := now.Sub(server).Round(10 * time.Second)
 	word := "ahead of"
 	if d < 0 {
 		d, word = -d, "behind"
 	}
-	return fmt.Sprintf("the server's clock says %s, this machine's clock is %s %s it; at most %ds are allowed",
+	return fmt.Sprintf("the server's clock says %s, this machine's clock is about %s %s it; at most %ds are allowed",
 		server.Format(time.RFC3339), d, word, fudge)
 }
 
