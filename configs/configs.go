@@ -21,8 +21,9 @@ import (
 	"edgewatch/watchdog"
 )
 
-// maxSize limits a configuration file; a longer one is some other file.
-const maxSize = 1 << 20
+// maxSize limits a configuration file; a longer one is some other file, and
+// the YAML library takes long over it.
+const maxSize = 256 << 10
 
 // Config is a configuration that was read and found valid. File names in it
 // are absolute, names of DNS are lower case and without a final dot.

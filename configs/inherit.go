@@ -54,6 +54,9 @@ func (c *Config) host(path, host string, w *WinRM, from WinRM) {
 		c.dropInherited(path, "cert_file", &w.CertFile)
 		c.dropInherited(path, "key_file", &w.KeyFile)
 	}
+	if !w.HTTPS {
+		c.dropInherited(path, "ca_file", &w.CAFile)
+	}
 	if host == "" {
 		return
 	}

@@ -67,8 +67,7 @@ func describe(t *testing.T, root, s *jsonschema.Schema, typ reflect.Type, seen m
 		return
 	}
 	seen[typ.Name()] = true
-	for i := range typ.NumField() {
-		field := typ.Field(i)
+	for field := range typ.Fields() {
 		key := keyOf(field)
 		if key == "" {
 			continue

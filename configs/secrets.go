@@ -69,14 +69,15 @@ func (c *Config) LoadSecrets() error {
 
 // read gets the secret. Its errors never hold any of it.
 func (r secret) read() (string, error) {
-	word, ok := "", true
+	word, ok := os.LookupEnv(r.env)
 	if r.file != "" {
 		b, err := readPrivate(r.file)
 		if err != nil {
 			return "", err
 		}
-		word = strings.TrimRight(string(b), "\r\n")
-	} else if word, ok = os.LookupEnv(r.env); !ok {
+		word, ok = strings.TrimRight(string(b), "\r\n"), true
+	}
+	if !ok {
 		return "", fmt.Errorf("the environment variable %s is not set", r.env)
 	}
 	switch {
@@ -97,7 +98,7 @@ func (r secret) read() (string, error) {
 // readPrivate reads a file that only edgewatch and its group may read.
 func readPrivate(name string) ([]byte, error) {
 	info, err := os.Stat(name)
-	if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o007 != 0 {
+	if err == nil && info.Mode().IsRegular() && runtime.GOOS != "windows" && info.Mode().Perm()&0o007 != 0 {
 		return nil, fmt.Errorf("the file %s is open to everybody (mode %04o): chmod o= %[1]s", name, info.Mode().Perm())
 	}
 	return readSmall(name)
@@ -107,11 +108,15 @@ func readSmall(name string) ([]byte, error) {
 	if strings.HasPrefix(name, credentialsDir) {
 		return nil, errors.New("CREDENTIALS_DIRECTORY is not set: it is where systemd puts what LoadCredential= names")
 	}
+	// A pipe would be waited on.
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, unreadable(name, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read from
 	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	if err != nil {
 		return nil, unreadable(name, err)

@@ -176,7 +176,7 @@ type SRV struct {
 // Zone is a DNS zone that edgewatch may update (RFC 2136).
 type Zone struct {
 	// Name of the zone.
-	Name string `yaml:"name" required:"true" check:"fqdn"`
+	Name string `yaml:"name" required:"true" check:"dnsname"`
 	// Address of the primary server, which takes the updates.
 	Server netip.AddrPort `yaml:"server" required:"true" port:"53"`
 	// Key that signs the updates (RFC 8945).
@@ -190,7 +190,7 @@ type Zone struct {
 // TSIG is the key that signs updates of a zone.
 type TSIG struct {
 	// Name of the key as the server knows it.
-	Name string `yaml:"name" required:"true" check:"keyname"`
+	Name string `yaml:"name" required:"true" check:"dnsname"`
 	// Algorithm of the key.
 	Algorithm string `yaml:"algorithm" default:"hmac-sha256" enum:"hmac-sha224,hmac-sha256,hmac-sha384,hmac-sha512"`
 	// File with the key in base64.

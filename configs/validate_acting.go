@@ -210,8 +210,10 @@ func (r *rules) host(path string, w WinRM, used map[string]bool, from ...string)
 	if w.Auth != "certificate" && (r.given(path+".cert_file") || r.given(path+".key_file")) {
 		r.bad(path+".cert_file", "has no use without auth certificate")
 	}
-	if !w.HTTPS && r.given(path+".ca_file") {
-		r.bad(path+".ca_file", "has no use without https")
+	for _, key := range []string{"ca_file", "server_name"} {
+		if !w.HTTPS && r.given(join(path, key)) {
+			r.bad(join(path, key), "has no use without https")
+		}
 	}
 }
 
