@@ -92,6 +92,9 @@ func Parse(name string, data []byte, o Options) (*Config, error) {
 func (c *Config) Show() ([]byte, error) {
 	comments := yaml.CommentMap{}
 	c.eachSecret(func(r secret) {
+		if r.used() == "" {
+			return
+		}
 		comments["$."+r.used()] = []*yaml.Comment{yaml.LineComment(" " + r.into.Interface().(actions.Secret).String())}
 	})
 	var b bytes.Buffer

@@ -26,6 +26,10 @@ import (
 //	port      added to an address that is written without one
 //	check     form of a string, see forms
 //	secret    on an actions.Secret: the key that _file and _env are added to
+//	optional  "true" on an actions.Secret: neither key has to be given
+//	prefix    what a secret begins with
+//	form      "base64": how a secret is written
+//	pem       what a file holds: ca, cert or key
 
 // decode reads data into c and collects every problem. It reports whether
 // there is anything that the rules between values could be asked of.

@@ -38,7 +38,7 @@ const small = `federations:
         site: "site:Site 1"
         fqdn: edgepool1.contoso.local
         route: {server: edge1.contoso.com}
-        addresses: [192.0.2.10, 2001:db8::10]
+        addresses: ["::ffff:192.0.2.10", 2001:db8::10]
         servers:
           - {fqdn: edge1.contoso.local, winrm: {addr: "10.0.0.1:15986", timeout: 1m}}
           - {fqdn: edge2.contoso.local, winrm: {auth: certificate, server_name: other.contoso.local}}
@@ -85,6 +85,7 @@ func TestParse(t *testing.T) {
 		{"digits as text", f.Credentials["edge"].User, "007"},
 		{"single quotes", f.Credentials["internal"].User, `CONTOSO\svc`},
 		{"site", f.Pools[0].Site, "Site 1"},
+		{"IPv4 in IPv6", f.Pools[0].Addresses[0], netip.MustParseAddr("192.0.2.10")},
 		{"route parameter", f.Pools[0].Route.Parameter, "auto"},
 		{"priority of the first pool", f.Pools[0].SRVPriority, 0},
 		{"priority of the second pool", f.Pools[1].SRVPriority, 10},

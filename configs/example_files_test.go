@@ -213,7 +213,7 @@ func TestSlackManifest(t *testing.T) {
 		t.Errorf("settings = %+v", m.Settings)
 	}
 	slices.Sort(m.OAuth.Scopes.Bot)
-	want := []string{"app_mentions:read", "channels:history", "chat:write", "commands", "groups:history"}
+	want := []string{"channels:history", "chat:write", "commands", "groups:history"}
 	if diff := cmp.Diff(want, m.OAuth.Scopes.Bot); diff != "" || m.OAuth.Scopes.User != nil {
 		t.Errorf("scopes (-want +got):\n%s user %v", diff, m.OAuth.Scopes.User)
 	}

@@ -67,6 +67,7 @@ func describe(t *testing.T, root, s *jsonschema.Schema, typ reflect.Type, seen m
 		return
 	}
 	seen[typ.Name()] = true
+	s.Description = strings.ReplaceAll(s.Description, "\n", " ")
 	for field := range typ.Fields() {
 		key := keyOf(field)
 		if key == "" {

@@ -26,6 +26,7 @@ type secret struct {
 	key       string        // _file and _env are added to it
 	file, env string        // what the keys say
 	into      reflect.Value // the actions.Secret
+	optional  bool          // may be left out
 	prefix    string        // what it must begin with
 	form      string        // "base64" or ""
 }
@@ -51,6 +52,9 @@ func (c *Config) LoadSecrets() error {
 	kept := c.src.problems
 	c.src.problems = nil
 	c.eachSecret(func(r secret) {
+		if r.used() == "" {
+			return
+		}
 		word, err := r.read()
 		if err != nil {
 			c.src.bad(r.used(), "%s", err)
@@ -204,7 +208,7 @@ func walk(path string, v reflect.Value, fn func(string, reflect.Value)) {
 	}
 }
 
-// eachSecret calls fn for every secret that is referred to or should be.
+// eachSecret calls fn for every secret that is or could be referred to.
 func (c *Config) eachSecret(fn func(secret)) {
 	c.eachSection(func(path string, v reflect.Value) {
 		words := map[string]string{}
@@ -218,7 +222,7 @@ func (c *Config) eachSecret(fn func(secret)) {
 			if key := tag.Get("secret"); key != "" {
 				fn(secret{
 					section: path, key: key, file: words[key+"_file"], env: words[key+"_env"],
-					into: v.Field(i), prefix: tag.Get("prefix"), form: tag.Get("form"),
+					into: v.Field(i), optional: tag.Get("optional") == "true", prefix: tag.Get("prefix"), form: tag.Get("form"),
 				})
 			}
 		}

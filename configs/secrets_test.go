@@ -196,3 +196,22 @@ c.yaml:11:86: federations[0].dns.zones[0].tsig.secret_env: holds no base64`
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// TestNoAppToken: without the app-level token Slack is told and takes no
+// commands.
+func TestNoAppToken(t *testing.T) {
+	t.Setenv("EDGEWATCH_TEST", "xoxb-1")
+	c, err := Parse("c.yaml", []byte("slack: {bot_token_env: EDGEWATCH_TEST, channel: C1}\n"+withCredential("password_env: EDGEWATCH_TEST", "")), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.LoadSecrets(); err != nil {
+		t.Fatal(err)
+	}
+	if !c.Slack.AppToken.IsZero() || c.Slack.BotToken.Reveal() != "xoxb-1" {
+		t.Errorf("app token %v, bot token %q", !c.Slack.AppToken.IsZero(), c.Slack.BotToken.Reveal())
+	}
+	if shown, err := c.Show(); err != nil || strings.Contains(string(shown), "xoxb-1") {
+		t.Errorf("Show: %v\n%s", err, shown)
+	}
+}
