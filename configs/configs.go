@@ -21,8 +21,9 @@ import (
 	"edgewatch/watchdog"
 )
 
-// maxSize limits a configuration file; a longer one is some other file.
-const maxSize = 1 << 20
+// maxSize limits a configuration file; a longer one is some other file, and
+// the YAML library takes long over it.
+const maxSize = 256 << 10
 
 // Config is a configuration that was read and found valid. File names in it
 // are absolute, names of DNS are lower case and without a final dot.
@@ -91,6 +92,9 @@ func Parse(name string, data []byte, o Options) (*Config, error) {
 func (c *Config) Show() ([]byte, error) {
 	comments := yaml.CommentMap{}
 	c.eachSecret(func(r secret) {
+		if r.used() == "" {
+			return
+		}
 		comments["$."+r.used()] = []*yaml.Comment{yaml.LineComment(" " + r.into.Interface().(actions.Secret).String())}
 	})
 	var b bytes.Buffer

@@ -26,13 +26,17 @@ import (
 //	port      added to an address that is written without one
 //	check     form of a string, see forms
 //	secret    on an actions.Secret: the key that _file and _env are added to
+//	optional  "true" on an actions.Secret: neither key has to be given
+//	prefix    what a secret begins with
+//	form      "base64": how a secret is written
+//	pem       what a file holds: ca, cert or key
 
 // decode reads data into c and collects every problem. It reports whether
 // there is anything that the rules between values could be asked of.
 func (s *source) decode(data []byte, c *Config) bool {
 	s.at[""] = position{1, 1}
 	if len(data) > maxSize {
-		s.bad("", "the file is larger than 1 MiB: is it the configuration?")
+		s.bad("", "the file is larger than 256 KiB: is it the configuration?")
 		return false
 	}
 	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
@@ -108,7 +112,7 @@ func isStruct(v reflect.Value) bool {
 	if v.Kind() != reflect.Struct || !v.CanSet() {
 		return false
 	}
-	_, text := v.Addr().Interface().(encoding.TextUnmarshaler)
+	_, text := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
 	return !text && v.Type() != reflect.TypeFor[actions.Secret]()
 }
 
@@ -244,10 +248,23 @@ func (s *source) section(path string, node ast.Node, v reflect.Value) {
 		s.note(p)
 		s.value(p.path, p.value, v.Field(i), v.Type().Field(i).Tag)
 	}
-	for _, key := range keys {
-		required := v.Type().Field(fields[key]).Tag.Get("required") == "true"
-		if required && !meant[key] && !s.given(join(path, key)) {
+	s.missing(path, v, meant)
+}
+
+// missing reports the keys that v, which stands at path, must have and the
+// file does not give, also in sections that it leaves out altogether. Keys
+// that were meant and mistyped have been reported.
+func (s *source) missing(path string, v reflect.Value, meant map[string]bool) {
+	for i := range v.NumField() {
+		key := keyOf(v.Type().Field(i))
+		if key == "" || meant[key] || s.given(join(path, key)) {
+			continue
+		}
+		if v.Type().Field(i).Tag.Get("required") == "true" {
 			s.bad(join(path, key), "is missing")
+		}
+		if isStruct(v.Field(i)) {
+			s.missing(join(path, key), v.Field(i), nil)
 		}
 	}
 }

@@ -19,7 +19,7 @@ type form func(arg, word string) (usual, problem string)
 // where the configuration lies, are added in source.form.
 var forms = map[string]form{
 	"fqdn":     fqdn,
-	"keyname":  keyName,
+	"dnsname":  dnsName,
 	"name":     matches(regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`), "must be letters, digits, - and _, at most 63"),
 	"slash":    matches(regexp.MustCompile(`^/[a-z0-9_-]{1,31}$`), "must be a slash and lower case letters, digits, - and _"),
 	"env":      matches(regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`), "must be the name of an environment variable, not its value"),
@@ -40,15 +40,15 @@ func matches(re *regexp.Regexp, problem string) form {
 var label = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
 
 func fqdn(_, word string) (string, string) {
-	usual, problem := keyName("", word)
+	usual, problem := dnsName("", word)
 	if problem == "" && !strings.Contains(usual, ".") {
 		return word, "must be a full name, with its domain"
 	}
 	return usual, problem
 }
 
-// keyName is a DNS name that may be a single label, as names of keys are.
-func keyName(_, word string) (string, string) {
+// dnsName is a name that may be a single label, as those of keys are.
+func dnsName(_, word string) (string, string) {
 	usual := strings.TrimSuffix(strings.ToLower(word), ".")
 	if len(usual) > 253 {
 		return word, "is longer than a DNS name can be"

@@ -22,6 +22,9 @@ func (c *Config) inherit() {
 		c.host(path+".management.winrm", f.Management.Host, &f.Management.WinRM, f.WinRM)
 		for j := range f.Pools {
 			p := &f.Pools[j]
+			for k, a := range p.Addresses {
+				p.Addresses[k] = a.Unmap() // ::ffff:192.0.2.1 belongs into an A record
+			}
 			p.Site = withoutPrefix(p.Site, "site:")
 			pool := fmt.Sprintf("%s.pools[%d]", path, j)
 			if !c.src.given(pool + ".srv_priority") {
@@ -53,6 +56,9 @@ func (c *Config) host(path, host string, w *WinRM, from WinRM) {
 	} else {
 		c.dropInherited(path, "cert_file", &w.CertFile)
 		c.dropInherited(path, "key_file", &w.KeyFile)
+	}
+	if !w.HTTPS {
+		c.dropInherited(path, "ca_file", &w.CAFile)
 	}
 	if host == "" {
 		return

@@ -85,7 +85,18 @@ func (s *source) warn(path, format string, args ...any) {
 	s.report(true, s.find(path), path, fmt.Sprintf(format, args...))
 }
 
+// maxProblems limits how many problems are told at once: past it the file is
+// hardly a configuration.
+const maxProblems = 200
+
 func (s *source) report(warning bool, p position, path, message string) {
+	switch {
+	case len(s.problems) == maxProblems:
+		message = "there are more problems: they are told once these are mended"
+		path = ""
+	case len(s.problems) > maxProblems:
+		return
+	}
 	s.problems = append(s.problems, Problem{
 		File: s.name, Line: p.line, Column: p.column, Path: path, Message: message, Warning: warning,
 	})

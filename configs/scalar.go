@@ -62,6 +62,7 @@ func (s *source) scalar(path string, node ast.Node, v reflect.Value, tag reflect
 			s.bad(path, "wants a text; put %s in quotes if it is meant as one", word)
 			return
 		}
+	default: // has a text form of its own
 	}
 	if port := tag.Get("port"); port != "" {
 		word = withPort(word, port)
@@ -91,8 +92,9 @@ func wants(v reflect.Value) string {
 		return "a whole number"
 	case reflect.Float64:
 		return "a number"
+	default:
+		return "a text"
 	}
-	return "a text"
 }
 
 // whole refuses 012, which readers take for twelve or for ten.
@@ -101,7 +103,7 @@ var whole = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
 // setText sets v from a scalar as it was written. Its error ends the
 // sentence "… is".
 func setText(v reflect.Value, word string) error {
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		err := u.UnmarshalText([]byte(word))
 		if err == nil || errors.Is(err, errDuration) {
 			return err
@@ -133,8 +135,9 @@ func setText(v reflect.Value, word string) error {
 		}
 		v.SetFloat(f)
 		return nil
+	default:
+		panic("configs: no way to decode " + v.Type().String())
 	}
-	panic("configs: no way to decode " + v.Type().String())
 }
 
 // withPort adds the port to an address written without one.
@@ -177,7 +180,7 @@ func (s *source) limits(path string, v reflect.Value, tag reflect.StructTag) {
 }
 
 func compare(a, b reflect.Value) int {
-	if d, ok := a.Interface().(Duration); ok {
+	if d, ok := reflect.TypeAssert[Duration](a); ok {
 		return cmp.Compare(d.Duration, b.Interface().(Duration).Duration)
 	}
 	if a.Kind() == reflect.Float64 {

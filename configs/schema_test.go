@@ -67,8 +67,8 @@ func describe(t *testing.T, root, s *jsonschema.Schema, typ reflect.Type, seen m
 		return
 	}
 	seen[typ.Name()] = true
-	for i := range typ.NumField() {
-		field := typ.Field(i)
+	s.Description = strings.ReplaceAll(s.Description, "\n", " ")
+	for field := range typ.Fields() {
 		key := keyOf(field)
 		if key == "" {
 			continue

@@ -26,6 +26,7 @@ type secret struct {
 	key       string        // _file and _env are added to it
 	file, env string        // what the keys say
 	into      reflect.Value // the actions.Secret
+	optional  bool          // may be left out
 	prefix    string        // what it must begin with
 	form      string        // "base64" or ""
 }
@@ -51,6 +52,9 @@ func (c *Config) LoadSecrets() error {
 	kept := c.src.problems
 	c.src.problems = nil
 	c.eachSecret(func(r secret) {
+		if r.used() == "" {
+			return
+		}
 		word, err := r.read()
 		if err != nil {
 			c.src.bad(r.used(), "%s", err)
@@ -69,14 +73,15 @@ func (c *Config) LoadSecrets() error {
 
 // read gets the secret. Its errors never hold any of it.
 func (r secret) read() (string, error) {
-	word, ok := "", true
+	word, ok := os.LookupEnv(r.env)
 	if r.file != "" {
 		b, err := readPrivate(r.file)
 		if err != nil {
 			return "", err
 		}
-		word = strings.TrimRight(string(b), "\r\n")
-	} else if word, ok = os.LookupEnv(r.env); !ok {
+		word, ok = strings.TrimRight(string(b), "\r\n"), true
+	}
+	if !ok {
 		return "", fmt.Errorf("the environment variable %s is not set", r.env)
 	}
 	switch {
@@ -97,7 +102,7 @@ func (r secret) read() (string, error) {
 // readPrivate reads a file that only edgewatch and its group may read.
 func readPrivate(name string) ([]byte, error) {
 	info, err := os.Stat(name)
-	if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o007 != 0 {
+	if err == nil && info.Mode().IsRegular() && runtime.GOOS != "windows" && info.Mode().Perm()&0o007 != 0 {
 		return nil, fmt.Errorf("the file %s is open to everybody (mode %04o): chmod o= %[1]s", name, info.Mode().Perm())
 	}
 	return readSmall(name)
@@ -107,11 +112,15 @@ func readSmall(name string) ([]byte, error) {
 	if strings.HasPrefix(name, credentialsDir) {
 		return nil, errors.New("CREDENTIALS_DIRECTORY is not set: it is where systemd puts what LoadCredential= names")
 	}
+	// A pipe would be waited on.
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, unreadable(name, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read from
 	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	if err != nil {
 		return nil, unreadable(name, err)
@@ -199,7 +208,7 @@ func walk(path string, v reflect.Value, fn func(string, reflect.Value)) {
 	}
 }
 
-// eachSecret calls fn for every secret that is referred to or should be.
+// eachSecret calls fn for every secret that is or could be referred to.
 func (c *Config) eachSecret(fn func(secret)) {
 	c.eachSection(func(path string, v reflect.Value) {
 		words := map[string]string{}
@@ -213,7 +222,7 @@ func (c *Config) eachSecret(fn func(secret)) {
 			if key := tag.Get("secret"); key != "" {
 				fn(secret{
 					section: path, key: key, file: words[key+"_file"], env: words[key+"_env"],
-					into: v.Field(i), prefix: tag.Get("prefix"), form: tag.Get("form"),
+					into: v.Field(i), optional: tag.Get("optional") == "true", prefix: tag.Get("prefix"), form: tag.Get("form"),
 				})
 			}
 		}

@@ -24,12 +24,12 @@ type Log struct {
 // Slack is where people are told and may command. It works over Socket Mode,
 // so nothing of edgewatch has to be reachable from the Internet.
 type Slack struct {
-	// File with the app-level token (xapp-…, scope connections:write).
+	// File with the app-level token (xapp-…, scope connections:write). Without the token Slack is told, and takes no commands.
 	AppTokenFile string `yaml:"app_token_file,omitempty" check:"file"`
 	// Environment variable with the app-level token.
 	AppTokenEnv string `yaml:"app_token_env,omitempty" check:"env"`
 	// AppToken is the app-level token once LoadSecrets has read it.
-	AppToken actions.Secret `yaml:"-" secret:"app_token" prefix:"xapp-"`
+	AppToken actions.Secret `yaml:"-" secret:"app_token" optional:"true" prefix:"xapp-"`
 	// File with the bot token (xoxb-…).
 	BotTokenFile string `yaml:"bot_token_file,omitempty" check:"file"`
 	// Environment variable with the bot token.
@@ -40,7 +40,7 @@ type Slack struct {
 	Channel string `yaml:"channel" required:"true" check:"slack:CG"`
 	// Slash command as it is named in the Slack app.
 	Command string `yaml:"command" default:"/edgewatch" check:"slash"`
-	// Ids of the people who may command. Everybody in the channel can read; nobody else can change anything.
+	// Ids of the people who may give commands; nobody else may, not even such as only read.
 	Users []string `yaml:"users" check:"slack:UW"`
 	// Id of the workspace. Given, requests from any other are refused.
 	Team string `yaml:"team,omitempty" check:"slack:T"`
@@ -86,11 +86,11 @@ type Probe struct {
 	// Domain the probe presents as its own ("from" of the stream). A stable name of yours that is none of the domains.
 	From string `yaml:"from" required:"true" check:"fqdn"`
 	// Time from one round to the next while all is well.
-	Interval Duration `yaml:"interval" default:"10s" min:"1s"`
+	Interval Duration `yaml:"interval" default:"10s" min:"100ms"`
 	// Time from one round to the next while a pool looks bad.
-	SuspectInterval Duration `yaml:"suspect_interval" default:"2s" min:"500ms"`
+	SuspectInterval Duration `yaml:"suspect_interval" default:"2s" min:"100ms"`
 	// Time limit of one probe.
-	Timeout Duration `yaml:"timeout" default:"5s" min:"500ms"`
+	Timeout Duration `yaml:"timeout" default:"5s" min:"100ms"`
 	// CA certificates that the pools' certificates must chain to, as PEM. Empty: those of the system.
 	CAFile string `yaml:"ca_file,omitempty" check:"file" pem:"ca"`
 	// Client certificate as PEM, for pools that want one.
@@ -118,7 +118,7 @@ type Breaker struct {
 	// Good rounds in a row after which the pool counts as up again.
 	GoodRounds int `yaml:"good_rounds" default:"3" min:"1" max:"1000"`
 	// Time after a trip before good rounds count.
-	RetryAfter Duration `yaml:"retry_after" default:"30s" min:"1s"`
+	RetryAfter Duration `yaml:"retry_after" default:"30s" min:"100ms"`
 }
 
 // Guards keep edgewatch from acting too early or too often.
@@ -130,7 +130,7 @@ type Guards struct {
 	// Window of the budget.
 	BudgetWindow Duration `yaml:"budget_window" default:"24h" min:"1m"`
 	// How often it is checked that the other pools could take over.
-	ReadinessInterval Duration `yaml:"readiness_interval" default:"5m" min:"10s"`
+	ReadinessInterval Duration `yaml:"readiness_interval" default:"5m" min:"1s"`
 	// Time after the start of edgewatch in which no automatic failover starts.
 	StartupGrace Duration `yaml:"startup_grace" default:"1m"`
 }
@@ -176,7 +176,7 @@ type SRV struct {
 // Zone is a DNS zone that edgewatch may update (RFC 2136).
 type Zone struct {
 	// Name of the zone.
-	Name string `yaml:"name" required:"true" check:"fqdn"`
+	Name string `yaml:"name" required:"true" check:"dnsname"`
 	// Address of the primary server, which takes the updates.
 	Server netip.AddrPort `yaml:"server" required:"true" port:"53"`
 	// Key that signs the updates (RFC 8945).
@@ -190,7 +190,7 @@ type Zone struct {
 // TSIG is the key that signs updates of a zone.
 type TSIG struct {
 	// Name of the key as the server knows it.
-	Name string `yaml:"name" required:"true" check:"keyname"`
+	Name string `yaml:"name" required:"true" check:"dnsname"`
 	// Algorithm of the key.
 	Algorithm string `yaml:"algorithm" default:"hmac-sha256" enum:"hmac-sha224,hmac-sha256,hmac-sha384,hmac-sha512"`
 	// File with the key in base64.
@@ -302,7 +302,7 @@ type Timeouts struct {
 	// Steps 4 and 5, the DNS records on every authoritative server.
 	DNSRecords Duration `yaml:"dns_records" default:"2m" min:"1s"`
 	// Step 6, port 5269 from outside.
-	CheckPort Duration `yaml:"check_port" default:"30s" min:"1s"`
+	CheckPort Duration `yaml:"check_port" default:"30s" min:"100ms"`
 	// Step 7, Start-CsWindowsService on every server of the target pool.
 	StartServices Duration `yaml:"start_services" default:"10m" min:"1s"`
 	// Proof from a partner's point of view.

@@ -39,8 +39,12 @@ func (c *Config) validateProgram() {
 	if len(c.Socket) > maxSocket {
 		c.src.bad("socket", "is longer than the %d characters a socket's name can have", maxSocket)
 	}
-	if c.Slack != nil && len(c.Slack.Users) == 0 {
-		c.src.warn("slack", "users is empty: nobody can command from Slack")
+	switch s := c.Slack; {
+	case s == nil:
+	case s.AppTokenFile == "" && s.AppTokenEnv == "":
+		c.src.warn("slack.app_token_file", "is missing, and app_token_env too: Slack is told and takes no commands")
+	case len(s.Users) == 0:
+		c.src.warn("slack.users", "is empty: nobody can command from Slack")
 	}
 }
 
@@ -51,7 +55,7 @@ func (c *Config) validateSecretKeys() {
 		switch {
 		case file && env:
 			c.src.bad(r.path("_env"), "contradicts %s_file: give one of them", r.key)
-		case r.used() == "" && !c.src.wrong(r.path("")):
+		case r.used() == "" && !r.optional && !c.src.wrong(r.path("")):
 			c.src.bad(r.path("_file"), "is missing: %s_file or %[1]s_env must name the secret", r.key)
 		}
 	})
@@ -126,6 +130,14 @@ func (r *rules) probe() {
 	if p.SuspectInterval.Duration > p.Interval.Duration && !r.wrong(r.in("probe.interval")) {
 		r.bad(r.in("probe.suspect_interval"), "%s must not be longer than interval (%s)", p.SuspectInterval, p.Interval)
 	}
+	for _, i := range []struct {
+		key string
+		d   Duration
+	}{{"interval", p.Interval}, {"suspect_interval", p.SuspectInterval}} {
+		if i.d.Duration < time.Second {
+			r.warn(r.in("probe.%s", i.key), "%s is for labs: the XMPP gateway limits the connections of a partner", i.d)
+		}
+	}
 	r.together("probe", "client_cert_file", p.ClientCertFile, "client_key_file", p.ClientKeyFile)
 	if p.TLSCountsAsDown {
 		r.warn(r.in("probe.tls_counts_as_down"), "a renewed certificate or a changed cipher can now cause a failover")
@@ -150,7 +162,14 @@ func (r *rules) breaker() {
 	if least := time.Duration(b.BadRounds) * r.f.Probe.Interval.Duration; b.Ratio > 0 && b.Window.Duration < least {
 		r.bad(r.in("breaker.window"), "%s is too short for %d rounds %s apart: at least %s", b.Window, b.BadRounds, r.f.Probe.Interval, Duration{least})
 	}
+	if b.MinBadTime.Duration < shortest {
+		r.warn(r.in("breaker.min_bad_time"), "%s is for labs: a restart of the services takes longer and would cause a failover", b.MinBadTime)
+	}
 }
+
+// shortest is the least time a pool should look bad before it counts as
+// down: a restart of its services takes longer.
+const shortest = 10 * time.Second
 
 func (r *rules) guards() {
 	g := &r.f.Guards
@@ -187,6 +206,9 @@ func (r *rules) canaries() {
 		for _, a := range p.Addresses {
 			pools[a.Unmap()] = p.Name
 		}
+	}
+	if i := r.f.Probe.Interval; c.Timeout.Duration >= i.Duration && !r.wrong(r.in("probe.interval")) {
+		r.bad(r.in("canaries.timeout"), "%s must be shorter than probe.interval (%s): each round asks the canaries", c.Timeout, i)
 	}
 	seen := map[netip.AddrPort]bool{}
 	for i, t := range c.Targets {

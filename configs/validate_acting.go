@@ -124,6 +124,9 @@ func (r *rules) dns() {
 		}
 	}
 	for i, z := range d.Zones {
+		if whole := r.f.Timeouts.DNSRecords; z.Timeout.Duration > whole.Duration {
+			r.bad(r.in("dns.zones[%d].timeout", i), "%s is longer than all of the step may take (timeouts.dns_records: %s)", z.Timeout, whole)
+		}
 		if z.TSIG == nil && z.Name != "" {
 			r.warn(r.in("dns.zones[%d]", i), "there is no tsig: updates are not signed, so the server must trust the address they come from")
 		}
@@ -148,6 +151,9 @@ func (r *rules) record() {
 		r.bad(r.in("dns.shared_with_sip"), "there is no dns.record that could be shared")
 	}
 	for _, name := range r.f.Domains {
+		if d.Record == name {
+			r.warn(r.in("dns.record"), "%s is a domain itself: whatever else is found by that name moves along", name)
+		}
 		for _, host := range []string{"sip", "sipexternal", "sipdir", "access"} {
 			if d.Record == host+"."+name && !d.SharedWithSIP {
 				r.bad(r.in("dns.record"), "%s looks like the name SIP clients use, who would move along: give XMPP a name of its own or set shared_with_sip: true", d.Record)
@@ -210,8 +216,10 @@ func (r *rules) host(path string, w WinRM, used map[string]bool, from ...string)
 	if w.Auth != "certificate" && (r.given(path+".cert_file") || r.given(path+".key_file")) {
 		r.bad(path+".cert_file", "has no use without auth certificate")
 	}
-	if !w.HTTPS && r.given(path+".ca_file") {
-		r.bad(path+".ca_file", "has no use without https")
+	for _, key := range []string{"ca_file", "server_name"} {
+		if !w.HTTPS && r.given(join(path, key)) {
+			r.bad(join(path, key), "has no use without https")
+		}
 	}
 }
 

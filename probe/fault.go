@@ -93,7 +93,7 @@ func streamFault(ctx context.Context, err error, seen int, waiting string) *faul
 	case errors.Is(err, errTooLarge), errors.Is(err, errTooDeep), errors.Is(err, errTooMany):
 		return faultf(TooLarge, "while waiting for %s: %v", waiting, err)
 	case isTimeout(err):
-		return faultf(Timeout, "no %s in time, %d bytes received", waiting, seen)
+		return faultf(Timeout, "waited in vain for %s, %d bytes received", waiting, seen)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errStreamEnd):
 		return faultf(Closed, "closed after %d bytes, before %s", seen, waiting)
 	case syntax, forbidden:

@@ -17,7 +17,12 @@ func (r *run) goodbye(ctx context.Context, f *fault) {
 	if s == nil || r.link.eof || f != nil && f.class == Reset {
 		return
 	}
-	r.link.until(time.Now().Add(closeBudget))
+	hung := f != nil && f.class == Timeout
+	budget := closeBudget
+	if hung {
+		budget = finBudget
+	}
+	r.link.until(time.Now().Add(budget))
 	var conn net.Conn = r.link
 	if r.tls != nil {
 		conn = r.tls
@@ -26,7 +31,9 @@ func (r *run) goodbye(ctx context.Context, f *fault) {
 		return
 	}
 	if isTimeout(s.drain()) {
-		r.remark(CloseUnclean)
+		if !hung { // or it would say twice that nothing comes
+			r.remark(CloseUnclean)
+		}
 		return
 	}
 	r.farewell(s)

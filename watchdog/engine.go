@@ -173,6 +173,7 @@ func (e *Engine) Run(ctx context.Context) error {
 // until it is over: its services are being started again.
 func (e *Engine) drain(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
+	e.levels.Ending = true
 	for e.chain != "" {
 		select {
 		case r := <-e.records:
@@ -250,10 +251,14 @@ func (e *Engine) save(ctx context.Context, ready *Ready) error {
 // obey answers a command once it is durable, or tells that nothing changed.
 func (e *Engine) obey(ctx context.Context, o order) {
 	ready, err := e.do(ctx, Submitted{o.cmd})
-	if ready.Refused != "" {
-		err = nil // a refusal is an answer
+	switch {
+	case ready.Refused != "":
+		o.reply <- reply{answer: ready.Answer} // a refusal is an answer
+	case err != nil:
+		o.reply <- reply{err: err}
+	default:
+		o.reply <- reply{answer: ready.Answer}
 	}
-	o.reply <- reply{ready.Answer, err}
 }
 
 // start runs a chain in a goroutine of its own.

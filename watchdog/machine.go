@@ -30,6 +30,7 @@ type Rules struct {
 // Levels are what is true now as far as anybody knows, restated with every
 // event: an edge that came during a hold would be lost, a level is not.
 type Levels struct {
+	Ending    bool      // edgewatch is stopping: what happened is kept, nothing is begun
 	Since     time.Time // when this process began to watch
 	Round     *Round    // the newest complete round; nil before the first
 	Readiness map[string]Readiness
@@ -191,6 +192,9 @@ func (s *step) continueChain() {
 // settle brings the levels to bear: whatever the event was, what is true now
 // is noticed, decided and, when nothing stands against it, begun.
 func (s *step) settle() {
+	if s.Levels.Ending {
+		return
+	}
 	s.notice()
 	d := decide(s.At, s.Levels, s.rules, &s.fold)
 	if !s.fold.running() && d.changed(s.fold.decision) {

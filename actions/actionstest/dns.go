@@ -147,7 +147,7 @@ func listenBoth(addr string) (net.Listener, net.PacketConn, error) {
 		if p, err = lc.ListenPacket(context.Background(), "udp", l.Addr().String()); err == nil {
 			return l, p, nil
 		}
-		l.Close()
+		_ = l.Close()
 	}
 	return nil, nil, fmt.Errorf("listen for DNS: %w", err)
 }
@@ -155,8 +155,9 @@ func listenBoth(addr string) (net.Listener, net.PacketConn, error) {
 // Addr is where the server listens, host:port, for UDP and TCP.
 func (s *DNSServer) Addr() string { return s.addr }
 
-// Close stops the server and returns when nothing of it runs any more.
-func (s *DNSServer) Close() error {
+// Close stops the server and returns when nothing of it runs any more. It
+// may be called twice.
+func (s *DNSServer) Close() {
 	s.once.Do(func() {
 		s.stop()
 		// Only "not started" can come back, after a start that failed.
@@ -164,7 +165,6 @@ func (s *DNSServer) Close() error {
 		_ = s.udp.Shutdown()
 		s.wg.Wait()
 	})
-	return nil
 }
 
 // FailQueries makes the server answer every query with f, until it is told

@@ -1,6 +1,7 @@
 package actionstest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -27,9 +28,12 @@ func (s *DNSServer) serve(w dns.ResponseWriter, m *dns.Msg) {
 		fault = s.updateFault
 	}
 	s.mu.Unlock()
+	if m.Opcode == dns.OpcodeUpdate && before != nil {
+		before()
+	}
 	if fault == DNSHang {
 		<-s.ctx.Done()
-		w.Close()
+		_ = w.Close()
 		return
 	}
 	r := new(dns.Msg).SetReply(m)
@@ -37,9 +41,6 @@ func (s *DNSServer) serve(w dns.ResponseWriter, m *dns.Msg) {
 	case len(m.Question) != 1:
 		r.Rcode = dns.RcodeFormatError
 	case m.Opcode == dns.OpcodeUpdate:
-		if before != nil {
-			before()
-		}
 		s.serveUpdate(w, m, r, fault)
 		return
 	case m.Opcode == dns.OpcodeQuery:
@@ -102,7 +103,7 @@ func (s *DNSServer) serveUpdate(w dns.ResponseWriter, m, r *dns.Msg, fault DNSFa
 	switch {
 	case !known || key.Algorithm != dns.CanonicalName(t.Algorithm):
 		r.Rcode, answer.Error = dns.RcodeNotAuth, dns.RcodeBadKey
-	case w.TsigStatus() != nil:
+	case w.TsigStatus() != nil && !errors.Is(w.TsigStatus(), dns.ErrTime): // the time is judged by our own clock
 		r.Rcode, answer.Error = dns.RcodeNotAuth, dns.RcodeBadSig
 	case now.Sub(signed).Abs() > time.Duration(t.Fudge)*time.Second:
 		r.Rcode, answer.Error = dns.RcodeNotAuth, dns.RcodeBadTime
@@ -126,7 +127,7 @@ func (s *DNSServer) serveUpdate(w dns.ResponseWriter, m, r *dns.Msg, fault DNSFa
 func (s *DNSServer) answerUpdate(w dns.ResponseWriter, r *dns.Msg, fault DNSFault) {
 	switch fault {
 	case DNSDropAnswer:
-		w.Close()
+		_ = w.Close()
 		return
 	case DNSUnsigned:
 		r.Extra = nil
@@ -137,6 +138,9 @@ func (s *DNSServer) answerUpdate(w dns.ResponseWriter, r *dns.Msg, fault DNSFaul
 		return
 	case DNSGarbage:
 		r.Id++
+		if t := r.IsTsig(); t != nil {
+			t.OrigId = r.Id
+		}
 	default:
 	}
 	_ = w.WriteMsg(r)
@@ -148,7 +152,7 @@ func (s *DNSServer) update(m *dns.Msg, key DNSKey) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, served := s.zones[dns.CanonicalName(m.Question[0].Name)]
-	rcode := dns.RcodeSuccess
+	var rcode int
 	switch {
 	case !served:
 		rcode = dns.RcodeNotAuth

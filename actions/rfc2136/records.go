@@ -61,10 +61,14 @@ func (t *recordsTask) weigh(rs []reading) (actions.Observation, error) {
 		}
 		answered++
 		edits, err := r.view.plan(t.wanted, "compare zone "+trim(t.updater.zone.Name))
-		if err != nil {
+		switch {
+		case err != nil && !r.view.outdated(rs):
 			return actions.Observation{}, err
-		}
-		if len(edits) > 0 {
+		case err != nil:
+			behind++
+			words = append(words, fmt.Sprintf("%s serial %d: lags behind (%v)", r.server, r.view.serial, reason(err)))
+			continue
+		case len(edits) > 0:
 			behind++
 			t.replaces(r.view, edits)
 		}

@@ -40,7 +40,7 @@ const maxReads = 3
 // carries authority. The serial is the same before and after, so that the
 // view is of one version of the zone.
 func (u *Updater) read(ctx context.Context, server string, w Wanted) (*view, error) {
-	ctx, cancel := context.WithTimeout(ctx, u.zone.Timeout)
+	ctx, cancel := u.bounded(ctx)
 	defer cancel()
 	op := "read zone " + trim(u.zone.Name)
 	conn, done, err := u.dial(ctx, server, op)
@@ -181,14 +181,14 @@ func readError(ctx context.Context, server, op string, err error) error {
 	return e
 }
 
-// readings is one view or one error per server, in the servers' order.
+// reading is what came of reading one server: a view or an error.
 type reading struct {
 	server string
 	view   *view
 	err    error
 }
 
-// readEach asks all servers at once.
+// readEach asks all servers at once and answers in their order.
 func (u *Updater) readEach(ctx context.Context, servers []string, w Wanted) []reading {
 	out := make([]reading, len(servers))
 	var wg sync.WaitGroup
@@ -200,6 +200,15 @@ func (u *Updater) readEach(ctx context.Context, servers []string, w Wanted) []re
 	}
 	wg.Wait()
 	return out
+}
+
+// outdated reports whether another server has a newer version of the zone:
+// what v holds is then a matter of time, and no reason to ask a person.
+func (v *view) outdated(rs []reading) bool {
+	return slices.ContainsFunc(rs, func(r reading) bool {
+		// Serials are compared on a circle (RFC 1982).
+		return r.view != nil && int32(r.view.serial-v.serial) > 0 //nolint:gosec // the wrap-around is the point
+	})
 }
 
 // addrs are the addresses of name, sorted.

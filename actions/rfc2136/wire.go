@@ -28,10 +28,7 @@ func (u *Updater) dial(ctx context.Context, server, op string) (*dns.Conn, func(
 			Next: "check that the server runs and that TCP to it is open from here"}
 	}
 	conn := &dns.Conn{Conn: c}
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(deadline) // a socket that takes no deadline fails at the first read
-	}
-	// The library looks at deadlines only: a cancelled ctx has to become one.
+	// The library knows no ctx: its end has to become a deadline.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	return conn, func() { stop(); conn.Close() }, nil
 }
@@ -45,12 +42,17 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
+// bounded is ctx for one conversation.
+func (u *Updater) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, u.zone.Timeout, fmt.Errorf("no answer within %s", u.zone.Timeout))
+}
+
 // update sends m signed, on a connection of its own: the library feeds the
 // MAC of an earlier exchange into the next one on the same connection. A nil
 // error means that the server answered NOERROR and that its signature holds.
 // *rcodeError stands in the tree when the server refused.
 func (u *Updater) update(ctx context.Context, m *dns.Msg) error {
-	ctx, cancel := context.WithTimeout(ctx, u.zone.Timeout)
+	ctx, cancel := u.bounded(ctx)
 	defer cancel()
 	if ctx.Err() != nil {
 		return u.fail(actions.Transient, context.Cause(ctx), "")
@@ -158,12 +160,12 @@ func clocks(t *dns.TSIG, now time.Time) string {
 		sec = sec<<8 | int64(x)
 	}
 	server := time.Unix(sec, 0).UTC()
-	d := now.Sub(server).Round(time.Second)
+	d := now.Sub(server).Round(10 * time.Second)
 	word := "ahead of"
 	if d < 0 {
 		d, word = -d, "behind"
 	}
-	return fmt.Sprintf("the server's clock says %s, this machine's clock is %s %s it; at most %ds are allowed",
+	return fmt.Sprintf("the server's clock says %s, this machine's clock is about %s %s it; at most %ds are allowed",
 		server.Format(time.RFC3339), d, word, fudge)
 }
 

@@ -54,10 +54,13 @@ func (t *writableTask) Check(ctx context.Context) (actions.Observation, error) {
 			continue
 		}
 		edits, err := r.view.plan(t.wanted, op)
-		if err != nil {
+		if err != nil && !r.view.outdated(rs) {
 			return none, err
 		}
 		text := r.view.describe(t.wanted, edits)
+		if err != nil {
+			text = fmt.Sprintf("%s serial %d: %v", r.server, r.view.serial, reason(err))
+		}
 		if !r.view.same(primary, t.wanted) {
 			lag = true
 			text += ", which is not what the primary has"
@@ -104,12 +107,15 @@ func (t *writableTask) prove(ctx context.Context, v *view) error {
 	m := new(dns.Msg)
 	m.SetUpdate(u.zone.Name)
 	for _, s := range t.wanted.touched(v) {
-		if old := v.sets[s]; len(old) > 0 {
+		old, absent := v.sets[s], s.absent(v.sets[s])
+		if len(old) > 0 {
 			m.Used(copies(old))
 		} else {
+			// BIND does not judge deletions at a set that is not there.
 			m.RRsetNotUsed([]dns.RR{s.marker()})
+			m.Insert(copies([]dns.RR{absent}))
 		}
-		m.Remove([]dns.RR{s.absent(v.sets[s])})
+		m.Remove([]dns.RR{absent})
 	}
 	if len(m.Ns) == 0 {
 		m.NameUsed([]dns.RR{set{u.zone.Name, dns.TypeANY}.marker()})

@@ -101,6 +101,9 @@ func (x *exchange) ask(action, text string) (string, error) {
 	before := x.stage
 	x.stage = max(x.stage, map[string]stage{actionCreate: shellAsked, actionCommand: commandSent}[action])
 	r, err := x.link.post(ctx, []byte(text))
+	if e, ok := errors.AsType[*sendError](err); ok && e.stale && action == actionCreate && ctx.Err() == nil {
+		r, err = x.link.post(ctx, []byte(text)) // the host had closed a connection that was idle; Create changes nothing
+	}
 	if e, ok := errors.AsType[*sendError](err); ok && !e.sent {
 		x.stage = before
 	}
@@ -205,8 +208,17 @@ func (x *exchange) clean(action, text string) {
 		return
 	}
 	x.signaled = x.signaled || action == actionSignal
-	if _, err := x.link.post(x.cleanup, []byte(text)); err != nil {
-		x.stuck = true
+	for range 2 { // a shell that stays counts against the account's quota for hours
+		r, err := x.link.post(x.cleanup, []byte(text))
+		if x.cleanup.Err() != nil {
+			x.stuck = true
+			return
+		}
+		if err == nil && r.status != http.StatusServiceUnavailable {
+			if _, err = parseEnvelope(r.body); err == nil {
+				return
+			}
+		}
 	}
 }
 
@@ -238,9 +250,10 @@ func (x *exchange) run(o *Options, line string) (stdout, stderr string, exit int
 }
 
 // bounded keeps the first maxOutput bytes and swallows the rest: a writer that
-// failed would leave masterzen's copying goroutine behind.
+// failed would leave masterzen's copying goroutine behind. The buffer is no
+// embedded one, whose ReadFrom io.Copy would prefer to Write.
 type bounded struct {
-	bytes.Buffer
+	buf  bytes.Buffer
 	over bool
 }
 
@@ -248,13 +261,13 @@ var _ io.Writer = (*bounded)(nil)
 
 // Write implements io.Writer and never fails.
 func (b *bounded) Write(p []byte) (int, error) {
-	if room := maxOutput - b.Len(); len(p) > room {
+	if room := maxOutput - b.buf.Len(); len(p) > room {
 		b.over = true
-		b.Buffer.Write(p[:room])
+		b.buf.Write(p[:room])
 		return len(p), nil
 	}
-	return b.Buffer.Write(p)
+	return b.buf.Write(p)
 }
 
 // String returns what was kept, as valid UTF-8.
-func (b *bounded) String() string { return strings.ToValidUTF8(b.Buffer.String(), "\ufffd") }
+func (b *bounded) String() string { return strings.ToValidUTF8(b.buf.String(), "\ufffd") }

@@ -71,11 +71,11 @@ type reply struct {
 	tls    *tls.ConnectionState
 }
 
-// sendError is a POST without an answer. Sent says whether the request may
-// have reached the host.
+// sendError is a POST without an answer.
 type sendError struct {
-	sent bool
-	err  error
+	sent  bool // the request may have reached the host
+	stale bool // it went over a connection that had been idle
+	err   error
 }
 
 func (e *sendError) Error() string { return e.err.Error() }
@@ -102,9 +102,9 @@ func (l *link) post(ctx context.Context, message []byte) (*reply, error) {
 // send makes one POST and reads the whole answer. The body is always drained
 // within bounds and closed, so the connection is either reused or gone.
 func (l *link) send(ctx context.Context, body []byte, contentType string, edit func(*http.Request)) (*reply, error) {
-	out := new(reply)
+	out, reused := new(reply), false
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(i httptrace.GotConnInfo) { out.conn = i.Conn },
+		GotConn: func(i httptrace.GotConnInfo) { out.conn, reused = i.Conn, i.Reused },
 	})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url, bytes.NewReader(body))
 	if err != nil {
@@ -117,7 +117,7 @@ func (l *link) send(ctx context.Context, body []byte, contentType string, edit f
 	}
 	resp, err := l.tr.RoundTrip(req) // no redirects: credentials go to this host or nowhere
 	if err != nil {
-		return nil, &sendError{sent: out.conn != nil, err: because(ctx, err)}
+		return nil, &sendError{sent: out.conn != nil, stale: reused, err: because(ctx, err)}
 	}
 	defer resp.Body.Close()
 	out.status, out.header, out.tls = resp.StatusCode, resp.Header, resp.TLS

@@ -43,55 +43,56 @@ var (
 // dropped that connection and did not read the message: it is sent once more.
 func (l *link) postNTLM(ctx context.Context, message []byte) (*reply, error) {
 	for attempt := 0; ; attempt++ {
-		if l.session == nil {
-			s, err := l.handshake(ctx)
-			if err != nil {
+		s := l.session
+		if s == nil {
+			var err error
+			if s, err = l.handshake(ctx); err != nil {
 				return nil, err
 			}
-			l.session = s
 		}
-		r, err := l.sendOn(ctx, l.session, message)
+		// Until an answer proves that both ends are in step, there is no session.
+		l.session = nil
+		r, inStep, err := l.sendOn(ctx, s, message)
 		if err != nil {
-			l.session = nil // whether the keys moved on at the other end is unknown
 			return nil, err
 		}
 		if r.status != http.StatusUnauthorized {
-			if r.conn != l.session.conn {
-				l.session = nil
+			if inStep && r.conn == s.conn {
+				l.session = s
 			}
 			return r, nil
 		}
-		l.session = nil
 		if attempt > 0 {
 			return nil, &sendError{err: errLogon}
 		}
 	}
 }
 
-// sendOn sends message on s: sealed over http, inside TLS over https.
-func (l *link) sendOn(ctx context.Context, s *session, message []byte) (*reply, error) {
+// sendOn sends message on s: sealed over http, inside TLS over https. It
+// reports whether the answer was sealed with the keys of s, if it had to be.
+func (l *link) sendOn(ctx context.Context, s *session, message []byte) (r *reply, inStep bool, err error) {
 	if l.o.HTTPS {
-		return l.send(ctx, message, soapType, nil)
+		r, err = l.send(ctx, message, soapType, nil)
+		return r, true, err
 	}
 	sealed, signature, err := s.seal.Wrap(message)
 	if err != nil {
-		return nil, &sendError{err: fmt.Errorf("seal the message: %w", err)}
+		return nil, false, &sendError{err: fmt.Errorf("seal the message: %w", err)}
 	}
-	r, err := l.send(ctx, sealedBody(sealed, signature, len(message)), sealType, nil)
+	r, err = l.send(ctx, sealedBody(sealed, signature, len(message)), sealType, nil)
 	if err != nil || r.status == http.StatusUnauthorized {
-		return r, err
+		return r, false, err
 	}
 	if !strings.Contains(r.header.Get("Content-Type"), sealProtocol) {
 		if r.status == http.StatusOK {
-			return nil, &sendError{sent: true, err: fmt.Errorf("%w: it is not sealed", errMalformed)}
+			return nil, false, &sendError{sent: true, err: fmt.Errorf("%w: it is not sealed", errMalformed)}
 		}
-		l.session = nil // an error page of something on the way
-		return r, nil
+		return r, false, nil // an error page of something on the way
 	}
 	if r.body, err = unseal(s.seal, r.body); err != nil {
-		return nil, &sendError{sent: true, err: fmt.Errorf("%w: %w", errMalformed, err)}
+		return nil, false, &sendError{sent: true, err: fmt.Errorf("%w: %w", errMalformed, err)}
 	}
-	return r, nil
+	return r, true, nil
 }
 
 // handshake logs on with empty messages, so that nothing is told to a host
@@ -154,7 +155,7 @@ func (l *link) negotiate(ctx context.Context, token []byte) (*reply, error) {
 		req.Header.Set("Authorization", "Negotiate "+base64.StdEncoding.EncodeToString(token))
 	})
 	if e, ok := errors.AsType[*sendError](err); ok {
-		return nil, &sendError{err: fmt.Errorf("log on: %w", e.err)}
+		return nil, &sendError{stale: e.stale, err: fmt.Errorf("log on: %w", e.err)}
 	}
 	return r, err
 }

@@ -114,30 +114,28 @@ func section(body string) api.Block {
 
 // title is the incident in one line of plain text.
 func (n *incident) title() string {
-	pool := n.Pool
-	if pool == "" && n.Chain != nil {
-		pool = n.Chain.From
-	}
-	c := n.Chain
+	pool, c := n.main(), n.Chain
 	switch {
-	case n.running() && n.Down:
-		return fmt.Sprintf("✕ %s is down – failing over to %s", pool, c.To)
+	case n.running() && pool.Down:
+		return fmt.Sprintf("✕ %s is down – failing over to %s", pool.Name, c.To)
 	case n.running():
 		return fmt.Sprintf("▶ %s – failing over to %s", n.Federation, c.To)
+	case c != nil && !c.Outcome.OK && n.over():
+		return fmt.Sprintf("✓ %s answers again – the failover to %s had failed", pool.Name, c.To)
 	case c != nil && !c.Outcome.OK:
 		return fmt.Sprintf("✕ Failover of %s to %s failed – people are needed", n.Federation, c.To)
-	case c != nil && n.Down && c.To == n.Pool:
-		return fmt.Sprintf("✕ %s is down, and federation runs on it", pool)
-	case c != nil && n.Down:
-		return fmt.Sprintf("✓ %s is down – failed over to %s", pool, c.To)
+	case c != nil && n.down(c.To):
+		return fmt.Sprintf("✕ %s is down, and federation runs on it", c.To)
+	case c != nil && pool.Down:
+		return fmt.Sprintf("✓ %s is down – failed over to %s", pool.Name, c.To)
 	case c != nil:
 		return fmt.Sprintf("✓ %s – failed over to %s", n.Federation, c.To)
-	case n.Down && n.Decision != nil && n.Decision.Will == watchdog.WillHold:
-		return fmt.Sprintf("✕ %s is down – on hold (%s)", pool, n.Decision.Guard)
-	case n.Down:
-		return fmt.Sprintf("✕ %s is down", pool)
-	case !n.UpAt.IsZero():
-		return fmt.Sprintf("✓ %s answers again", pool)
+	case pool.Down && n.Decision != nil && n.Decision.Will == watchdog.WillHold:
+		return fmt.Sprintf("✕ %s is down – on hold (%s)", pool.Name, n.Decision.Guard)
+	case pool.Down:
+		return fmt.Sprintf("✕ %s is down", pool.Name)
+	case !pool.UpAt.IsZero():
+		return fmt.Sprintf("✓ %s answers again", pool.Name)
 	case len(n.Notes) > 0:
 		return "⚠ " + n.Notes[len(n.Notes)-1]
 	}
@@ -150,12 +148,8 @@ func (n *incident) message() *message {
 		api.NewHeaderBlock(api.NewTextBlockObject(api.PlainTextType, clip(n.title(), headerRunes), false, false)),
 		api.NewSectionBlock(nil, n.fields(), nil),
 	}
-	if len(n.Cause) > 0 && n.UpAt.IsZero() {
-		lines := make([]string, 0, len(n.Cause))
-		for _, c := range n.Cause {
-			lines = append(lines, "• "+esc(c))
-		}
-		blocks = append(blocks, section(clip("*Evidence*\n"+strings.Join(lines, "\n"), sectionRunes)))
+	if e := n.evidence(); e != "" {
+		blocks = append(blocks, section(clip(e, sectionRunes)))
 	}
 	if ticks := n.ticks(); ticks != "" {
 		blocks = append(blocks, section(clip(ticks, sectionRunes)))
@@ -171,19 +165,34 @@ func (n *incident) message() *message {
 	}
 }
 
+// evidence is why each pool counts as down, while it does.
+func (n *incident) evidence() string {
+	var lines []string
+	for _, p := range n.Pools {
+		if !p.Down || len(p.Cause) == 0 {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("*%s, last round*", esc(p.Name)))
+		for _, c := range p.Cause {
+			lines = append(lines, "• "+esc(c))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
 func (n *incident) fields() []*api.TextBlockObject {
 	var out []*api.TextBlockObject
 	add := func(label, value string) {
 		if value != "" {
-			out = append(out, api.NewTextBlockObject(api.MarkdownType, fmt.Sprintf("*%s*\n%s", label, clip(esc(value), fieldRunes)), false, false))
+			out = append(out, api.NewTextBlockObject(api.MarkdownType, fmt.Sprintf("*%s*\n%s", esc(label), clip(esc(value), fieldRunes)), false, false))
 		}
 	}
 	add("Federation", n.Federation)
-	if !n.DownSince.IsZero() {
-		add("Down since", clock(n.DownSince))
-	}
-	if !n.UpAt.IsZero() {
-		add("Answers since", clock(n.UpAt))
+	if p := n.main(); !p.Since.IsZero() {
+		add(p.Name+" down since", clock(p.Since))
+		if !p.UpAt.IsZero() {
+			add(p.Name+" answers since", clock(p.UpAt))
+		}
 	}
 	if c := n.Chain; c != nil {
 		add("Failover", fmt.Sprintf("%s → %s (%s)", c.From, c.To, strings.TrimSpace(c.Trigger+" "+c.Actor)))
@@ -192,6 +201,7 @@ func (n *incident) fields() []*api.TextBlockObject {
 			if c.Outcome.OK && c.Outage > 0 {
 				add("Outage", span(c.Outage))
 			}
+			add("Services still stopped on", strings.Join(c.Outcome.Stopped, ", "))
 		}
 	}
 	add("Next", n.next())
@@ -211,10 +221,10 @@ func (n *incident) next() string {
 		return "the failover is carried through"
 	case c != nil && !c.Outcome.OK && c.Outcome.Error != "":
 		return c.Outcome.Error
-	case n.over():
-		return "nothing"
 	case n.Decision != nil:
 		return n.Decision.Because
+	case n.over():
+		return "nothing"
 	}
 	return ""
 }

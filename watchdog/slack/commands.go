@@ -236,6 +236,8 @@ func (s *Slack) federation() (name, question string) {
 // respond answers j's user, where only they see it.
 func (s *Slack) respond(ctx context.Context, j job, text string) error {
 	text = clip(text, textRunes)
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timing.Answer)
+	defer cancel()
 	var errs []error
 	for try := range answerTry {
 		if try > 0 {

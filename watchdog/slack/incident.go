@@ -16,17 +16,23 @@ type incident struct {
 	Seen       uint64    `json:"seen"`  // Seq of the newest entry folded in
 	Began      time.Time `json:"began"`
 
-	Pool      string     `json:"pool,omitempty"` // the pool that is or was down
-	Down      bool       `json:"down,omitempty"`
-	DownSince time.Time  `json:"down_since,omitzero"`
-	UpAt      time.Time  `json:"up_at,omitzero"`
-	Cause     []string   `json:"cause,omitempty"` // the evidence, one line per address
-	Decision  *decision  `json:"decision,omitempty"`
-	Chain     *chain     `json:"chain,omitempty"` // the newest failover
-	AckedBy   string     `json:"acked_by,omitempty"`
-	Notes     []string   `json:"notes,omitempty"` // degraded and the like, when nothing else names the incident
-	LastAt    time.Time  `json:"last_at"`
-	Paused    *pauseNote `json:"paused,omitempty"`
+	LastAt time.Time `json:"last_at"`
+
+	Pools    []*poolFact `json:"pools,omitempty"`    // those that tripped, in that order
+	Decision *decision   `json:"decision,omitempty"` // the newest, unless something changed since
+	Chain    *chain      `json:"chain,omitempty"`    // the newest failover
+	AckedBy  string      `json:"acked_by,omitempty"`
+	Paused   *pauseNote  `json:"paused,omitempty"`
+	Notes    []string    `json:"notes,omitempty"` // what else was noticed, newest last
+}
+
+// poolFact is what the entries say of one pool.
+type poolFact struct {
+	Name  string    `json:"name"`
+	Down  bool      `json:"down"`
+	Since time.Time `json:"since,omitzero"` // first bad round
+	UpAt  time.Time `json:"up_at,omitzero"` // when it answered again
+	Cause []string  `json:"cause,omitempty"`
 }
 
 type decision struct {
@@ -45,7 +51,8 @@ type chain struct {
 	Actor   string           `json:"actor,omitempty"`
 	BeganAt time.Time        `json:"began_at"`
 	EndedAt time.Time        `json:"ended_at,omitzero"`
-	Outage  time.Duration    `json:"outage,omitempty"` // from the first bad round to the end
+	Found   time.Time        `json:"found,omitzero"`   // first bad round
+	Outage  time.Duration    `json:"outage,omitempty"` // from there to the end
 	Steps   []chainStep      `json:"steps,omitempty"`
 	Outcome *actions.Outcome `json:"outcome,omitempty"`
 }
@@ -81,10 +88,7 @@ func (n *incident) fold(e watchdog.Entry) {
 		n.foldCommand(e)
 	case e.Chain != nil:
 		c := e.Chain
-		n.Chain = &chain{ID: c.ID, From: c.From, To: c.To, Trigger: c.Trigger, Actor: c.Actor, BeganAt: e.At}
-		if !c.Detected.IsZero() {
-			n.DownSince = c.Detected
-		}
+		n.Chain = &chain{ID: c.ID, From: c.From, To: c.To, Trigger: c.Trigger, Actor: c.Actor, BeganAt: e.At, Found: c.Detected}
 	case e.Step != nil:
 		n.foldStep(*e.Step)
 	case e.ChainEnd != nil:
@@ -96,18 +100,50 @@ func (n *incident) fold(e watchdog.Entry) {
 }
 
 func (n *incident) foldPool(e watchdog.Entry) {
-	p := e.Pool
-	if p.Tripped {
-		n.Pool, n.Down, n.DownSince, n.UpAt = p.Pool, true, p.Since, time.Time{}
-		n.Cause = evidence(p.Results)
-		if n.DownSince.IsZero() {
-			n.DownSince = e.At
-		}
+	p := n.pool(e.Pool.Pool)
+	if p == nil {
+		p = &poolFact{Name: e.Pool.Pool}
+		n.Pools = append(n.Pools, p)
+	}
+	if !e.Pool.Tripped {
+		p.Down, p.UpAt, n.Decision = false, e.At, nil
 		return
 	}
-	if n.Pool == "" || n.Pool == p.Pool {
-		n.Pool, n.Down, n.UpAt = p.Pool, false, e.At
+	p.Down, p.Since, p.UpAt, p.Cause = true, e.Pool.Since, time.Time{}, evidence(e.Pool.Results)
+	if p.Since.IsZero() {
+		p.Since = e.At
 	}
+}
+
+// pool is what is known of the pool of that name, or nil.
+func (n *incident) pool(name string) *poolFact {
+	for _, p := range n.Pools {
+		if p.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// main is the pool that the incident is about: the one that is failed over
+// from, else the first that tripped.
+func (n *incident) main() poolFact {
+	if n.Chain != nil && n.Chain.From != "" {
+		if p := n.pool(n.Chain.From); p != nil {
+			return *p
+		}
+		return poolFact{Name: n.Chain.From, Since: n.Chain.Found}
+	}
+	if len(n.Pools) > 0 {
+		return *n.Pools[0]
+	}
+	return poolFact{}
+}
+
+// down reports whether the pool of that name is known to be down.
+func (n *incident) down(name string) bool {
+	p := n.pool(name)
+	return p != nil && p.Down
 }
 
 func (n *incident) foldCommand(e watchdog.Entry) {
@@ -144,9 +180,13 @@ func (n *incident) foldEnd(e watchdog.Entry) {
 		n.Chain = &chain{ID: e.ChainEnd.ID, BeganAt: e.At}
 	}
 	o := e.ChainEnd.Outcome
-	n.Chain.Outcome, n.Chain.EndedAt = &o, e.At
-	if !n.DownSince.IsZero() {
-		n.Chain.Outage = max(0, e.At.Sub(n.DownSince))
+	n.Chain.Outcome, n.Chain.EndedAt, n.Decision = &o, e.At, nil
+	since := n.Chain.Found
+	if since.IsZero() {
+		since = n.main().Since
+	}
+	if !since.IsZero() {
+		n.Chain.Outage = max(0, e.At.Sub(since))
 	}
 }
 
@@ -155,13 +195,15 @@ func (n *incident) running() bool { return n.Chain != nil && n.Chain.Outcome == 
 
 // over reports whether federation works again as far as the entries tell.
 func (n *incident) over() bool {
-	if n.running() {
+	switch c := n.Chain; {
+	case n.running():
+		return false
+	case c != nil && c.Outcome.OK:
+		return !n.down(c.To)
+	case c != nil && c.Outcome.RouteMoved:
 		return false
 	}
-	if n.Chain != nil && n.Chain.Outcome != nil && n.Chain.Outcome.OK {
-		return !n.Down || n.Chain.To != n.Pool
-	}
-	return n.Chain == nil && !n.Down
+	return !n.main().Down
 }
 
 // approval is the pool that a person may approve a failover to, or "".

@@ -221,24 +221,34 @@ func (c *collector) pool(g gauges, s *watchdog.Snapshot, p watchdog.PoolStatus) 
 	}
 }
 
-// worst keeps one result per address, the worst: an address asked for
-// several domains must not make two series of one name, which would cost the
-// whole scrape.
+// worst keeps one result per address, the worst, with the certificate that
+// expires first: an address asked for several domains must not make two
+// series of one name, which would cost the whole scrape.
 func worst(results []probe.Result) []probe.Result {
 	var out []probe.Result
 	index := map[string]int{}
 	for _, r := range results {
 		key := r.Target.Addr.String()
 		i, seen := index[key]
-		switch {
-		case !seen:
+		if !seen {
 			index[key] = len(out)
 			out = append(out, r)
-		case r.Level > out[i].Level:
+			continue
+		}
+		cert := earlier(out[i].Cert, r.Cert)
+		if r.Level > out[i].Level {
 			out[i] = r
 		}
+		out[i].Cert = cert
 	}
 	return out
+}
+
+func earlier(a, b *probe.Certificate) *probe.Certificate {
+	if a == nil || b != nil && b.NotAfter.Before(a.NotAfter) {
+		return b
+	}
+	return a
 }
 
 func (c *collector) partner(g gauges, s *watchdog.Snapshot) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -111,7 +112,7 @@ func (k *socket) pings(every time.Duration) {
 func (s *Server) read(k *socket) {
 	defer func() {
 		k.conn.Close()
-		close(k.gone)
+		defer close(k.gone)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for i, c := range s.conns {
@@ -172,22 +173,25 @@ func (s *Server) respond(path string, form map[string]string) reply {
 }
 
 // DropSockets breaks every websocket without a word.
-func (s *Server) DropSockets() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, k := range s.conns {
-		k.conn.Close()
-	}
-}
+func (s *Server) DropSockets() { s.drop(func(*socket) {}) }
 
 // Refresh tells every client to reconnect, as Slack does every few hours,
 // and closes its websocket.
 func (s *Server) Refresh() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, k := range s.conns {
+	s.drop(func(k *socket) {
 		_ = k.send(reply{"type": "disconnect", "reason": "refresh_requested", "debug_info": reply{"host": "fake"}})
+	})
+}
+
+// drop ends every websocket and returns when it is gone.
+func (s *Server) drop(goodbye func(*socket)) {
+	s.mu.Lock()
+	conns := slices.Clone(s.conns)
+	s.mu.Unlock()
+	for _, k := range conns {
+		goodbye(k)
 		k.conn.Close()
+		<-k.gone
 	}
 }
 
@@ -196,6 +200,9 @@ type Sent struct {
 	EnvelopeID string
 	s          *Server
 	req        *request
+
+	mu sync.Mutex
+	on *socket // what it was sent over last
 }
 
 // Command types "/edgewatch text" as that user, and returns the answer that
@@ -308,6 +315,9 @@ func (t *Sent) Redeliver(ctx context.Context) error {
 			return err
 		}
 		if k.send(t.req.envelope) == nil {
+			t.mu.Lock()
+			t.on = k
+			t.mu.Unlock()
 			return nil
 		}
 		k.conn.Close()
@@ -319,16 +329,30 @@ func (t *Sent) Redeliver(ctx context.Context) error {
 	}
 }
 
-// Acked waits until the client acknowledged the envelope. Slack gives it
-// three seconds.
+// Acked waits until the client acknowledged the envelope, and sends it again
+// when the websocket broke first. Slack gives a client three seconds.
 func (t *Sent) Acked(ctx context.Context) error {
-	select {
-	case <-t.req.acked:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("envelope %s was not acknowledged: %w", t.EnvelopeID, ctx.Err())
-	case <-t.s.closed:
-		return ErrClosed
+	for {
+		t.mu.Lock()
+		on := t.on
+		t.mu.Unlock()
+		select {
+		case <-t.req.acked:
+			return nil
+		case <-on.gone:
+			select {
+			case <-t.req.acked:
+				return nil
+			default:
+			}
+			if err := t.Redeliver(ctx); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("envelope %s was not acknowledged: %w", t.EnvelopeID, ctx.Err())
+		case <-t.s.closed:
+			return ErrClosed
+		}
 	}
 }
 

@@ -1,0 +1,68 @@
+# edgewatch: build, check and measure. Everything that CI runs, `make test` runs.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+GO          ?= go
+BIN         := $(CURDIR)/bin
+LINT        := $(BIN)/golangci-lint
+LINT_VERSION := v2.15.0
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+
+.PHONY: all build test deps format vet lint cross unit integration lab bench soak clean
+
+all: build
+
+## build: the two programs, without cgo, into bin/
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/edgewatch ./cmd/edgewatch
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/edgelab ./cmd/edgelab
+
+## test: all that must hold before anything lands
+test: deps format vet cross lint unit integration lab
+
+## deps: the real servers that integration tests start (Debian; only CI installs)
+deps:
+	.ci/deps
+
+format:
+	@unformatted=$$(gofmt -l cmd watchdog probe actions configs integration); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+	$(GO) vet -tags integration ./integration/...
+	$(GO) mod verify
+
+## cross: the program for Windows, where it may run too
+cross:
+	CGO_ENABLED=0 GOOS=windows $(GO) build -o /dev/null ./cmd/edgewatch
+
+$(LINT):
+	GOBIN=$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+lint: $(LINT)
+	$(LINT) run ./...
+
+## unit: unit tests with the race detector; the import graph is one of them
+unit:
+	$(GO) test -race -timeout 10m ./...
+
+## integration: Prosody, BIND, Knot, HAProxy and pywinrm against the product
+integration:
+	$(GO) test -tags integration -count=1 -timeout 12m ./integration/...
+
+## lab: the demonstration, headless
+lab:
+	$(GO) run ./cmd/edgelab --scenario primary-down --exit
+
+## bench: ratios against a baseline in the same run; absolute figures depend on the machine
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+## soak: what takes too long for every change
+soak:
+	$(GO) test -tags integration -count=10 -timeout 60m -run 'TestFederation' ./integration/...
+
+clean:
+	rm -rf $(BIN)
