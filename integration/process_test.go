@@ -11,25 +11,8 @@ import (
 	"os/exec"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 )
-
-// needProgram finds a real server's program. A missing one skips the test on
-// a developer's machine and fails it in CI, where it is part of the image.
-func needProgram(t *testing.T, name string) string {
-	t.Helper()
-	for _, try := range []string{name, "/usr/sbin/" + name, "/usr/bin/" + name} {
-		if path, err := exec.LookPath(try); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed; CI must have it", name)
-	}
-	t.Skipf("%s is not installed", name)
-	return ""
-}
 
 // process is a program under test's control. Its methods are for the test's
 // own goroutine and for callbacks that never run at the same time.

@@ -71,13 +71,13 @@ func startProsody(t *testing.T, opts prosodyOptions) *prosody {
 // newProsody lays a Prosody out without starting it.
 func newProsody(t *testing.T, opts prosodyOptions) *prosody {
 	t.Helper()
-	program := needProgram(t, "prosody")
+	binary := program(t, "prosody")
 	// Not t.TempDir: another user has to be able to enter it.
 	dir, err := os.MkdirTemp("", "edgewatch-prosody-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &prosody{opts: opts, dir: dir, argv: []string{program, "-F", "--config", filepath.Join(dir, "prosody.cfg.lua")}}
+	p := &prosody{opts: opts, dir: dir, argv: []string{binary, "-F", "--config", filepath.Join(dir, "prosody.cfg.lua")}}
 	t.Cleanup(func() {
 		if err := p.Kill(); err != nil {
 			t.Errorf("clean up: %v", err)
@@ -92,7 +92,7 @@ func newProsody(t *testing.T, opts prosodyOptions) *prosody {
 	p.write(t)
 	if os.Geteuid() == 0 {
 		// Prosody refuses to run as root.
-		p.argv = append([]string{needProgram(t, "setpriv"), "--reuid", "prosody", "--regid", "prosody", "--clear-groups", "--pdeathsig", "KILL"}, p.argv...)
+		p.argv = append([]string{program(t, "setpriv"), "--reuid", "prosody", "--regid", "prosody", "--clear-groups", "--pdeathsig", "KILL"}, p.argv...)
 		p.giveTo(t, "prosody")
 	}
 	return p

@@ -48,8 +48,8 @@ type Options struct {
 	// not to be started yet. Files hold its certificate.
 	XMPP func(s Server, domain string, f Files) (XMPP, error)
 	// DNS starts the name servers and registers their end with the caller;
-	// nil: two in this process. The addresses are free, TCP and UDP.
-	DNS func(ctx context.Context, z Zone, primary, secondary netip.AddrPort) (NameServers, error)
+	// nil: two in this process.
+	DNS func(ctx context.Context, z Zone) (NameServers, error)
 }
 
 // Lab is a running estate. Its methods may be called from any goroutine.
@@ -152,7 +152,7 @@ func (l *Lab) build(ctx context.Context, o *Options) error {
 	}
 	zone := l.estate.zone(l.Domain, l.Record, port, labKey())
 	if o.DNS != nil {
-		l.NS, err = o.DNS(ctx, zone, at(3), at(4))
+		l.NS, err = o.DNS(ctx, zone)
 	} else {
 		l.NS, err = l.fakeDNS(at(3), at(4), zone)
 	}

@@ -51,12 +51,12 @@ func (l *Lab) fakeDNS(primary, secondary netip.AddrPort, z Zone) (NameServers, e
 	if err != nil {
 		return NameServers{}, err
 	}
-	l.cleanup(first.Close)
+	l.cleanup(func() error { first.Close(); return nil })
 	second, err := actionstest.ListenDNS(secondary.String(), actionstest.DNSConfig{})
 	if err != nil {
 		return NameServers{}, err
 	}
-	l.cleanup(second.Close)
+	l.cleanup(func() error { second.Close(); return nil })
 	if err := second.Follow(first, secondaryDelay); err != nil {
 		return NameServers{}, err
 	}
