@@ -316,7 +316,7 @@ func (a *App) awaitFirstRound(ctx context.Context) {
 }
 
 func (a *App) shutdown() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) //nolint:usetesting // the end of the process has no parent
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	for _, s := range a.servers {
 		if err := s.http.Shutdown(ctx); err != nil {

@@ -151,8 +151,8 @@ func (b *builder) wanted(zone string, from, to *configs.Pool) (rfc2136.Wanted, b
 			continue
 		}
 		w.Services = append(w.Services, rfc2136.Service{
-			Domain: d, Target: target, Port: uint16(b.f.Port), //nolint:gosec // 1 to 65535 by validation
-			Priority: uint16(to.SRVPriority), Weight: uint16(b.f.DNS.SRV.Weight), //nolint:gosec // likewise
+			Domain: d, Target: target, Port: uint16(b.f.Port),
+			Priority: uint16(to.SRVPriority), Weight: uint16(b.f.DNS.SRV.Weight),
 			TTL: seconds(b.f.DNS.SRV.TTL), Addrs: to.Addresses,
 		})
 	}
@@ -206,5 +206,5 @@ func (b *builder) verify(to *configs.Pool, route *winrm.SetRoute) []actions.Task
 }
 
 func seconds(d configs.Duration) uint32 {
-	return uint32(d.Seconds()) //nolint:gosec // bounded by validation
+	return uint32(d.Seconds())
 }

@@ -66,7 +66,7 @@ func settings(f *configs.Federation) watchdog.Settings {
 func targets(f *configs.Federation, p *configs.Pool) []probe.Target {
 	out := make([]probe.Target, len(p.Addresses))
 	for i, a := range p.Addresses {
-		out[i] = probe.Target{Addr: netip.AddrPortFrom(a, uint16(f.Port)), Domain: f.Domains[0], From: f.Probe.From} //nolint:gosec // 1 to 65535 by validation
+		out[i] = probe.Target{Addr: netip.AddrPortFrom(a, uint16(f.Port)), Domain: f.Domains[0], From: f.Probe.From}
 	}
 	return out
 }
