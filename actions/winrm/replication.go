@@ -57,6 +57,10 @@ func invoke(replica string) Call {
 	return Call{Cmdlet: "Invoke-CsManagementStoreReplication", Args: []Arg{Value("ReplicaFqdn", replica)}}
 }
 
+func (t *replication) tell(replica string) Script {
+	return Script{Op: "Invoke-CsManagementStoreReplication", Module: true, Writes: true, Calls: []Call{invoke(replica)}}
+}
+
 // Preview implements actions.Task.
 func (t *replication) Preview() []string {
 	calls := t.status().Calls
@@ -125,8 +129,7 @@ func (t *replication) Apply(ctx context.Context) error {
 		if !t.first(name) {
 			continue
 		}
-		s := Script{Op: "Invoke-CsManagementStoreReplication", Module: true, Writes: true, Calls: []Call{invoke(name)}}
-		if err := t.c.Run(ctx, s, nil); err != nil {
+		if err := t.c.Run(ctx, t.tell(name), nil); err != nil {
 			return err
 		}
 	}

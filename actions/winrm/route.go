@@ -193,7 +193,7 @@ func (t *SetRoute) fail(kind actions.Kind, err error, next string) error {
 // a route.
 func (t *SetRoute) Check(ctx context.Context) (actions.Observation, error) {
 	var have topology
-	if err := t.c.Run(ctx, Script{Op: "Get-CsSite", Module: true, Calls: []Call{callSites()}}, &have); err != nil {
+	if err := t.c.Run(ctx, t.look(), &have); err != nil {
 		return actions.Observation{}, err
 	}
 	s, err := t.c.ownSite(&t.r, have.Sites)
@@ -233,8 +233,7 @@ func orNone(s string) string {
 // meanwhile is left alone.
 func (t *SetRoute) Apply(ctx context.Context) error {
 	var have topology
-	read := Script{Op: "Get-CsSite", Module: true, Calls: []Call{callParameters(), callSites(), callEdges()}}
-	if err := t.c.Run(ctx, read, &have); err != nil {
+	if err := t.c.Run(ctx, t.read(), &have); err != nil {
 		return err
 	}
 	s, err := t.c.ownSite(&t.r, have.Sites)
@@ -264,6 +263,14 @@ func (t *SetRoute) Apply(ctx context.Context) error {
 	t.written = at
 	t.mu.Unlock()
 	return nil
+}
+
+func (t *SetRoute) look() Script {
+	return Script{Op: "Get-CsSite", Module: true, Calls: []Call{callSites()}}
+}
+
+func (t *SetRoute) read() Script {
+	return Script{Op: "Get-CsSite", Module: true, Calls: []Call{callParameters(), callSites(), callEdges()}}
 }
 
 func (t *SetRoute) write(parameter, value, was string) Script {
