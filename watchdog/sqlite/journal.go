@@ -178,15 +178,16 @@ func (s *Store) resolve() error {
 	if !s.unsure {
 		return nil
 	}
-	return s.settle()
+	return s.settle(0)
 }
 
-// settle commits a write that changes nothing but a counter. After a doubtful
-// commit its frames take the place of that commit's in the write-ahead log,
-// so that the doubtful entries are certainly not kept, whatever happens next.
-func (s *Store) settle() error {
+// settle commits a write of at least that many bytes that means nothing.
+// After a doubtful commit its frames take the place of that commit's in the
+// write-ahead log, so that the doubtful entries are certainly not kept,
+// whatever happens next.
+func (s *Store) settle(room int) error {
 	err := s.write("prove that it can be written", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(context.Background(), "UPDATE settled SET count = count + 1")
+		_, err := tx.ExecContext(context.Background(), "UPDATE settled SET count = count + 1, room = zeroblob(?)", room)
 		return err
 	})
 	if err == nil {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // applicationID marks a SQLite file as edgewatch's ("edgw").
@@ -35,9 +36,10 @@ CREATE TABLE cursor (
 ) STRICT;
 CREATE TABLE settled (
 	id    INTEGER PRIMARY KEY CHECK (id = 1),
-	count INTEGER NOT NULL -- grows with every write that only proves that writing works
+	count INTEGER NOT NULL, -- grows with every write that only proves that writing works
+	room  BLOB NOT NULL     -- as large as what was to be proven
 ) STRICT;
-INSERT INTO settled VALUES (1, 0);
+INSERT INTO settled VALUES (1, 0, x'');
 `}
 }
 
@@ -89,7 +91,7 @@ func inspect(ctx context.Context, db *sql.DB, path string, newest int) (int, err
 		return 0, explain(path, "check", err)
 	}
 	if report != "ok" {
-		return 0, fmt.Errorf("state file %s: damaged: %s; nothing was changed – keep the file for analysis and restore it, or move it away to begin an empty journal", path, report)
+		return 0, fmt.Errorf("state file %s: damaged: %s; nothing was changed – keep the file for analysis and restore it, or move it away to begin an empty journal", path, strings.Join(strings.Fields(report), " "))
 	}
 	return version, nil
 }

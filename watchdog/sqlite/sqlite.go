@@ -29,6 +29,10 @@ import (
 // that another program (say, a sqlite3 shell) holds on the database.
 const busyTimeout = "5000"
 
+// enoughRoom is how many bytes must fit on the disk for Ready to call it
+// writable again: an entry with all its evidence is smaller.
+const enoughRoom = 64 << 10
+
 // Store is a journal that this process may write. Its methods are safe for
 // concurrent use.
 type Store struct {
@@ -88,7 +92,7 @@ func (s *Store) open(ctx context.Context) error {
 	if err := prepare(ctx, db, s.path, migrations()); err != nil {
 		return err
 	}
-	if err := s.settle(); err != nil {
+	if err := s.settle(0); err != nil {
 		return err
 	}
 	s.reader, err = OpenReadOnly(ctx, s.path)
@@ -119,8 +123,9 @@ func (s *Store) Close() error {
 }
 
 // Ready reports whether the store can be written, as far as is known: it is
-// nil while the last write succeeded. After a failed one it tries a small
-// write, so that it turns nil by itself once, say, the disk has room again.
+// nil while the last write succeeded. After a failed one it tries a write of
+// the size of a large entry, so that it turns nil by itself once, say, the
+// disk has room again.
 func (s *Store) Ready(ctx context.Context) error {
 	if err := s.take(ctx); err != nil {
 		return err
@@ -129,7 +134,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	if s.failed == nil {
 		return nil
 	}
-	return s.settle()
+	return s.settle(enoughRoom)
 }
 
 // take waits for the right to write.
@@ -140,7 +145,7 @@ func (s *Store) take(ctx context.Context) error {
 	select {
 	case <-s.turn:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return fmt.Errorf("state file %s: wait for a write that has not ended: %w", s.path, context.Cause(ctx))
 	}
 	if s.closed {
 		s.give()
