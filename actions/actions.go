@@ -27,6 +27,11 @@ const (
 	Verify        StepName = "verify"         // a partner's view: SRV, address, stream
 )
 
+// Steps lists the step names in documented order.
+func Steps() []StepName {
+	return []StepName{Preflight, StopServices, SetRoute, DNSRecords, CheckPort, StartServices, Verify}
+}
+
 // Status is what a Check saw.
 type Status uint8
 

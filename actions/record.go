@@ -2,22 +2,25 @@ package actions
 
 import "time"
 
-// Record is what the runner makes durable about one task. A Started record
-// is durable before Apply is called.
+// Record is what the runner makes durable about a task, or, with an empty
+// Target, about a step as a whole. A task's Started record is durable before
+// Apply is called.
 type Record struct {
 	Chain  string        `json:"chain"`
 	Step   StepName      `json:"step"`
-	Target string        `json:"target"`
+	Target string        `json:"target,omitempty"`
 	Phase  RecordPhase   `json:"phase"`
 	Detail string        `json:"detail,omitempty"` // what Check saw
 	Error  string        `json:"error,omitempty"`
 	Took   time.Duration `json:"took,omitempty"`
+	Tries  int           `json:"tries,omitempty"`  // how often it was applied, when more than once
+	Rescue bool          `json:"rescue,omitempty"` // start-services run because the chain failed
 }
 
 // RecordPhase says what a Record tells.
 type RecordPhase string
 
-// The phases of a task.
+// The phases of a step and of a task.
 const (
 	Started  RecordPhase = "started"  // about to be applied
 	Finished RecordPhase = "finished" // seen done after it was applied
@@ -31,6 +34,64 @@ type Outcome struct {
 	Step       StepName      `json:"step,omitempty"`    // where it failed
 	Error      string        `json:"error,omitempty"`   // names host, step and the next thing to do
 	RouteMoved bool          `json:"route_moved"`       // set-route was begun and not seen unchanged: nothing is rolled back
-	Stopped    []string      `json:"stopped,omitempty"` // servers whose services this chain stopped and could not start again
+	Stopped    []string      `json:"stopped,omitempty"` // servers whose services this chain stopped and did not see running again
 	Took       time.Duration `json:"took"`
+
+	// Interrupted says that the run was ended from outside (edgewatch was
+	// stopping, the lease was lost) and nothing is known against the target.
+	Interrupted bool `json:"interrupted,omitempty"`
+}
+
+// Progress is how far a chain got: a fold over its records. The zero value
+// is a chain that has not begun.
+type Progress struct {
+	last map[progressKey]RecordPhase
+}
+
+type progressKey struct {
+	step   StepName
+	target string
+}
+
+// Add folds r in.
+func (p *Progress) Add(r Record) {
+	if p.last == nil {
+		p.last = make(map[progressKey]RecordPhase)
+	}
+	p.last[progressKey{r.Step, r.Target}] = r.Phase
+}
+
+// Clone returns a copy that shares nothing with p.
+func (p Progress) Clone() Progress {
+	var c Progress
+	for k, v := range p.last {
+		c.Add(Record{Step: k.step, Target: k.target, Phase: v})
+	}
+	return c
+}
+
+// Step returns the newest phase of the step as a whole, "" before it began.
+func (p Progress) Step(name StepName) RecordPhase { return p.last[progressKey{name, ""}] }
+
+// Task returns the newest phase of one task, "" before it began.
+func (p Progress) Task(name StepName, target string) RecordPhase {
+	return p.last[progressKey{name, target}]
+}
+
+// passed reports whether the step was seen done.
+func (p Progress) passed(name StepName) bool {
+	phase := p.Step(name)
+	return phase == Finished || phase == Already
+}
+
+// touched reports whether any task of the step may have been applied.
+func (p Progress) touched(s Step) bool {
+	for _, t := range s.Tasks {
+		switch p.Task(s.Name, t.Target()) {
+		case Started, Finished, Failed:
+			return true
+		case Already:
+		}
+	}
+	return false
 }

@@ -114,10 +114,10 @@ func (t Target) String() string { return fmt.Sprintf("%s@%s", t.Domain, t.Addr) 
 type Result struct {
 	Target    Target        `json:"target"`
 	Start     time.Time     `json:"start"`
-	Took      time.Duration `json:"took"`
+	Took      time.Duration `json:"took"`                // until the verdict, without the polite close
 	Phases    []PhaseTime   `json:"phases"`              // in the order they were entered
-	Phase     Phase         `json:"phase"`               // the last phase entered; PhaseDone when all were passed
-	Class     Class         `json:"class"`               // what happened, from the closed list
+	Phase     Phase         `json:"phase"`               // the phase the class speaks of; PhaseDone when all were passed. After a certificate problem the probe goes on: Phases says how far
+	Class     Class         `json:"class"`               // what happened, from the closed list; the worst thing when there were several
 	Condition string        `json:"condition,omitempty"` // RFC 6120 stream error condition, or the TLS alert's name
 	Remarks   []Class       `json:"remarks,omitempty"`   // trouble beside the class that leaves the server up
 	Blame     Blame         `json:"blame"`
@@ -126,6 +126,7 @@ type Result struct {
 	TLS       *TLS          `json:"tls,omitempty"`
 	Cert      *Certificate  `json:"cert,omitempty"`
 	Features  []string      `json:"features,omitempty"` // offered inside TLS, e.g. "dialback", "sasl:EXTERNAL"
+	Notes     []string      `json:"notes,omitempty"`    // evidence that is no trouble, e.g. that TLS ended without close_notify
 }
 
 // PhaseTime is how long one phase took.

@@ -1,4 +1,338 @@
 package watchdog
 
-// Engine runs one federation.
-type Engine struct{}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"edgewatch/actions"
+)
+
+// Settings are what one federation's engine goes by.
+type Settings struct {
+	Rules   Rules
+	Breaker BreakerRules
+	Watch   WatchRules
+	Runner  actions.Runner // Record is set by the engine
+}
+
+// Ports are what an engine asks and what it acts with.
+type Ports struct {
+	Senses
+	// Plan generates the failover of this federation; it contacts nobody.
+	Plan    func(from, to string) (*actions.Plan, error)
+	Journal Journal
+	Log     zerolog.Logger
+	Now     func() time.Time // wall time that is stored; nil means time.Now
+	Wake    func()           // called after entries became durable; must not block. May be nil
+}
+
+// Engine runs one federation: one goroutine owns machine and detectors, and
+// everything else sends it messages or reads its snapshot.
+type Engine struct {
+	settings Settings
+	ports    Ports
+	snapshot atomic.Pointer[Snapshot]
+
+	commands chan order
+	records  chan record
+	ended    chan Ended
+	rounds   chan *Round
+	surveys  chan survey
+	dead     chan struct{} // closed when the loop has ended
+
+	// Owned by the loop.
+	machine   *Machine
+	detectors map[string]*detector
+	levels    Levels
+	partner   []PartnerView
+	chain     string // of the running chain's goroutine, "" when there is none
+	unsaved   *Ended // an end that could not be made durable yet
+	journal   error  // why the newest entries could not be kept; nil when they were
+	fatal     error
+	work      sync.WaitGroup
+}
+
+type order struct {
+	cmd   Command
+	reply chan<- reply
+}
+
+type reply struct {
+	answer Answer
+	err    error
+}
+
+type record struct {
+	record actions.Record
+	reply  chan<- error
+}
+
+// NewEngine returns an engine that has not begun.
+func NewEngine(s Settings, p Ports) *Engine {
+	if p.Now == nil {
+		p.Now = time.Now
+	}
+	e := &Engine{
+		settings: s, ports: p,
+		commands: make(chan order), records: make(chan record), ended: make(chan Ended),
+		rounds: make(chan *Round), surveys: make(chan survey), dead: make(chan struct{}),
+		machine: NewMachine(s.Rules), detectors: map[string]*detector{},
+		levels: Levels{Readiness: map[string]Readiness{}},
+	}
+	for _, pool := range s.Rules.Pools {
+		e.detectors[pool] = newDetector(s.Breaker)
+	}
+	return e
+}
+
+// Name is the federation's name.
+func (e *Engine) Name() string { return e.settings.Rules.Federation }
+
+// Snapshot is the newest snapshot; nil before Run has replayed the journal.
+func (e *Engine) Snapshot() *Snapshot { return e.snapshot.Load() }
+
+// Replay brings the machine to where the journal ends. It is called once,
+// before Run.
+func (e *Engine) Replay(ctx context.Context) error {
+	const batch = 1000
+	for {
+		entries, err := e.ports.Journal.Read(ctx, e.Name(), e.machine.LastSeq(), batch)
+		if err != nil {
+			return fmt.Errorf("replay the journal of %s: %w", e.Name(), err)
+		}
+		for _, entry := range entries {
+			e.machine.Apply(entry)
+		}
+		if len(entries) < batch {
+			e.publish()
+			return nil
+		}
+	}
+}
+
+// Run watches and acts until ctx ends. A failover that is running then is
+// ended with its services started again; Run returns when nothing of this
+// federation runs any more. An error means that the journal can no longer be
+// relied on.
+func (e *Engine) Run(ctx context.Context) error {
+	defer e.work.Wait()
+	defer close(e.dead)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(ErrStopping)
+	s := &surveyor{engine: e, wanted: make(chan struct{}, 1)}
+	e.work.Go(func() { s.run(ctx) })
+	e.levels.Since = e.ports.Now()
+	e.do(ctx, Booted{})
+
+	due := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for e.fatal == nil {
+		select {
+		case <-timer.C:
+			e.retryUnsaved(ctx)
+			late := time.Since(due)
+			e.work.Go(func() { e.look(ctx, late) })
+		case r := <-e.rounds:
+			e.took(r)
+			e.do(ctx, Tick{})
+			if e.machine.State() == Confirming {
+				s.hurry()
+			}
+			wait := e.settings.Watch.wait(r.Pool(e.machine.Active()), time.Since(r.At))
+			due = time.Now().Add(wait)
+			timer.Reset(wait)
+		case v := <-e.surveys:
+			e.surveyed(v)
+			e.do(ctx, Tick{})
+		case o := <-e.commands:
+			e.obey(ctx, o)
+		case r := <-e.records:
+			_, err := e.do(ctx, Recorded{r.record})
+			r.reply <- err
+		case end := <-e.ended:
+			e.finish(ctx, end)
+		case <-ctx.Done():
+			e.drain(ctx)
+			return e.fatal
+		}
+	}
+	cancel(e.fatal)
+	e.drain(ctx)
+	return e.fatal
+}
+
+// drain serves what still runs of a failover, whose own context has ended,
+// until it is over: its services are being started again.
+func (e *Engine) drain(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
+	e.levels.Ending = true
+	for e.chain != "" {
+		select {
+		case r := <-e.records:
+			err := e.fatal
+			if err == nil {
+				_, err = e.do(ctx, Recorded{r.record})
+			}
+			r.reply <- err
+		case end := <-e.ended:
+			if e.fatal != nil {
+				e.chain = ""
+				return
+			}
+			e.finish(ctx, end)
+		case o := <-e.commands:
+			o.reply <- reply{err: ErrStopping}
+		}
+	}
+	e.retryUnsaved(ctx)
+}
+
+// do takes one event through the machine: entries durable first, then
+// applied, then effects.
+func (e *Engine) do(ctx context.Context, ev Event) (Ready, error) {
+	ready := e.machine.Step(Input{At: e.ports.Now(), Levels: e.levels, Event: ev})
+	if ready.Refused != "" {
+		return ready, errors.New(ready.Refused)
+	}
+	if err := e.save(ctx, &ready); err != nil {
+		return ready, err
+	}
+	for _, effect := range ready.Effects {
+		e.start(ctx, effect)
+	}
+	e.publish()
+	return ready, nil
+}
+
+// saveTimeout bounds one write of the journal.
+const saveTimeout = 15 * time.Second
+
+func (e *Engine) save(ctx context.Context, ready *Ready) error {
+	if len(ready.Entries) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	stored, err := e.ports.Journal.Append(ctx, ready.Entries)
+	if errors.Is(err, ErrJournalUnsure) {
+		// What is in the journal now is known again after a restart.
+		e.fatal = fmt.Errorf("journal of %s: %w", e.Name(), err)
+	}
+	if err != nil {
+		if e.journal == nil {
+			e.ports.Log.Error().Err(err).Msg("journal cannot be written: nothing is decided until it can")
+		}
+		e.journal = err
+		e.publish()
+		return fmt.Errorf("write the journal of %s: %w", e.Name(), err)
+	}
+	e.journal = nil
+	for _, entry := range stored {
+		e.machine.Apply(entry)
+		if entry.Kind == KindCommand && ready.Answer.Accepted {
+			ready.Answer.Entry = entry.Seq
+		}
+		e.ports.Log.Info().Uint64("seq", entry.Seq).Str("event", string(entry.Kind)).Str("incident", entry.Incident).Msg(entry.Sentence())
+	}
+	if e.ports.Wake != nil {
+		e.ports.Wake()
+	}
+	return nil
+}
+
+// obey answers a command once it is durable, or tells that nothing changed.
+func (e *Engine) obey(ctx context.Context, o order) {
+	ready, err := e.do(ctx, Submitted{o.cmd})
+	switch {
+	case ready.Refused != "":
+		o.reply <- reply{answer: ready.Answer} // a refusal is an answer
+	case err != nil:
+		o.reply <- reply{err: err}
+	default:
+		o.reply <- reply{answer: ready.Answer}
+	}
+}
+
+// start runs a chain in a goroutine of its own.
+func (e *Engine) start(ctx context.Context, effect Effect) {
+	c := effect.Chain
+	e.chain = c.ID
+	runner := e.settings.Runner
+	runner.Log = e.ports.Log.With().Str("component", "chain").Str("op", c.ID).Logger()
+	runner.Record = func(_ context.Context, r actions.Record) error { return e.record(r) }
+	e.work.Go(func() {
+		out := actions.Outcome{Step: actions.Preflight}
+		defer func() {
+			if p := recover(); p != nil {
+				out = actions.Outcome{RouteMoved: true, Error: fmt.Sprintf("a defect in edgewatch: %v\n%s", p, debug.Stack())}
+			}
+			e.ended <- Ended{Chain: c.ID, Outcome: out}
+		}()
+		plan, err := e.ports.Plan(c.From, c.To)
+		switch {
+		case err != nil:
+			out.Error = fmt.Sprintf("make the plan from %s to %s: %v", c.From, c.To, err)
+		case effect.Abandon != "":
+			out = runner.Abandon(ctx, plan, c.ID, effect.Progress, effect.Abandon)
+		default:
+			out = runner.Run(ctx, plan, c.ID, effect.Progress)
+		}
+	})
+}
+
+// record hands a record to the loop and returns when it is durable. The loop
+// serves records for as long as a chain runs.
+func (e *Engine) record(r actions.Record) error {
+	done := make(chan error, 1)
+	e.records <- record{r, done}
+	return <-done
+}
+
+// finish takes the end of a chain in. An end that cannot be written now is
+// written later: until then the chain counts as running.
+func (e *Engine) finish(ctx context.Context, end Ended) {
+	e.chain = ""
+	if c := e.machine.fold.chain; c != nil && (end.Outcome.OK || end.Outcome.RouteMoved) {
+		// The pool that took over starts with a clean slate: what its breaker
+		// made of it as a standby is no evidence.
+		e.detectors[c.To] = newDetector(e.settings.Breaker)
+		e.levels.Round = nil
+	}
+	e.unsaved = nil
+	if _, err := e.do(ctx, end); err != nil {
+		e.unsaved = &end
+	}
+}
+
+func (e *Engine) retryUnsaved(ctx context.Context) {
+	if e.unsaved != nil {
+		e.finish(ctx, *e.unsaved)
+	}
+}
+
+// Submit hands a command to the engine and returns when it is durable or
+// refused.
+func (e *Engine) Submit(ctx context.Context, cmd Command) (Answer, error) {
+	got := make(chan reply, 1)
+	select {
+	case e.commands <- order{cmd, got}:
+	case <-e.dead:
+		return Answer{}, ErrStopping
+	case <-ctx.Done():
+		return Answer{}, fmt.Errorf("hand the command to %s: %w: nothing was changed", e.Name(), context.Cause(ctx))
+	}
+	select {
+	case r := <-got:
+		return r.answer, r.err
+	case <-ctx.Done():
+		return Answer{}, fmt.Errorf("wait for the answer of %s: %w: look at history whether the command was accepted", e.Name(), context.Cause(ctx))
+	}
+}

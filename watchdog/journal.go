@@ -61,7 +61,11 @@ type ChainStart struct {
 	Actor    string    `json:"actor,omitempty"`
 	Reason   string    `json:"reason"`
 	Detected time.Time `json:"detected,omitzero"` // first bad round of From
+	Retry    int       `json:"retry,omitempty"`   // the same chain, continued for the n-th time: after a crash or a fault
 }
+
+// TriggerAuto is the Trigger of a failover that edgewatch decided by itself.
+const TriggerAuto = "auto"
 
 // ChainEnd records how a failover ended.
 type ChainEnd struct {
@@ -74,18 +78,20 @@ type NoticeKind string
 
 // The notices.
 const (
-	NoticeStarted     NoticeKind = "started"       // edgewatch started
+	NoticeStarted     NoticeKind = "started"       // edgewatch started; Pool is the active pool it goes on from
 	NoticeOldPoolBack NoticeKind = "old_pool_back" // a pool that was failed over from answers again
-	NoticeDrift       NoticeKind = "drift"         // DNS does not lead partners to the active pool
+	NoticeDrift       NoticeKind = "drift"         // DNS leads partners of Domain to Pool, which is not the active one; "" ends it
 	NoticePauseEnded  NoticeKind = "pause_ended"   // a pause expired by itself
-	NoticeDegraded    NoticeKind = "degraded"      // a pool is up with trouble, or not any more
+	NoticeDegraded    NoticeKind = "degraded"      // a pool answers, with trouble
+	NoticeRecovered   NoticeKind = "recovered"     // the trouble of a degraded pool is over
 )
 
 // Notice is something people are told that changes no state by itself.
 type Notice struct {
-	Kind NoticeKind `json:"kind"`
-	Pool string     `json:"pool,omitempty"`
-	Text string     `json:"text"`
+	Kind   NoticeKind `json:"kind"`
+	Pool   string     `json:"pool,omitempty"`
+	Domain string     `json:"domain,omitempty"`
+	Text   string     `json:"text"`
 }
 
 // Journal keeps entries. Implementations: watchdog/sqlite.

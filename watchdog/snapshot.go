@@ -10,29 +10,32 @@ import (
 // Snapshot is one federation at one moment, immutable once published. Every
 // surface (status, why, Slack, health, metrics) shows this and nothing else.
 type Snapshot struct {
-	Federation string        `json:"federation"`
-	At         time.Time     `json:"at"` // when it was made
-	Mode       Mode          `json:"mode"`
-	State      State         `json:"state"`
-	Active     string        `json:"active"`   // the pool that carries federation, as far as edgewatch knows
-	Decision   Decision      `json:"decision"` // what it will do next and why, or what keeps it from acting
-	Pools      []PoolStatus  `json:"pools"`    // in priority order
-	Canaries   CanaryStatus  `json:"canaries"`
-	Pause      *Pause        `json:"pause,omitempty"`
-	Cooldown   time.Time     `json:"cooldown_until,omitzero"`
-	Incident   string        `json:"incident,omitempty"`
-	Chain      *ChainStatus  `json:"chain,omitempty"` // the running failover, else the last one
-	Partner    []PartnerView `json:"partner,omitempty"`
-	LastRound  time.Time     `json:"last_round,omitzero"`
-	Interval   time.Duration `json:"interval"` // the normal distance between rounds
-	LastSeq    uint64        `json:"last_seq"` // the newest journal entry that it includes
+	Federation   string        `json:"federation"`
+	At           time.Time     `json:"at"` // when it was made
+	Mode         Mode          `json:"mode"`
+	State        State         `json:"state"`
+	Active       string        `json:"active"`   // the pool that carries federation, as far as edgewatch knows
+	Decision     Decision      `json:"decision"` // what it will do next and why, or what keeps it from acting
+	Pools        []PoolStatus  `json:"pools"`    // in priority order
+	Canaries     CanaryStatus  `json:"canaries"`
+	Pause        *Pause        `json:"pause,omitempty"`
+	Cooldown     time.Time     `json:"cooldown_until,omitzero"`
+	Incident     string        `json:"incident,omitempty"`
+	Chain        *ChainStatus  `json:"chain,omitempty"` // the running failover, else the last one
+	Partner      []PartnerView `json:"partner,omitempty"`
+	Frozen       string        `json:"frozen,omitempty"`        // why our own loop or clock could not be trusted in the last round
+	JournalError string        `json:"journal_error,omitempty"` // why the journal cannot be written: nothing is decided until it can
+	LastRound    time.Time     `json:"last_round,omitzero"`
+	Interval     time.Duration `json:"interval"` // the normal distance between rounds
+	LastSeq      uint64        `json:"last_seq"` // the newest journal entry that it includes
 }
 
 // PoolStatus is one pool in a Snapshot.
 type PoolStatus struct {
 	Name      string         `json:"name"`
 	Active    bool           `json:"active"`
-	Verdict   Verdict        `json:"verdict"` // of the last round
+	Verdict   Verdict        `json:"verdict"`       // of the last round
+	Why       string         `json:"why,omitempty"` // the verdict in words
 	Breaker   Breaker        `json:"breaker"`
 	Servers   []probe.Result `json:"servers"` // the last round, one result per address
 	Readiness Readiness      `json:"readiness"`
@@ -93,11 +96,23 @@ type ChainStatus struct {
 
 // StepStatus is one step of a ChainStatus.
 type StepStatus struct {
-	Step  actions.StepName `json:"step"`
-	State string           `json:"state"` // waiting, running, done, failed
-	Took  time.Duration    `json:"took,omitempty"`
-	Error string           `json:"error,omitempty"`
+	Step      actions.StepName `json:"step"`
+	State     StepState        `json:"state"`
+	StartedAt time.Time        `json:"started_at,omitzero"`
+	Took      time.Duration    `json:"took,omitempty"`
+	Error     string           `json:"error,omitempty"`
 }
+
+// StepState is where a step of a failover stands.
+type StepState string
+
+// The states of a step.
+const (
+	StepWaiting StepState = "waiting"
+	StepRunning StepState = "running"
+	StepDone    StepState = "done"
+	StepFailed  StepState = "failed"
+)
 
 // PartnerView is what a federating partner would find for one domain.
 type PartnerView struct {

@@ -111,7 +111,6 @@ type Guard string
 // The guards, in the order they are asked. The words stand in metrics.
 const (
 	GuardNone        Guard = ""
-	GuardRunning     Guard = "running"      // a failover is running already
 	GuardCanaries    Guard = "canaries"     // the fault may be ours: the canaries do not answer
 	GuardEvidence    Guard = "evidence"     // the last round is stale, or this process has not watched long enough
 	GuardPause       Guard = "pause"        // paused by a person
@@ -125,12 +124,13 @@ const (
 // Guards lists every guard that can block, for metrics that must exist from
 // the start.
 func Guards() []Guard {
-	return []Guard{GuardRunning, GuardCanaries, GuardEvidence, GuardPause, GuardCooldown, GuardBudget, GuardUnconfirmed, GuardCandidate, GuardMode}
+	return []Guard{GuardCanaries, GuardEvidence, GuardPause, GuardCooldown, GuardBudget, GuardUnconfirmed, GuardCandidate, GuardMode}
 }
 
 // Decision is what edgewatch will do about a federation and why; made by one
 // function, shown by every surface.
 type Decision struct {
+	State     State     `json:"state"`
 	Will      Will      `json:"will"`
 	To        string    `json:"to,omitempty"`         // failover: the pool that takes over, or would
 	Because   string    `json:"because"`              // one sentence for a person

@@ -1,9 +1,200 @@
 package watchdog
 
-// Sentence tells the entry to a person in one plain sentence, without its
-// time. Slack, history and the lab's narration all use it.
-func (e Entry) Sentence() string { panic("todo") }
+import (
+	"fmt"
+	"strings"
+	"time"
 
-// Headline tells the snapshot to a person in one plain sentence, e.g.
-// "EdgePool1 is down, failing over to EdgePool2 (step set-route)".
-func (s *Snapshot) Headline() string { panic("todo") }
+	"edgewatch/actions"
+)
+
+// clock is a moment as people are told it.
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return "an unknown time"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05 UTC")
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+func automatic(n int) string {
+	if n == 1 {
+		return "1 automatic failover"
+	}
+	return fmt.Sprintf("%d automatic failovers", n)
+}
+
+// short is a duration as people are told it.
+func short(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+// Sentence tells the entry to a person in one plain sentence, without its
+// time. Slack, history, logs and the lab's narration all use it.
+func (e Entry) Sentence() string {
+	switch e.Kind {
+	case KindPool:
+		return e.Pool.sentence()
+	case KindDecision:
+		return e.Decision.sentence()
+	case KindCommand:
+		return e.Command.sentence()
+	case KindChain:
+		return e.Chain.sentence()
+	case KindStep:
+		return stepSentence(e.Step)
+	case KindChainEnd:
+		return e.ChainEnd.sentence()
+	case KindNotice:
+		return e.Notice.Text
+	}
+	return fmt.Sprintf("entry of unknown kind %q", e.Kind)
+}
+
+func (p *PoolChange) sentence() string {
+	if !p.Tripped {
+		return fmt.Sprintf("%s answers again and is trusted", p.Pool)
+	}
+	s := fmt.Sprintf("%s is down since %s", p.Pool, clock(p.Since))
+	if p.Bad > 0 {
+		s += fmt.Sprintf(", %d bad rounds in a row", p.Bad)
+	}
+	if t := trouble(p.Results); t != "" {
+		s += ": " + t
+	}
+	return s
+}
+
+func (d *Decision) sentence() string {
+	switch d.Will {
+	case WillFailover:
+		return fmt.Sprintf("failing over to %s: %s", d.To, d.Because)
+	case WillHold:
+		return fmt.Sprintf("not acting (%s): %s", d.BlockedBy, d.Because)
+	case WillFinish:
+		return d.Because
+	case WillWatch:
+		return d.State.String() + ": " + d.Because
+	}
+	return d.Because
+}
+
+func (c *Command) sentence() string {
+	s := fmt.Sprintf("%s by %s (%s)", c.Verb, c.Actor, c.Via)
+	switch c.Verb {
+	case VerbFailover:
+		s = fmt.Sprintf("failover to %s ordered by %s (%s)", c.Pool, c.Actor, c.Via)
+	case VerbPause:
+		s = fmt.Sprintf("automatic failover paused for %s by %s (%s)", c.For, c.Actor, c.Via)
+	case VerbResume:
+		s = fmt.Sprintf("automatic failover resumed by %s (%s)", c.Actor, c.Via)
+	case VerbAck:
+		s = fmt.Sprintf("acknowledged by %s (%s)", c.Actor, c.Via)
+	}
+	if c.Reason != "" {
+		s += ": " + c.Reason
+	}
+	return s
+}
+
+func (c *ChainStart) sentence() string {
+	if c.Retry > 0 {
+		return fmt.Sprintf("failover %s from %s to %s is taken up again (%s)", c.ID, c.From, c.To, times(c.Retry))
+	}
+	by := c.Trigger
+	if c.Actor != "" {
+		by = c.Actor + " via " + c.Trigger
+	}
+	return fmt.Sprintf("failover %s from %s to %s begins (%s): %s", c.ID, c.From, c.To, by, c.Reason)
+}
+
+func stepSentence(r *actions.Record) string {
+	what := string(r.Step)
+	if r.Rescue {
+		what += " (so that nothing stays stopped)"
+	}
+	if r.Target != "" {
+		what += " on " + r.Target
+	}
+	var s string
+	switch r.Phase {
+	case actions.Started:
+		s = what + " begins"
+	case actions.Finished, actions.Already:
+		s = fmt.Sprintf("%s %s in %s", what, participle(r), short(r.Took))
+	case actions.Failed:
+		s = what + " failed"
+	default:
+		s = what + " " + string(r.Phase)
+	}
+	if r.Error != "" {
+		return s + ": " + r.Error
+	}
+	if r.Detail != "" {
+		s += ": " + r.Detail
+	}
+	return s
+}
+
+// participle says how a step or task came to be done.
+func participle(r *actions.Record) string {
+	switch {
+	case r.Step == actions.Preflight || r.Step == actions.CheckPort || r.Step == actions.Verify:
+		return "passed"
+	case r.Phase == actions.Already:
+		return "found done already"
+	}
+	return "done"
+}
+
+func (c *ChainEnd) sentence() string {
+	o := c.Outcome
+	var s string
+	switch {
+	case o.OK:
+		s = fmt.Sprintf("failover %s done in %s: federation is restored and proven from a partner's view", c.ID, short(o.Took))
+	case o.RouteMoved:
+		s = fmt.Sprintf("failover %s stopped at %s after the route had moved; nothing is rolled back: %s", c.ID, o.Step, o.Error)
+	case o.Interrupted:
+		s = fmt.Sprintf("failover %s was interrupted before the route moved: %s", c.ID, o.Error)
+	default:
+		s = fmt.Sprintf("failover %s failed at %s; the route has not moved: %s", c.ID, o.Step, o.Error)
+	}
+	if len(o.Stopped) > 0 {
+		s += fmt.Sprintf(". Services are NOT running on %s: run Start-CsWindowsService there", strings.Join(o.Stopped, ", "))
+	}
+	return s
+}
+
+// Headline tells the snapshot to a person in one plain sentence.
+func (s *Snapshot) Headline() string {
+	d := s.Decision
+	var h string
+	switch s.State {
+	case FailingOver, Verifying, Faulted:
+		h = d.Because
+	case Held:
+		h = d.sentence()
+	case Confirming, Watching:
+		h = fmt.Sprintf("%s carries federation; %s", s.Active, d.Because)
+	}
+	if s.Pause != nil {
+		h += fmt.Sprintf("; automatic failover is paused until %s by %s (%s)", clock(s.Pause.Until), s.Pause.Actor, s.Pause.Reason)
+	}
+	if s.JournalError != "" {
+		h += "; THE JOURNAL CANNOT BE WRITTEN, nothing is decided until it can: " + s.JournalError
+	}
+	return h
+}

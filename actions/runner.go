@@ -1,0 +1,319 @@
+package actions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// RecordFunc makes a record durable before it returns nil. The runner calls
+// it from several goroutines.
+type RecordFunc func(ctx context.Context, r Record) error
+
+// Runner runs plans. Its zero durations mean the defaults.
+type Runner struct {
+	Record RecordFunc
+	Log    zerolog.Logger
+
+	Poll    time.Duration // first pause between two looks at a task; doubles up to PollMax. Default 250 ms
+	PollMax time.Duration // default 5 s
+	Reapply time.Duration // a task applied and not seen done is applied again after this. Default 1 min
+	Grace   time.Duration // what is left of a step once enough of its tasks are done. Default 30 s
+}
+
+// Run carries the plan from where progress says it stands to its end and
+// returns when nothing of it runs any more. What it guarantees:
+//
+//   - no task is applied before its Started record is durable;
+//   - a task whose effect Check can see is not applied;
+//   - once a server's services may have been stopped, start-services is run
+//     on every way out, also when ctx is cancelled, a step fails or records
+//     can no longer be written (runbook step 7);
+//   - after set-route nothing is rolled back.
+func (r *Runner) Run(ctx context.Context, plan *Plan, chain string, progress Progress) Outcome {
+	begin := time.Now()
+	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone()}
+	failed, err := x.forward(ctx)
+	if err != nil && x.owesStart() {
+		if rescue := x.rescue(ctx); rescue != nil {
+			err = errors.Join(err, fmt.Errorf("and services could not all be started again: %w", rescue))
+		}
+	}
+	out := Outcome{OK: err == nil, Step: failed, Stopped: x.stillStopped(), Took: time.Since(begin)}
+	if err != nil {
+		out.Error = err.Error()
+		out.Interrupted = ctx.Err() != nil
+		out.RouteMoved = x.routeMoved(ctx)
+	} else {
+		out.RouteMoved = true
+	}
+	return out
+}
+
+// Abandon ends a chain that is too old to be carried on: it starts the
+// services that the chain stopped and does nothing else. Its Outcome counts
+// as Interrupted: nothing is known against the target.
+func (r *Runner) Abandon(ctx context.Context, plan *Plan, chain string, progress Progress, why string) Outcome {
+	begin := time.Now()
+	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone()}
+	err := errors.New(why)
+	if x.owesStart() {
+		if rescue := x.rescue(ctx); rescue != nil {
+			err = fmt.Errorf("%w, and services could not all be started again: %w", err, rescue)
+		}
+	}
+	return Outcome{Error: err.Error(), Interrupted: true, RouteMoved: x.routeMoved(ctx), Stopped: x.stillStopped(), Took: time.Since(begin)}
+}
+
+// run is one run of one plan.
+type run struct {
+	*Runner
+	plan  *Plan
+	chain string
+
+	mu       sync.Mutex // guards progress and rescuing
+	progress Progress
+	rescuing bool
+}
+
+// forward runs what is left of the plan, in order, and names the step that
+// stopped it.
+func (x *run) forward(ctx context.Context) (StepName, error) {
+	if x.plan.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, x.plan.Timeout,
+			fmt.Errorf("the failover took longer than %v", x.plan.Timeout))
+		defer cancel()
+	}
+	for _, s := range x.plan.Steps {
+		if x.settled(s) {
+			continue
+		}
+		if s.Name == StopServices && x.untouched(s) && x.reached(ctx) {
+			if err := x.skip(ctx, s, fmt.Sprintf("nothing is stopped: federation is on %s already", x.plan.To)); err != nil {
+				return s.Name, err
+			}
+			continue
+		}
+		if err := x.step(ctx, s); err != nil {
+			return s.Name, fmt.Errorf("%s: %w", s.Name, err)
+		}
+	}
+	return "", nil
+}
+
+// settled reports whether a continued chain need not look at the step again.
+// Preflight and verify speak of now, so an old answer does not count for
+// them, but once services were stopped there is no way back to preflight.
+func (x *run) settled(s Step) bool {
+	switch s.Name {
+	case Preflight:
+		stop, ok := x.plan.Step(StopServices)
+		return ok && !x.untouched(stop)
+	case Verify:
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.progress.passed(s.Name)
+}
+
+func (x *run) untouched(s Step) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return !x.progress.touched(s)
+}
+
+// reached reports whether the end state is there already: a rerun that finds
+// all done stops nothing.
+func (x *run) reached(ctx context.Context) bool {
+	for _, name := range []StepName{SetRoute, DNSRecords, StartServices} {
+		s, ok := x.plan.Step(name)
+		if !ok {
+			return false
+		}
+		for _, t := range s.Tasks {
+			cctx, cancel := context.WithTimeout(ctx, s.Timeout)
+			obs, err := t.Check(cctx)
+			cancel()
+			if err != nil || obs.Status != Done {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (x *run) skip(ctx context.Context, s Step, why string) error {
+	for _, t := range s.Tasks {
+		if err := x.record(ctx, Record{Step: s.Name, Target: t.Target(), Phase: Already, Detail: why}); err != nil {
+			return err
+		}
+	}
+	return x.record(ctx, Record{Step: s.Name, Phase: Already, Detail: why})
+}
+
+// step runs the tasks of s in parallel and returns when all have ended.
+func (x *run) step(ctx context.Context, s Step) error {
+	begin := time.Now()
+	if err := x.record(ctx, Record{Step: s.Name, Phase: Started}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("%s took longer than %v", s.Name, s.Timeout))
+	defer cancel()
+
+	type result struct {
+		task Task
+		did  bool
+		err  error
+	}
+	results := make(chan result)
+	for _, t := range s.Tasks {
+		go func() {
+			did, err := x.task(ctx, s, t)
+			results <- result{t, did, err}
+		}()
+	}
+	var (
+		failures []error
+		done     int
+		applied  bool
+	)
+	for range s.Tasks {
+		got := <-results
+		applied = applied || got.did
+		if got.err != nil {
+			failures = append(failures, got.err)
+			continue
+		}
+		if done++; done == s.need() && done < len(s.Tasks) {
+			grace := time.AfterFunc(orDefault(x.Grace, 30*time.Second), cancel)
+			defer grace.Stop()
+		}
+	}
+	end := Record{Step: s.Name, Phase: Already, Took: time.Since(begin)}
+	if applied {
+		end.Phase = Finished
+	}
+	err := errors.Join(failures...)
+	if done < s.need() {
+		end.Phase, end.Error = Failed, err.Error()
+		x.recordBestEffort(ctx, end)
+		return err
+	}
+	if err != nil {
+		end.Error = err.Error()
+		end.Detail = fmt.Sprintf("%d of %d done, %d were needed", done, len(s.Tasks), s.need())
+	}
+	return x.record(ctx, end)
+}
+
+// rescue starts the services that this chain stopped, whatever happened to
+// ctx and to the journal.
+func (x *run) rescue(ctx context.Context) error {
+	s, ok := x.plan.Step(StartServices)
+	if !ok {
+		return errors.New("the plan has no start-services")
+	}
+	x.mu.Lock()
+	x.rescuing = true
+	x.mu.Unlock()
+	s.Need = 0 // all of them: the least is for federation, not for cleaning up
+	return x.step(context.WithoutCancel(ctx), s)
+}
+
+// owesStart reports whether services may be down because of this chain.
+func (x *run) owesStart() bool {
+	stop, ok := x.plan.Step(StopServices)
+	if !ok {
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.progress.touched(stop) && !x.progress.passed(StartServices)
+}
+
+func (x *run) stillStopped() []string {
+	stop, ok := x.plan.Step(StopServices)
+	if !ok {
+		return nil
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var out []string
+	for _, t := range stop.Tasks {
+		switch x.progress.Task(StopServices, t.Target()) {
+		case Started, Finished, Failed:
+			switch x.progress.Task(StartServices, t.Target()) {
+			case Finished, Already:
+			default:
+				out = append(out, t.Target())
+			}
+		case Already:
+		}
+	}
+	return out
+}
+
+// routeMoved reports whether the route may have been moved: in doubt, yes.
+func (x *run) routeMoved(ctx context.Context) bool {
+	s, ok := x.plan.Step(SetRoute)
+	if !ok {
+		return false
+	}
+	x.mu.Lock()
+	passed, touched := x.progress.passed(SetRoute), x.progress.touched(s)
+	x.mu.Unlock()
+	if passed || !touched {
+		return passed
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Timeout)
+	defer cancel()
+	for _, t := range s.Tasks {
+		if obs, err := t.Check(ctx); err != nil || obs.Status != Pending {
+			return true
+		}
+	}
+	return false
+}
+
+func (x *run) record(ctx context.Context, rec Record) error {
+	rec.Chain = x.chain
+	x.mu.Lock()
+	rec.Rescue = x.rescuing
+	x.mu.Unlock()
+	err := x.Record(ctx, rec)
+	if err != nil && !rec.Rescue {
+		return fmt.Errorf("journal %s of %s: %w", rec.Phase, strings.TrimSpace(string(rec.Step)+" "+rec.Target), err)
+	}
+	if err != nil {
+		// Bringing services back matters more than writing it down.
+		x.Log.Error().Err(err).Str("step", string(rec.Step)).Str("target", rec.Target).Msg("rescue goes on without its record")
+	}
+	x.mu.Lock()
+	x.progress.Add(rec)
+	x.mu.Unlock()
+	return nil
+}
+
+// recordBestEffort is for facts that change nothing of what follows, written
+// also when ctx is at its end.
+func (x *run) recordBestEffort(ctx context.Context, rec Record) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err := x.record(ctx, rec); err != nil {
+		x.Log.Error().Err(err).Str("step", string(rec.Step)).Str("target", rec.Target).Msg("record not written")
+	}
+}
+
+func orDefault(d, def time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return def
+}

@@ -1,0 +1,304 @@
+package actions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var (
+	refused   = &Error{Kind: Rejected, Host: "host", Op: "apply", Next: "grant it", Err: errors.New("access denied")}
+	transient = &Error{Kind: Transient, Host: "host", Op: "apply", Err: errors.New("connection refused")}
+)
+
+// run carries the plan on from what the notebook holds.
+func runPlan(ctx context.Context, w *world, n *notebook) Outcome {
+	r := &Runner{Record: n.record}
+	return r.Run(ctx, w.plan(), "contoso-1.1", n.progress())
+}
+
+// The whole procedure in documented order: "preflight, step 2 … step 7".
+func TestRunsDocumentedOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		out := runPlan(t.Context(), w, n)
+		if !out.OK {
+			t.Fatalf("outcome: %+v", out)
+		}
+		mustEnd(t, w, restored)
+		want := []string{
+			"preflight started", "preflight already",
+			"stop-services started", "stop-services finished",
+			"set-route started", "set-route finished",
+			"dns-records started", "dns-records finished",
+			"check-port started", "check-port already",
+			"start-services started", "start-services finished",
+			"verify started", "verify already",
+		}
+		if d := cmp.Diff(want, n.order()); d != "" {
+			t.Errorf("steps (-want +got):\n%s", d)
+		}
+	})
+}
+
+// A task is never applied before its Started record is durable.
+func TestAppliesOnlyWhatIsRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		names := map[string]StepName{"stop": StopServices, "start": StartServices, "route": SetRoute, "dns": DNSRecords}
+		w.onApply = func(what string) {
+			verb, target, found := strings.Cut(what, " ")
+			if !found {
+				target = what
+			}
+			if step, acts := names[verb]; acts && !n.has(step, target, Started) {
+				t.Errorf("%s was applied and not recorded before", what)
+			}
+		}
+		if out := runPlan(t.Context(), w, n); !out.OK {
+			t.Fatalf("outcome: %+v", out)
+		}
+	})
+}
+
+// "A rerun that finds all done stops nothing."
+func TestStopsNothingWhenAllIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		w.route, w.dns = "new", "new"
+		out := runPlan(t.Context(), w, n)
+		if !out.OK || len(w.log) != 0 {
+			t.Errorf("outcome %+v, applied %v; want ok and nothing applied", out, w.log)
+		}
+	})
+}
+
+func TestFailures(t *testing.T) {
+	tests := []struct {
+		name  string
+		spoil func(*world)
+		step  StepName // where it fails; "" when it must succeed
+		moved bool
+		end   string
+		says  string
+	}{
+		{"preflight refuses", func(w *world) { w.checks["preflight"] = []error{refused} }, Preflight, false, untouched, "grant it"},
+		{"an error that nobody classed", func(w *world) { w.checks["preflight"] = []error{errors.New("odd")} }, Preflight, false, untouched, "odd"},
+		{"one server cannot be stopped", func(w *world) { w.fail["stop e2"] = []error{refused} }, StopServices, false, untouched, "access denied"},
+		{"stop fails for a moment", func(w *world) { w.fail["stop e2"] = []error{transient, transient} }, "", true, restored, ""},
+		{"the answer of stop is lost", func(w *world) { w.fail["stop e1"] = []error{lost} }, "", true, restored, ""},
+		{"route refused: no DNS change", func(w *world) { w.fail["route"] = []error{refused} }, SetRoute, false, untouched, "access denied"},
+		{"the answer of route is lost", func(w *world) { w.fail["route"] = []error{lost} }, "", true, restored, ""},
+		{"DNS refused: nothing is rolled back", func(w *world) { w.fail["dns"] = []error{refused} }, DNSRecords, true, "e1=true e2=true route=new dns=old", "access denied"},
+		{"start fails once, the rescue brings it", func(w *world) { w.fail["start e1"] = []error{refused} }, StartServices, true, restored, "access denied"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, n := newWorld(), &notebook{}
+				tt.spoil(w)
+				out := runPlan(t.Context(), w, n)
+				if out.Step != tt.step || out.OK != (tt.step == "") || out.RouteMoved != tt.moved {
+					t.Errorf("outcome %+v; want step %q, route moved %v", out, tt.step, tt.moved)
+				}
+				if !strings.Contains(out.Error, tt.says) {
+					t.Errorf("error %q does not say %q", out.Error, tt.says)
+				}
+				mustEnd(t, w, tt.end)
+			})
+		})
+	}
+}
+
+// Step 7 runs on every way out: whatever step the context ends in.
+func TestCancelStartsServicesAgain(t *testing.T) {
+	for _, during := range []string{"preflight", "stop e1", "stop e2", "route", "dns", "start e1", "start e2"} {
+		t.Run(during, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				w, n := newWorld(), &notebook{}
+				w.onApply = func(what string) {
+					if what == during {
+						cancel(errors.New("edgewatch is stopping"))
+					}
+				}
+				if during == "preflight" {
+					cancel(errors.New("edgewatch is stopping"))
+				}
+				out := runPlan(ctx, w, n)
+				if out.OK || !out.Interrupted || len(out.Stopped) != 0 {
+					t.Errorf("outcome %+v, want interrupted and nothing stopped", out)
+				}
+				if !w.running["e1"] || !w.running["e2"] {
+					t.Errorf("services are left stopped: %s", w.end())
+				}
+			})
+		})
+	}
+}
+
+// What cannot be started is named.
+func TestNamesWhatStaysStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		w.fail["start e2"] = []error{refused, refused, refused}
+		out := runPlan(t.Context(), w, n)
+		if d := cmp.Diff([]string{"e2"}, out.Stopped); d != "" || out.OK {
+			t.Errorf("outcome %+v; stopped (-want +got):\n%s", out, d)
+		}
+	})
+}
+
+// A step whose need is met goes on without the rest.
+func TestNeedAndGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		w.fail["start e2"] = make([]error, 1000)
+		for i := range w.fail["start e2"] {
+			w.fail["start e2"][i] = transient
+		}
+		plan := w.plan()
+		start, _ := plan.Step(StartServices)
+		for i := range plan.Steps {
+			if plan.Steps[i].Name == StartServices {
+				plan.Steps[i].Need = 1
+			}
+		}
+		r := &Runner{Record: n.record, Grace: 20 * time.Second}
+		begin := time.Now()
+		out := r.Run(t.Context(), plan, "c", Progress{})
+		if out.Step != Verify { // this world's verify wants both servers
+			t.Errorf("outcome %+v, want to get as far as verify", out)
+		}
+		if took := time.Since(begin); took > start.Timeout+6*time.Minute {
+			t.Errorf("took %v", took)
+		}
+		if d := cmp.Diff([]string{"e2"}, out.Stopped); d != "" {
+			t.Errorf("stopped (-want +got):\n%s", d)
+		}
+	})
+}
+
+// A journal that cannot be written stops the chain before anything is done;
+// once services are stopped they are started again all the same.
+func TestJournalFailure(t *testing.T) {
+	for broken := range 24 {
+		t.Run(fmt.Sprint(broken), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				n := &notebook{before: func(i int, _ Record) error {
+					if i >= broken {
+						return errors.New("no space left on device")
+					}
+					return nil
+				}}
+				out := runPlan(t.Context(), w, n)
+				if !w.running["e1"] || !w.running["e2"] {
+					t.Errorf("services are left stopped: %s", w.end())
+				}
+				if len(n.records) >= broken && out.OK {
+					t.Errorf("ok although record %d was not written", broken)
+				}
+			})
+		})
+	}
+}
+
+// A crash after every record: the run that takes over ends like one that was
+// never interrupted, and repeats nothing whose effect could be seen.
+func TestCrashAnywhere(t *testing.T) {
+	const far = 1000
+	total := far
+	for crash := 0; crash < total; crash++ {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			crashed, buried := make(chan struct{}), make(chan struct{})
+			n := &notebook{}
+			n.after = func(i int, _ Record) {
+				switch {
+				case i == crash:
+					w.mu.Lock()
+					w.life++
+					w.mu.Unlock()
+					close(crashed)
+					<-buried
+				case i > crash:
+					<-buried
+				}
+			}
+			finished := make(chan Outcome, 1)
+			go func() { finished <- runPlan(t.Context(), w, n) }()
+			select {
+			case <-crashed:
+				synctest.Wait()
+			case out := <-finished:
+				total = crash // it ended before this record: all were tried
+				if !out.OK {
+					t.Errorf("uninterrupted: %+v", out)
+				}
+				return
+			}
+			kept := n.records[: crash+1 : crash+1]
+			first := n
+			defer func() {
+				first.after = nil
+				close(buried)
+				<-finished
+			}()
+			n = &notebook{records: kept}
+			out := runPlan(t.Context(), w, n)
+			if !out.OK {
+				t.Errorf("crash after record %d: %+v", crash, out)
+			}
+			mustEnd(t, w, restored)
+			for _, what := range []string{"stop e1", "stop e2", "route", "dns", "start e1", "start e2"} {
+				if got := w.applied(what); got != 1 {
+					t.Errorf("crash after record %d: %s was applied %d times", crash, what, got)
+				}
+			}
+		})
+	}
+	if total == far || total < 15 {
+		t.Fatalf("%d crash points were tried", total)
+	}
+}
+
+// Abandon starts what was stopped and does nothing else.
+func TestAbandon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		w.running["e1"] = false
+		n.records = []Record{{Step: StopServices, Phase: Started}, {Step: StopServices, Target: "e1", Phase: Started}}
+		r := &Runner{Record: n.record}
+		out := r.Abandon(t.Context(), w.plan(), "c", n.progress(), "too old")
+		mustEnd(t, w, untouched)
+		if out.OK || out.RouteMoved || len(out.Stopped) != 0 || !strings.Contains(out.Error, "too old") {
+			t.Errorf("outcome %+v", out)
+		}
+	})
+}
+
+// A panic in a task is an error of that task, and the rescue still runs.
+func TestPanicInTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		w.onApply = func(what string) {
+			if what == "route" {
+				panic("boom")
+			}
+		}
+		out := runPlan(t.Context(), w, n)
+		if out.OK || out.Step != SetRoute || !strings.Contains(out.Error, "boom") {
+			t.Errorf("outcome %+v", out)
+		}
+		if !w.running["e1"] || !w.running["e2"] {
+			t.Errorf("services are left stopped: %s", w.end())
+		}
+	})
+}

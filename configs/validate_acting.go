@@ -1,0 +1,238 @@
+package configs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"edgewatch/watchdog"
+)
+
+// need is what a federation lacks to be failed over.
+type need struct{ path, why string }
+
+// CanAct reports whether the configuration holds everything a failover
+// needs. It always does in the modes approve and auto; in observe it may
+// leave out what only a failover uses.
+func (f *Federation) CanAct() bool { return len(f.needs()) == 0 }
+
+// needs lists what a failover would lack, with paths below the federation.
+func (f *Federation) needs() []need {
+	var out []need
+	lacks := func(missing bool, why, path string, args ...any) {
+		if missing {
+			out = append(out, need{fmt.Sprintf(path, args...), why})
+		}
+	}
+	lacks(len(f.Pools) < 2, "there is no other pool to fail over to", "pools[%d]", len(f.Pools))
+	lacks(len(f.DNS.Zones) == 0, "the records of steps 4 and 5 are changed there", "dns.zones")
+	out = append(out, lackOf(f.Management.WinRM, f.Management.Host, "management")...)
+	for i := range f.Pools {
+		p := &f.Pools[i]
+		lacks(f.DNS.Record == "" && p.DNSName == "", "dns.record or a dns_name of every pool says where SRV records point to", "pools[%d].dns_name", i)
+		lacks(p.Site == "", "Set-CsSite needs it", "pools[%d].site", i)
+		lacks(p.FQDN == "", "Get-CsService knows the pool by it", "pools[%d].fqdn", i)
+		lacks(p.Route.Server == "" && p.Route.Value == "" && p.Route.Parameter != "XmppFederationRoute",
+			"Set-CsSite is given it", "pools[%d].route.server", i)
+		lacks(len(p.Servers) == 0, "services are stopped and started on each of them", "pools[%d].servers", i)
+		if p.Management != nil {
+			out = append(out, lackOf(p.Management.WinRM, p.Management.Host, fmt.Sprintf("pools[%d].management", i))...)
+		}
+		for k, s := range p.Servers {
+			if s.FQDN != "" {
+				out = append(out, lackOf(s.WinRM, s.FQDN, fmt.Sprintf("pools[%d].servers[%d]", i, k))...)
+			}
+		}
+	}
+	return out
+}
+
+// lackOf says what is missing to run commands on a host, given at path.
+func lackOf(w WinRM, host, path string) []need {
+	switch {
+	case host == "":
+		return []need{{path + ".host", "Set-CsSite runs there"}}
+	case w.Auth == "certificate" && w.CertFile == "":
+		return []need{{path + ".winrm.cert_file", "auth is certificate"}}
+	case w.Auth == "certificate" && w.KeyFile == "":
+		return []need{{path + ".winrm.key_file", "auth is certificate"}}
+	case w.Auth != "certificate" && w.Credential == "":
+		return []need{{path + ".winrm.credential", "edgewatch logs on to " + host}}
+	}
+	return nil
+}
+
+// mode holds what a mode asks of the rest.
+func (r *rules) mode() {
+	needs := r.f.needs()
+	if !r.f.acts() {
+		if len(needs) > 0 && r.f.Mode == watchdog.ModeObserve {
+			paths := make([]string, len(needs))
+			for i, n := range needs {
+				paths[i] = n.path
+			}
+			r.warn(r.path, "nothing can be failed over, not even on request, without %s", strings.Join(paths, ", "))
+		}
+		return
+	}
+	for _, n := range needs {
+		r.bad(r.in("%s", n.path), "is missing: %s (wanted in mode %s)", n.why, r.f.Mode)
+	}
+	if r.f.Mode != watchdog.ModeAuto {
+		return
+	}
+	if len(r.f.Canaries.Targets) == 0 {
+		r.bad(r.in("canaries.targets"), "is empty: mode auto wants at least one, or an outage of edgewatch's own network would look like one of a pool")
+	}
+	for i, z := range r.f.DNS.Zones {
+		if len(z.Authoritative) == 0 {
+			r.bad(r.in("dns.zones[%d].authoritative", i), "is missing: mode auto wants every server a partner may ask, to prove that a change arrived")
+		}
+	}
+}
+
+// zone is the index of the zone that holds name, the most specific one, or
+// -1.
+func (d *DNS) zone(name string) int {
+	best := -1
+	for i, z := range d.Zones {
+		if (name == z.Name || strings.HasSuffix(name, "."+z.Name)) && (best < 0 || len(z.Name) > len(d.Zones[best].Name)) {
+			best = i
+		}
+	}
+	return best
+}
+
+// ZoneOf returns the zone that holds name, the most specific one, or nil.
+func (d *DNS) ZoneOf(name string) *Zone {
+	if i := d.zone(strings.ToLower(strings.TrimSuffix(name, "."))); i >= 0 {
+		return &d.Zones[i]
+	}
+	return nil
+}
+
+func (r *rules) dns() {
+	d := &r.f.DNS
+	if len(d.Zones) > 0 {
+		for i, name := range r.f.Domains {
+			if d.zone(name) < 0 {
+				r.bad(r.in("domains[%d]", i), "no zone of dns.zones holds %s, whose SRV record step 5 may have to add", name)
+			}
+		}
+		if d.Record != "" && d.zone(d.Record) < 0 {
+			r.bad(r.in("dns.record"), "no zone of dns.zones holds %s", d.Record)
+		}
+	}
+	for i, z := range d.Zones {
+		if whole := r.f.Timeouts.DNSRecords; z.Timeout.Duration > whole.Duration {
+			r.bad(r.in("dns.zones[%d].timeout", i), "%s is longer than all of the step may take (timeouts.dns_records: %s)", z.Timeout, whole)
+		}
+		if z.TSIG == nil && z.Name != "" {
+			r.warn(r.in("dns.zones[%d]", i), "there is no tsig: updates are not signed, so the server must trust the address they come from")
+		}
+	}
+	r.record()
+}
+
+// record holds what tells one name of all pools from one name per pool.
+func (r *rules) record() {
+	d := &r.f.DNS
+	named := slices.ContainsFunc(r.f.Pools, func(p Pool) bool { return p.DNSName != "" })
+	for i, p := range r.f.Pools {
+		path := r.in("pools[%d].dns_name", i)
+		switch {
+		case d.Record != "" && p.DNSName != "":
+			r.bad(path, "contradicts dns.record: SRV records point either to one name that moves or to one name per pool")
+		case d.Record == "" && named && p.DNSName == "":
+			r.bad(path, "is missing: other pools have one, and there is no dns.record")
+		}
+	}
+	if d.Record == "" && d.SharedWithSIP {
+		r.bad(r.in("dns.shared_with_sip"), "there is no dns.record that could be shared")
+	}
+	for _, name := range r.f.Domains {
+		if d.Record == name {
+			r.warn(r.in("dns.record"), "%s is a domain itself: whatever else is found by that name moves along", name)
+		}
+		for _, host := range []string{"sip", "sipexternal", "sipdir", "access"} {
+			if d.Record == host+"."+name && !d.SharedWithSIP {
+				r.bad(r.in("dns.record"), "%s looks like the name SIP clients use, who would move along: give XMPP a name of its own or set shared_with_sip: true", d.Record)
+			}
+		}
+	}
+}
+
+// winrm holds the rules of every host that commands are run on.
+func (r *rules) winrm() {
+	used := map[string]bool{}
+	for _, key := range []string{"addr", "server_name"} {
+		if r.given(r.in("winrm.%s", key)) {
+			r.bad(r.in("winrm.%s", key), "belongs to a single host: give it there")
+		}
+	}
+	r.credential(r.in("winrm"), r.f.WinRM.Credential, used)
+	r.host(r.in("management.winrm"), r.f.Management.WinRM, used, "management.winrm", "winrm")
+	for i, p := range r.f.Pools {
+		if p.Management != nil {
+			at := fmt.Sprintf("pools[%d].management.winrm", i)
+			r.host(r.in("%s", at), p.Management.WinRM, used, at, "management.winrm", "winrm")
+		}
+		for k, s := range p.Servers {
+			at := fmt.Sprintf("pools[%d].servers[%d].winrm", i, k)
+			r.host(r.in("%s", at), s.WinRM, used, at, "winrm")
+		}
+	}
+	for name := range r.f.Credentials {
+		if !used[name] {
+			r.warn(r.in("credentials.%s", name), "is not used by any winrm")
+		}
+	}
+}
+
+// host holds the rules of one host. from are the sections its settings come
+// from, the nearest first; a problem is told where the setting was given.
+func (r *rules) host(path string, w WinRM, used map[string]bool, from ...string) {
+	r.credential(path, w.Credential, used)
+	given := func(key string) string {
+		for _, section := range from {
+			if at := r.in("%s.%s", section, key); r.given(at) {
+				return at
+			}
+		}
+		return join(path, key)
+	}
+	if w.Auth == "basic" && !w.HTTPS {
+		r.bad(given("https"), "auth basic without https would send the password in the clear: use https, or auth ntlm")
+	}
+	if w.Auth == "certificate" {
+		if !w.HTTPS {
+			r.bad(given("https"), "auth certificate works only with https")
+		}
+		if w.Credential != "" {
+			r.bad(path+".credential", "contradicts auth certificate, which has no account")
+		}
+	}
+	r.together(from[0], "cert_file", w.CertFile, "key_file", w.KeyFile)
+	if w.Auth != "certificate" && (r.given(path+".cert_file") || r.given(path+".key_file")) {
+		r.bad(path+".cert_file", "has no use without auth certificate")
+	}
+	for _, key := range []string{"ca_file", "server_name"} {
+		if !w.HTTPS && r.given(join(path, key)) {
+			r.bad(join(path, key), "has no use without https")
+		}
+	}
+}
+
+// credential holds that a name stands in credentials.
+func (r *rules) credential(path, name string, used map[string]bool) {
+	used[name] = true
+	if _, ok := r.f.Credentials[name]; ok || name == "" || !r.given(path+".credential") {
+		return
+	}
+	var names []string
+	for n := range r.f.Credentials {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	r.bad(path+".credential", "there is no %q in credentials%s", name, didYouMean(name, names))
+}

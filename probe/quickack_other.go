@@ -1,0 +1,8 @@
+//go:build !linux
+
+package probe
+
+import "net"
+
+// quickAck is a matter of Linux only.
+func quickAck(net.Conn) {}

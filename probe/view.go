@@ -1,0 +1,189 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+)
+
+// Limits of one partner's eye.
+const (
+	maxTargets    = 16 // SRV records followed
+	maxAddresses  = 32 // addresses probed
+	maxParallel   = 8
+	federatedPort = 5269
+)
+
+// partnerView is one partner's eye at work.
+type partnerView struct {
+	p   *Prober
+	r   *Resolver
+	res PartnerResult
+}
+
+func (v *partnerView) look(ctx context.Context) {
+	if !v.services(ctx) {
+		return
+	}
+	v.resolve(ctx)
+	v.probe(ctx)
+	v.verdict()
+}
+
+// stopAt ends the view in DNS: there is nobody to probe.
+func (v *partnerView) stopAt(c Class, format string, args ...any) bool {
+	v.res.Phase, v.res.Class, v.res.Level = PhaseDNS, c, Inconclusive
+	v.res.Blame, v.res.Error = c.Info().Blame, fmt.Sprintf(format, args...)
+	return false
+}
+
+func (v *partnerView) remark(c Class) {
+	if !slices.Contains(v.res.Remarks, c) {
+		v.res.Remarks = append(v.res.Remarks, c)
+	}
+}
+
+// services finds the targets. No SRV record means the domain itself; an answer
+// that could not be had does not, because partners would not fall back either.
+func (v *partnerView) services(ctx context.Context) bool {
+	plain := v.r.LookupSRV(ctx, "_xmpp-server._tcp."+v.res.Domain)
+	v.res.Services = append(v.res.Services, plain)
+	off := noService(plain)
+	if plain.Class == OK && !off {
+		v.targets(plain.SRV, false)
+		return true
+	}
+	if plain.Class != OK && plain.Class != NXDomain && plain.Class != NoData {
+		return v.stopAt(plain.Class, "%s", plain.Error)
+	}
+	direct := v.r.LookupSRV(ctx, "_xmpps-server._tcp."+v.res.Domain)
+	v.res.Services = append(v.res.Services, direct)
+	if direct.Class == OK && !noService(direct) {
+		v.remark(NoStartTLSService)
+		v.targets(direct.SRV, true)
+		return true
+	}
+	if off {
+		return v.stopAt(NoService, "the SRV record of %s says that there is no XMPP federation", plain.Name)
+	}
+	v.res.Fallback = true
+	v.remark(DNSNoSRV)
+	v.targets([]SRV{{Target: v.res.Domain + ".", Port: federatedPort}}, false)
+	return true
+}
+
+// noService reports whether the target "." is all there is.
+func noService(l Lookup) bool {
+	return l.Class == OK && !slices.ContainsFunc(l.SRV, func(s SRV) bool { return s.Target != "." })
+}
+
+func (v *partnerView) targets(srvs []SRV, direct bool) {
+	for _, s := range srvs {
+		if s.Target == "." {
+			continue
+		}
+		if len(v.res.Targets) == maxTargets {
+			v.remark(TooManyTargets)
+			break
+		}
+		v.res.Targets = append(v.res.Targets, PartnerTarget{SRV: s, DirectTLS: direct})
+	}
+}
+
+// each runs f for 0 to n-1, a bounded number at a time, and waits for all.
+func (v *partnerView) each(n int, f func(int)) {
+	width := maxParallel
+	if v.p.o.Trace != nil {
+		width = 1 // a transcript of several at once cannot be read
+	}
+	gate := make(chan struct{}, width)
+	var wg sync.WaitGroup
+	for i := range n {
+		gate <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-gate }()
+			f(i)
+		})
+	}
+	wg.Wait()
+}
+
+// resolve finds the addresses of every target.
+func (v *partnerView) resolve(ctx context.Context) {
+	v.each(len(v.res.Targets), func(i int) {
+		t := &v.res.Targets[i]
+		t.Lookups = []Lookup{v.r.LookupAAAA(ctx, t.Target), v.r.LookupA(ctx, t.Target)}
+		t.settle(v.res.Fallback)
+	})
+}
+
+// settle says whether the target has addresses, and why not.
+func (t *PartnerTarget) settle(fallback bool) {
+	t.Class = OK
+	addrs := 0
+	for _, l := range t.Lookups {
+		addrs += len(l.Addrs)
+		if l.Alias != "" && !fallback && !slices.Contains(t.Remarks, SRVCNAME) {
+			t.Remarks = append(t.Remarks, SRVCNAME)
+		}
+		if l.Class != OK && l.Class != NoData && l.Class != NXDomain {
+			t.Class, t.Error = l.Class, l.Error
+		}
+	}
+	if addrs > 0 || t.Class != OK {
+		return
+	}
+	if t.Class = NoAddress; fallback && t.Lookups[0].Class == NXDomain {
+		t.Class = NXDomain
+	}
+	t.Error = fmt.Sprintf("%s has no address", t.Target)
+}
+
+// probe asks every address once, however many targets lead to it.
+func (v *partnerView) probe(ctx context.Context) {
+	type question struct {
+		addr   netip.AddrPort
+		direct bool
+	}
+	var questions []question
+	for i := range v.res.Targets {
+		for _, a := range v.res.Targets[i].addresses() {
+			q := question{a, v.res.Targets[i].DirectTLS}
+			if slices.Contains(questions, q) {
+				continue
+			}
+			if len(questions) == maxAddresses {
+				v.remark(TooManyTargets)
+				continue
+			}
+			questions = append(questions, q)
+		}
+	}
+	results := make([]Result, len(questions))
+	v.each(len(questions), func(i int) {
+		results[i] = v.p.Probe(ctx, Target{Addr: questions[i].addr, Domain: v.res.Domain, From: v.res.From, DirectTLS: questions[i].direct})
+	})
+	for i := range v.res.Targets {
+		t := &v.res.Targets[i]
+		for _, a := range t.addresses() {
+			if at := slices.Index(questions, question{a, t.DirectTLS}); at >= 0 {
+				t.Results = append(t.Results, results[at])
+			}
+		}
+	}
+}
+
+// addresses is where the target leads.
+func (t *PartnerTarget) addresses() []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, l := range t.Lookups {
+		for _, a := range l.Addrs {
+			if ap := netip.AddrPortFrom(a, t.Port); !slices.Contains(out, ap) {
+				out = append(out, ap)
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,312 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"edgewatch/actions"
+	"edgewatch/actions/rfc2136"
+	"edgewatch/actions/winrm"
+	"edgewatch/configs"
+	"edgewatch/probe"
+	"edgewatch/watchdog"
+)
+
+// builder makes the plans and the senses of one federation. It keeps the
+// connections that they use.
+type builder struct {
+	f        *configs.Federation
+	offline  bool // for plans that are only shown: no file is read, no secret needed
+	prober   *probe.Prober
+	resolver *probe.Resolver
+	zones    []zone
+	chain    map[string]*winrm.Client // by host: of failovers
+	survey   map[string]*winrm.Client // by host: of readiness checks, so that none holds a failover up
+}
+
+// zone is one DNS zone with the updater that changes it.
+type zone struct {
+	name    string
+	updater *rfc2136.Updater
+}
+
+func newBuilder(f *configs.Federation, offline bool) (*builder, error) {
+	b := &builder{f: f, offline: offline, chain: map[string]*winrm.Client{}, survey: map[string]*winrm.Client{}}
+	if err := b.buildProber(); err != nil {
+		return nil, err
+	}
+	if err := b.buildZones(); err != nil {
+		return nil, err
+	}
+	for i := range f.Pools {
+		p := &f.Pools[i]
+		m := f.ManagementOf(p)
+		if err := b.addHost(m.Host, m.WinRM); err != nil {
+			return nil, err
+		}
+		for _, s := range p.Servers {
+			if err := b.addHost(s.FQDN, s.WinRM); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return b, nil
+}
+
+func (b *builder) buildProber() error {
+	roots, err := b.roots(b.f.Probe.CAFile)
+	if err != nil {
+		return err
+	}
+	cert, err := b.keyPair(b.f.Probe.ClientCertFile, b.f.Probe.ClientKeyFile)
+	if err != nil {
+		return err
+	}
+	b.prober = probe.New(probe.Options{
+		Timeout: b.f.Probe.Timeout.Duration, RootCAs: roots, ClientCert: cert,
+		ExpiryWarning: b.f.Probe.ExpiryWarning.Duration,
+	})
+	servers := addrPorts(b.f.DNS.Resolvers)
+	for _, z := range b.f.DNS.Zones {
+		if len(b.f.DNS.Resolvers) == 0 {
+			servers = append(servers, addrPorts(z.Authoritative)...)
+		}
+	}
+	if len(servers) > 0 {
+		b.resolver = probe.NewResolver(probe.ResolverOptions{Servers: servers})
+	}
+	return nil
+}
+
+func (b *builder) buildZones() error {
+	for _, z := range b.f.DNS.Zones {
+		rz := rfc2136.Zone{
+			Name: z.Name, Server: z.Server.String(),
+			Authoritative: addrPorts(z.Authoritative), Timeout: z.Timeout.Duration,
+		}
+		if z.TSIG != nil {
+			rz.TSIG = rfc2136.Key{Name: z.TSIG.Name, Algorithm: z.TSIG.Algorithm, Secret: b.secret(z.TSIG.Secret)}
+		} else if b.offline || b.f.Mode == watchdog.ModeObserve {
+			continue // nothing can be changed there, and nothing will be
+		}
+		u, err := rfc2136.NewUpdater(rz)
+		if err != nil {
+			return fmt.Errorf("zone %s: %w", z.Name, err)
+		}
+		b.zones = append(b.zones, zone{z.Name, u})
+	}
+	return nil
+}
+
+// secret is s, or where none was loaded because nothing will be sent, some
+// well-formed placeholder.
+func (b *builder) secret(s actions.Secret) actions.Secret {
+	if b.offline && s.IsZero() {
+		return actions.NewSecret("bm90IGxvYWRlZA==")
+	}
+	return s
+}
+
+func (b *builder) addHost(host string, w configs.WinRM) error {
+	if host == "" || b.chain[host] != nil {
+		return nil
+	}
+	o, err := b.winrmOptions(host, w)
+	if err != nil {
+		return err
+	}
+	for _, clients := range []map[string]*winrm.Client{b.chain, b.survey} {
+		c, err := winrm.New(o)
+		if err != nil {
+			return fmt.Errorf("WinRM of %s: %w", host, err)
+		}
+		clients[host] = c
+	}
+	return nil
+}
+
+func (b *builder) winrmOptions(host string, w configs.WinRM) (winrm.Options, error) {
+	o := winrm.Options{
+		Host: host, Addr: w.Addr, HTTPS: w.HTTPS, ServerName: w.ServerName, Timeout: w.Timeout.Duration,
+		Module: winrm.ModuleAuto,
+	}
+	if err := o.Auth.UnmarshalText([]byte(w.Auth)); err != nil {
+		return o, fmt.Errorf("WinRM of %s: %w", host, err)
+	}
+	if cred, ok := b.f.Credentials[w.Credential]; ok {
+		o.User, o.Password = cred.User, b.secret(cred.Password)
+	}
+	var err error
+	if o.RootCAs, err = b.roots(w.CAFile); err != nil {
+		return o, err
+	}
+	o.ClientCert, err = b.keyPair(w.CertFile, w.KeyFile)
+	if b.offline && w.CertFile != "" {
+		o.ClientCert = &tls.Certificate{Certificate: [][]byte{{}}}
+	}
+	return o, err
+}
+
+// roots reads CA certificates; nil, the system's, for no file.
+func (b *builder) roots(file string) (*x509.CertPool, error) {
+	if file == "" || b.offline {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read CA certificates: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read CA certificates: %s holds none in PEM form", file)
+	}
+	return pool, nil
+}
+
+func (b *builder) keyPair(certFile, keyFile string) (*tls.Certificate, error) {
+	if certFile == "" || b.offline {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("read client certificate: %w", err)
+	}
+	return &cert, nil
+}
+
+func addrPorts(in []netip.AddrPort) []string {
+	out := make([]string, len(in))
+	for i, a := range in {
+		out[i] = a.String()
+	}
+	return out
+}
+
+// senses is how the engine of this federation sees the world.
+func (b *builder) senses() watchdog.Senses {
+	s := watchdog.Senses{Probe: b.probe, Canary: b.canary, Ready: b.ready}
+	if b.resolver != nil {
+		s.Partner = b.partners
+	}
+	return s
+}
+
+func (b *builder) probe(ctx context.Context, t probe.Target) probe.Result {
+	r := b.prober.Probe(ctx, t)
+	if b.f.Probe.TLSCountsAsDown && r.Level == probe.Degraded && r.Phase >= probe.PhaseStartTLS {
+		r.Level = probe.Down
+	}
+	return r
+}
+
+// canary connects to a host that answers as long as our own network works.
+func (b *builder) canary(ctx context.Context, addr string) error {
+	d := net.Dialer{Timeout: b.f.Canaries.Timeout.Duration}
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// ready runs the pool's preflight for real; it changes nothing.
+func (b *builder) ready(ctx context.Context, pool string) error {
+	p := b.f.Pool(pool)
+	ctx, cancel := context.WithTimeout(ctx, b.f.Timeouts.Preflight.Duration)
+	defer cancel()
+	tasks := b.preflight(p, b.survey)
+	errs := make(chan error, len(tasks))
+	for _, t := range tasks {
+		go func() {
+			obs, err := t.Check(ctx)
+			if err == nil && obs.Status != actions.Done {
+				err = fmt.Errorf("%s: %s", t.Target(), obs.Detail)
+			}
+			errs <- err
+		}()
+	}
+	var failures []error
+	for range tasks {
+		failures = append(failures, <-errs)
+	}
+	return errors.Join(failures...)
+}
+
+// partners is what federating partners find, a domain at a time.
+func (b *builder) partners(ctx context.Context) []watchdog.PartnerView {
+	out := make([]watchdog.PartnerView, len(b.f.Domains))
+	for i, d := range b.f.Domains {
+		r := b.prober.Partner(ctx, b.resolver, d, b.f.Probe.From)
+		out[i] = watchdog.PartnerView{Domain: d, Level: r.Level, Pool: b.poolOf(r), Text: sightText(r)}
+	}
+	return out
+}
+
+// poolOf is the pool that DNS prefers: the one that has the addresses of the
+// best SRV record. "" when they are of none, or of several.
+func (b *builder) poolOf(r probe.PartnerResult) string {
+	found := ""
+	for _, t := range r.Targets {
+		if t.Priority != r.Targets[0].Priority {
+			break
+		}
+		for _, l := range t.Lookups {
+			for _, a := range l.Addrs {
+				i := slices.IndexFunc(b.f.Pools, func(p configs.Pool) bool { return slices.Contains(p.Addresses, a.Unmap()) })
+				if i < 0 || (found != "" && found != b.f.Pools[i].Name) {
+					return ""
+				}
+				found = b.f.Pools[i].Name
+			}
+		}
+	}
+	return found
+}
+
+// sightText is what a partner finds, in words.
+func sightText(r probe.PartnerResult) string {
+	parts := []string{}
+	for _, t := range r.Targets {
+		if t.Class != probe.OK {
+			parts = append(parts, fmt.Sprintf("%s %s", strings.TrimSuffix(t.Target, "."), t.Class))
+		}
+		for _, res := range t.Results {
+			parts = append(parts, fmt.Sprintf("%s %s %s/%s", strings.TrimSuffix(t.Target, "."), res.Target.Addr, res.Phase, res.Class))
+		}
+	}
+	if len(parts) == 0 {
+		parts = append(parts, fmt.Sprintf("%s/%s %s", r.Phase, r.Class, r.Error))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// sight asks what a partner of domain finds now.
+func (b *builder) sight(domain string) func(ctx context.Context) (actions.PartnerSight, error) {
+	return func(ctx context.Context) (actions.PartnerSight, error) {
+		if b.resolver == nil {
+			return actions.PartnerSight{}, errors.New("no resolver and no authoritative server is configured")
+		}
+		r := b.prober.Partner(ctx, b.resolver, domain, b.f.Probe.From)
+		sight := actions.PartnerSight{Text: sightText(r)}
+		for _, t := range r.Targets {
+			for _, res := range t.Results {
+				if res.Level.Answers() {
+					sight.Answering = append(sight.Answering, res.Target.Addr.Addr().Unmap())
+				}
+			}
+		}
+		return sight, nil
+	}
+}
+
+// dialTimeout is how long step 6 waits for one answer.
+const dialTimeout = 5 * time.Second

@@ -1,0 +1,210 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"edgewatch/actions"
+	"edgewatch/actions/rfc2136"
+	"edgewatch/actions/winrm"
+	"edgewatch/configs"
+)
+
+// Plan makes the failover of a federation to a pool, to be shown: it reads no
+// file, needs no secret and contacts nobody. An empty federation means the
+// only one, an empty pool the one after the first.
+func Plan(cfg *configs.Config, federation, to string) (*actions.Plan, error) {
+	f, err := pick(cfg, federation)
+	if err != nil {
+		return nil, err
+	}
+	from := f.Pools[0].Name
+	switch {
+	case to == "" && len(f.Pools) < 2:
+		return nil, fmt.Errorf("federation %s has no second pool to fail over to", f.Name)
+	case to == "":
+		to = f.Pools[1].Name
+	case f.Pool(to) == nil:
+		return nil, fmt.Errorf("federation %s has no pool %q: known are %s", f.Name, to, strings.Join(poolNames(f), ", "))
+	case to == from && len(f.Pools) > 1:
+		from = f.Pools[1].Name
+	}
+	b, err := newBuilder(f, true)
+	if err != nil {
+		return nil, err
+	}
+	return b.plan(from, to)
+}
+
+func pick(cfg *configs.Config, federation string) (*configs.Federation, error) {
+	if federation == "" {
+		if len(cfg.Federations) == 1 {
+			return &cfg.Federations[0], nil
+		}
+		return nil, errors.New("there are several federations: say which with -f")
+	}
+	if f := cfg.Federation(federation); f != nil {
+		return f, nil
+	}
+	return nil, fmt.Errorf("there is no federation %q", federation)
+}
+
+func poolNames(f *configs.Federation) []string {
+	names := make([]string, len(f.Pools))
+	for i := range f.Pools {
+		names[i] = f.Pools[i].Name
+	}
+	return names
+}
+
+// plan generates the documented procedure from the pool model: EdgePool1 of
+// the page is from, EdgePool2 is to.
+func (b *builder) plan(from, to string) (*actions.Plan, error) {
+	pf, pt := b.f.Pool(from), b.f.Pool(to)
+	if pf == nil || pt == nil {
+		return nil, fmt.Errorf("from %q to %q: no such pool is configured", from, to)
+	}
+	if len(pt.Servers) == 0 || b.f.ManagementOf(pt).Host == "" {
+		return nil, fmt.Errorf("pool %s cannot be failed over to: its servers or the management host are not configured", to)
+	}
+	var stop, start []actions.Task
+	for _, s := range pt.Servers {
+		stop = append(stop, winrm.NewStopServices(b.chain[s.FQDN]))
+		start = append(start, winrm.NewStartServices(b.chain[s.FQDN]))
+	}
+	route := winrm.NewSetRoute(b.chain[b.f.ManagementOf(pt).Host], b.route(pf, pt))
+	t := b.f.Timeouts
+	step := func(name actions.StepName, d configs.Duration, tasks []actions.Task) actions.Step {
+		return actions.Step{Name: name, Tasks: tasks, Timeout: d.Duration}
+	}
+	startStep := step(actions.StartServices, t.StartServices, start)
+	startStep.Need = min(pt.MinUp, len(start))
+	return &actions.Plan{
+		Federation: b.f.Name, From: from, To: to, Timeout: t.Failover.Duration,
+		Steps: []actions.Step{
+			step(actions.Preflight, t.Preflight, b.preflight(pt, b.chain)),
+			step(actions.StopServices, t.StopServices, stop),
+			step(actions.SetRoute, t.SetRoute, []actions.Task{route}),
+			step(actions.DNSRecords, t.DNSRecords, b.records(pf, pt)),
+			step(actions.CheckPort, t.CheckPort, b.ports(pt)),
+			startStep,
+			step(actions.Verify, t.Verify, b.verify(pt, route)),
+		},
+	}, nil
+}
+
+func (b *builder) route(from, to *configs.Pool) winrm.Route {
+	r := winrm.Route{Site: to.Site, PoolFQDN: to.FQDN, ServerFQDN: to.Route.Server, Value: to.Route.Value, From: from.Site}
+	if to.Route.Parameter != "auto" {
+		r.Parameter = to.Route.Parameter
+	}
+	return r
+}
+
+// preflight is all that must hold before anything is touched.
+func (b *builder) preflight(to *configs.Pool, clients map[string]*winrm.Client) []actions.Task {
+	var tasks []actions.Task
+	for _, s := range to.Servers {
+		tasks = append(tasks, winrm.NewReady(clients[s.FQDN], ""))
+	}
+	if host := b.f.ManagementOf(to).Host; host != "" {
+		tasks = append(tasks, winrm.NewManagement(clients[host], b.route(&configs.Pool{}, to)))
+	}
+	for _, z := range b.zones {
+		if w, ok := b.wanted(z.name, nil, to); ok {
+			tasks = append(tasks, z.updater.Writable(w))
+		}
+	}
+	return tasks
+}
+
+// records is steps 4 and 5: one atomic update per zone.
+func (b *builder) records(from, to *configs.Pool) []actions.Task {
+	var tasks []actions.Task
+	for _, z := range b.zones {
+		if w, ok := b.wanted(z.name, from, to); ok {
+			tasks = append(tasks, z.updater.Records(w))
+		}
+	}
+	return tasks
+}
+
+// wanted is what the zone shall hold once to is active; false when the zone
+// holds nothing of this federation.
+func (b *builder) wanted(zone string, from, to *configs.Pool) (rfc2136.Wanted, bool) {
+	var w rfc2136.Wanted
+	target := to.DNSName
+	if b.f.DNS.Record != "" {
+		target = b.f.DNS.Record
+		if b.zoneOf(target) == zone {
+			w.Address = &rfc2136.AddressSet{Name: target, Addrs: to.Addresses, TTL: seconds(b.f.DNS.TTL), Known: b.known()}
+			if from != nil {
+				w.Address.From = from.Addresses
+			}
+		}
+	}
+	for _, d := range b.f.Domains {
+		if b.zoneOf(d) != zone {
+			continue
+		}
+		w.Services = append(w.Services, rfc2136.Service{
+			Domain: d, Target: target, Port: uint16(b.f.Port), //nolint:gosec // 1 to 65535 by validation
+			Priority: uint16(to.SRVPriority), Weight: uint16(b.f.DNS.SRV.Weight), //nolint:gosec // likewise
+			TTL: seconds(b.f.DNS.SRV.TTL), Addrs: to.Addresses,
+		})
+	}
+	return w, w.Address != nil || len(w.Services) > 0
+}
+
+// zoneOf is the configured zone that holds the name: the longest that fits.
+func (b *builder) zoneOf(name string) string {
+	best := ""
+	for _, z := range b.f.DNS.Zones {
+		if (name == z.Name || strings.HasSuffix(name, "."+z.Name)) && len(z.Name) > len(best) {
+			best = z.Name
+		}
+	}
+	return best
+}
+
+// known is every address of every pool: what the record may hold.
+func (b *builder) known() []netip.Addr {
+	var all []netip.Addr
+	for i := range b.f.Pools {
+		all = append(all, b.f.Pools[i].Addresses...)
+	}
+	return all
+}
+
+// ports is step 6 on each address.
+func (b *builder) ports(to *configs.Pool) []actions.Task {
+	d := &net.Dialer{Timeout: dialTimeout}
+	var tasks []actions.Task
+	for _, t := range targets(b.f, to) {
+		tasks = append(tasks, actions.NewPortCheck(t.Addr, d.DialContext))
+	}
+	return tasks
+}
+
+// verify is the proof after step 7.
+func (b *builder) verify(to *configs.Pool, route *winrm.SetRoute) []actions.Task {
+	replicas := make([]string, len(to.Servers))
+	for i, s := range to.Servers {
+		replicas[i] = s.FQDN
+	}
+	tasks := []actions.Task{
+		winrm.NewReplication(b.chain[b.f.ManagementOf(to).Host], replicas, route.WrittenAt),
+		actions.NewAnswers(b.prober, to.Name, targets(b.f, to), to.MinUp),
+	}
+	for _, d := range b.f.Domains {
+		tasks = append(tasks, actions.NewPartnerCheck(d, to.Name, to.Addresses, b.sight(d)))
+	}
+	return tasks
+}
+
+func seconds(d configs.Duration) uint32 {
+	return uint32(d.Seconds()) //nolint:gosec // bounded by validation
+}

@@ -1,0 +1,72 @@
+package app
+
+import (
+	"net/netip"
+	"time"
+
+	"edgewatch/actions"
+	"edgewatch/configs"
+	"edgewatch/probe"
+	"edgewatch/watchdog"
+)
+
+// What is no setting: bounds that keep an incident from going on for ever.
+const (
+	maxAttempts = 3                // pools tried in one incident before a person must ack
+	retryEvery  = time.Minute      // a failover that stopped after the route moved is tried again
+	maxRetries  = 30               // … this often
+	retryFailed = 10 * time.Minute // a pool whose failover failed may be tried again after this
+	minRounds   = 10               // conclusive rounds that the cumulative rule needs
+)
+
+// settings maps the configuration of a federation to what its engine goes by.
+func settings(f *configs.Federation) watchdog.Settings {
+	names := make([]string, len(f.Pools))
+	pools := make([]watchdog.WatchPool, len(f.Pools))
+	for i := range f.Pools {
+		p := &f.Pools[i]
+		names[i] = p.Name
+		pools[i] = watchdog.WatchPool{Name: p.Name, Targets: targets(f, p), MinUp: p.MinUp}
+	}
+	canaries := make([]string, len(f.Canaries.Targets))
+	for i, c := range f.Canaries.Targets {
+		canaries[i] = c.String()
+	}
+	minCanaries := f.Canaries.MinGood
+	if len(canaries) == 0 {
+		minCanaries = 0
+	}
+	interval := f.Probe.Interval.Duration
+	return watchdog.Settings{
+		Rules: watchdog.Rules{
+			Federation: f.Name, Mode: f.Mode, Pools: names,
+			Cooldown: f.Guards.Cooldown.Duration, Budget: f.Guards.Budget, BudgetWindow: f.Guards.BudgetWindow.Duration,
+			MaxAttempts: maxAttempts, RetryEvery: retryEvery, MaxRetries: maxRetries, RetryFailed: retryFailed,
+			StartupGrace: f.Guards.StartupGrace.Duration,
+			EvidenceAge:  3*interval + f.Probe.Timeout.Duration,
+			ReadinessAge: 3*f.Guards.ReadinessInterval.Duration + f.Timeouts.Preflight.Duration,
+			ResumeWithin: f.Timeouts.Failover.Duration,
+		},
+		Breaker: watchdog.BreakerRules{
+			BadRounds: f.Breaker.BadRounds, MinBadTime: f.Breaker.MinBadTime.Duration,
+			Window: f.Breaker.Window.Duration, MinRounds: minRounds, BadRatio: f.Breaker.Ratio,
+			RetryAfter: f.Breaker.RetryAfter.Duration, GoodRounds: f.Breaker.GoodRounds,
+		},
+		Watch: watchdog.WatchRules{
+			Pools: pools, Interval: interval, SuspectInterval: f.Probe.SuspectInterval.Duration,
+			ProbeTimeout: f.Probe.Timeout.Duration, Canaries: canaries, MinCanaries: minCanaries,
+			SurveyInterval: f.Guards.ReadinessInterval.Duration,
+		},
+		Runner: actions.Runner{},
+	}
+}
+
+// targets are the questions asked of a pool: each of its addresses, for the
+// federation's first domain.
+func targets(f *configs.Federation, p *configs.Pool) []probe.Target {
+	out := make([]probe.Target, len(p.Addresses))
+	for i, a := range p.Addresses {
+		out[i] = probe.Target{Addr: netip.AddrPortFrom(a, uint16(f.Port)), Domain: f.Domains[0], From: f.Probe.From} //nolint:gosec // 1 to 65535 by validation
+	}
+	return out
+}

@@ -1,0 +1,279 @@
+package watchdog
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"edgewatch/actions"
+)
+
+// fold is the state of a federation: what its journal adds up to. It is
+// changed by apply alone, live and in replay.
+type fold struct {
+	lastSeq   uint64
+	active    string
+	decision  Decision // the last one recorded
+	incident  string   // the open incident, "" when there is none
+	incidents int      // how many there ever were; numbers the next
+	attempts  int      // failovers tried in the open incident
+	tripped   map[string]bool
+	degraded  map[string]bool
+	quit      map[string]bool // pools that were failed over from and have not been seen back
+	drift     map[string]string
+	pause     *Pause
+	cooldown  time.Time
+	autos     []time.Time // incidents with an automatic failover: when it began
+	failed    map[string]time.Time
+	chain     *chainFold // the running failover, else the last one
+	confirm   string     // what a person has to acknowledge before the next automatic failover
+	retryAt   time.Time  // faulted: when the chain is tried again
+	accepted  []accepted // the newest commands, for idempotency
+}
+
+type accepted struct {
+	id   string
+	seq  uint64
+	verb Verb
+}
+
+// keptCommands is how many command ids are remembered.
+const keptCommands = 256
+
+// chainFold is one failover as the journal tells it.
+type chainFold struct {
+	ChainStart
+	startedAt time.Time
+	endedAt   time.Time
+	progress  actions.Progress
+	steps     []stepFold
+	outcome   *actions.Outcome // nil while it runs
+}
+
+type stepFold struct {
+	name    actions.StepName
+	record  actions.Record // the newest of the step as a whole
+	started time.Time
+}
+
+func newFold(active string) fold {
+	return fold{
+		active:   active,
+		tripped:  map[string]bool{},
+		degraded: map[string]bool{},
+		quit:     map[string]bool{},
+		drift:    map[string]string{},
+		failed:   map[string]time.Time{},
+	}
+}
+
+func (f *fold) clone() fold {
+	c := *f
+	c.tripped, c.degraded, c.quit = maps.Clone(f.tripped), maps.Clone(f.degraded), maps.Clone(f.quit)
+	c.drift, c.failed = maps.Clone(f.drift), maps.Clone(f.failed)
+	c.autos, c.accepted = slices.Clone(f.autos), slices.Clone(f.accepted)
+	if f.pause != nil {
+		p := *f.pause
+		c.pause = &p
+	}
+	if f.chain != nil {
+		ch := *f.chain
+		ch.progress = f.chain.progress.Clone()
+		ch.steps = slices.Clone(f.chain.steps)
+		c.chain = &ch
+	}
+	return c
+}
+
+func (f *fold) running() bool { return f.chain != nil && f.chain.outcome == nil }
+
+// faulted: the route moved and the failover is not through.
+func (f *fold) faulted() bool { return !f.running() && !f.retryAt.IsZero() }
+
+// state is where the fold stands in the transition table.
+func (f *fold) state() State {
+	switch {
+	case f.running() && f.chain.verifying():
+		return Verifying
+	case f.running():
+		return FailingOver
+	case f.faulted():
+		return Faulted
+	}
+	return f.decision.State
+}
+
+func (c *chainFold) verifying() bool {
+	return c.progress.Step(actions.Verify) != ""
+}
+
+// apply is the only way that state changes. rules give the durations that a
+// fact starts.
+func (f *fold) apply(e Entry, rules *Rules) {
+	f.lastSeq = max(f.lastSeq, e.Seq)
+	switch e.Kind {
+	case KindPool:
+		f.applyPool(e)
+	case KindDecision:
+		f.decision = *e.Decision
+	case KindCommand:
+		f.applyCommand(e)
+	case KindChain:
+		f.applyChain(e)
+	case KindStep:
+		f.applyStep(e)
+	case KindChainEnd:
+		f.applyChainEnd(e, rules)
+	case KindNotice:
+		f.applyNotice(e)
+	}
+}
+
+func (f *fold) applyPool(e Entry) {
+	f.tripped[e.Pool.Pool] = e.Pool.Tripped
+	if e.Pool.Pool != f.active {
+		return
+	}
+	if e.Pool.Tripped {
+		f.open(e)
+		return
+	}
+	f.close()
+	f.confirm = ""
+}
+
+// open begins the incident that the entry carries.
+func (f *fold) open(e Entry) {
+	if e.Incident == "" || e.Incident == f.incident {
+		return
+	}
+	f.incident = e.Incident
+	f.incidents++
+	f.attempts = 0
+}
+
+func (f *fold) close() {
+	f.incident = ""
+	f.attempts = 0
+	clear(f.failed)
+}
+
+func (f *fold) applyCommand(e Entry) {
+	cmd := *e.Command
+	f.accepted = append(f.accepted, accepted{cmd.ID, e.Seq, cmd.Verb})
+	if len(f.accepted) > keptCommands {
+		f.accepted = f.accepted[1:]
+	}
+	switch cmd.Verb {
+	case VerbPause:
+		f.pause = &Pause{Until: e.At.Add(cmd.For), Actor: cmd.Actor, Via: cmd.Via, Reason: cmd.Reason}
+	case VerbResume:
+		f.pause = nil
+	case VerbAck:
+		f.confirm, f.cooldown, f.retryAt = "", time.Time{}, time.Time{}
+		f.attempts = 0
+		clear(f.failed)
+	case VerbFailover:
+		f.confirm = ""
+	}
+}
+
+func (f *fold) applyChain(e Entry) {
+	f.retryAt = time.Time{}
+	if f.chain != nil && f.chain.ID == e.Chain.ID {
+		f.chain.outcome, f.chain.endedAt = nil, time.Time{}
+		f.chain.Retry = e.Chain.Retry
+		return
+	}
+	f.open(e)
+	f.attempts++
+	if e.Chain.Trigger == TriggerAuto && f.attempts == 1 {
+		f.autos = append(f.autos, e.At)
+	}
+	f.chain = &chainFold{ChainStart: *e.Chain, startedAt: e.At}
+}
+
+func (f *fold) applyStep(e Entry) {
+	if f.chain == nil {
+		return
+	}
+	f.chain.progress.Add(*e.Step)
+	if e.Step.Target != "" {
+		return
+	}
+	i := slices.IndexFunc(f.chain.steps, func(s stepFold) bool { return s.name == e.Step.Step })
+	if i < 0 {
+		f.chain.steps = append(f.chain.steps, stepFold{name: e.Step.Step})
+		i = len(f.chain.steps) - 1
+	}
+	s := &f.chain.steps[i]
+	s.record = *e.Step
+	if e.Step.Phase == actions.Started {
+		s.started = e.At
+	}
+}
+
+func (f *fold) applyChainEnd(e Entry, rules *Rules) {
+	if f.chain == nil {
+		return
+	}
+	out := e.ChainEnd.Outcome
+	f.chain.outcome, f.chain.endedAt = &out, e.At
+	automatic := f.chain.Trigger == TriggerAuto
+	switch {
+	case out.OK:
+		f.quit[f.chain.From] = true
+		delete(f.quit, f.chain.To)
+		f.active = f.chain.To
+		f.tripped[f.chain.To] = false
+		f.close()
+		if automatic {
+			f.cooldown = e.At.Add(rules.Cooldown)
+		}
+	case out.RouteMoved:
+		f.active = f.chain.To
+		if f.chain.Retry < rules.MaxRetries {
+			f.retryAt = e.At.Add(rules.RetryEvery)
+		} else {
+			f.confirm = "the failover to " + f.chain.To + " is not through and was tried " + times(f.chain.Retry+1)
+		}
+	case !f.tripped[f.active]:
+		f.close() // a person's failover of a healthy pool: with it ends what it opened
+	case out.Interrupted:
+		f.attempts = max(f.attempts-1, 0)
+	default:
+		f.failed[f.chain.To] = e.At
+		if f.attempts >= rules.MaxAttempts {
+			f.confirm = "failovers of this incident failed " + times(f.attempts)
+		}
+	}
+}
+
+func (f *fold) applyNotice(e Entry) {
+	n := e.Notice
+	switch n.Kind {
+	case NoticePauseEnded:
+		f.pause = nil
+	case NoticeOldPoolBack:
+		delete(f.quit, n.Pool)
+	case NoticeDrift:
+		f.drift[n.Domain] = n.Pool
+	case NoticeDegraded:
+		f.degraded[n.Pool] = true
+	case NoticeRecovered:
+		delete(f.degraded, n.Pool)
+	case NoticeStarted:
+		f.active = n.Pool
+	}
+}
+
+// recent counts the automatic failovers that began after t.
+func (f *fold) recent(t time.Time) int {
+	n := 0
+	for _, at := range f.autos {
+		if at.After(t) {
+			n++
+		}
+	}
+	return n
+}

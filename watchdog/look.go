@@ -1,0 +1,232 @@
+package watchdog
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"edgewatch/probe"
+)
+
+// Senses are how an engine sees the world. Every one of them returns within
+// its own timeout and when ctx ends.
+type Senses struct {
+	Probe   func(ctx context.Context, t probe.Target) probe.Result
+	Canary  func(ctx context.Context, addr string) error // nil error: the outside world answers there
+	Partner func(ctx context.Context) []PartnerView      // what federating partners find; may be nil
+	Ready   func(ctx context.Context, pool string) error // the pool's preflight, read-only
+}
+
+// WatchRules say what is looked at and how often.
+type WatchRules struct {
+	Pools           []WatchPool
+	Interval        time.Duration // between the starts of two rounds
+	SuspectInterval time.Duration // the same, while the active pool is suspected
+	ProbeTimeout    time.Duration // no probe takes longer
+	Canaries        []string
+	MinCanaries     int           // at least this many must answer
+	SurveyInterval  time.Duration // readiness of standbys and partners' view
+}
+
+// WatchPool is what is probed of one pool.
+type WatchPool struct {
+	Name    string
+	Targets []probe.Target // one per address
+	MinUp   int
+}
+
+// freezeSlack is how late our own loop may be before it cannot be trusted:
+// more means that the process or the machine stood still.
+const freezeSlack = 5 * time.Second
+
+// wait is how long to wait for the next round, counted from its end. The
+// jitter keeps many federations from probing in step.
+func (w *WatchRules) wait(active PoolRound, took time.Duration) time.Duration {
+	every := w.Interval
+	suspect := active.Verdict == PoolDown || active.Verdict == Inconclusive || active.Breaker.Bad > 0
+	if suspect && !active.Breaker.Tripped() {
+		every = w.SuspectInterval
+	}
+	jitter := time.Duration((rand.Float64() - 0.5) * 0.1 * float64(every)) //nolint:gosec // spreads load, guards nothing
+	return max(every+jitter-took, w.SuspectInterval/2)
+}
+
+// look does one round and hands it to the loop.
+func (e *Engine) look(ctx context.Context, late time.Duration) {
+	w := &e.settings.Watch
+	r := &Round{At: time.Now(), Pools: make([]PoolRound, len(w.Pools))}
+	wall := e.ports.Now()
+	var wg sync.WaitGroup
+	for i, pool := range w.Pools {
+		r.Pools[i] = PoolRound{Pool: pool.Name, Results: make([]probe.Result, len(pool.Targets))}
+		for j, target := range pool.Targets {
+			wg.Go(func() { r.Pools[i].Results[j] = e.probe(ctx, target) })
+		}
+	}
+	answers := make([]error, len(w.Canaries))
+	for i, addr := range w.Canaries {
+		wg.Go(func() { answers[i] = e.ports.Canary(ctx, addr) })
+	}
+	wg.Wait()
+	r.Canaries = judgeCanaries(w.Canaries, answers, w.MinCanaries)
+	r.Frozen = frozen(late, time.Since(r.At), e.ports.Now().Round(0).Sub(wall.Round(0)), w.ProbeTimeout)
+	select {
+	case e.rounds <- r:
+	case <-ctx.Done():
+	}
+}
+
+// probe is one probe; a defect in it is our own fault and no evidence.
+func (e *Engine) probe(ctx context.Context, t probe.Target) (r probe.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			r = probe.Result{Target: t, Class: probe.LocalError, Blame: probe.Local, Error: fmt.Sprintf("a defect in edgewatch: %v", p)}
+		}
+	}()
+	return e.ports.Probe(ctx, t)
+}
+
+// frozen says why a round cannot be trusted: late is how much later than due
+// it was started, took and wall how long it lasted by the monotonic and by
+// the wall clock.
+func frozen(late, took, wall, timeout time.Duration) string {
+	switch {
+	case late > freezeSlack:
+		return fmt.Sprintf("our own loop stood still for %s", late.Round(time.Second))
+	case took > timeout+freezeSlack:
+		return fmt.Sprintf("a round that may take %s took %s", timeout, took.Round(time.Second))
+	case (wall - took).Abs() > freezeSlack:
+		return fmt.Sprintf("the clock was set by %s, or the machine slept", (wall - took).Round(time.Second))
+	}
+	return ""
+}
+
+func judgeCanaries(addrs []string, errs []error, minGood int) CanaryStatus {
+	s := CanaryStatus{Total: len(addrs)}
+	var last error
+	for i, err := range errs {
+		if err == nil {
+			s.Good++
+			continue
+		}
+		last = fmt.Errorf("%s: %w", addrs[i], err)
+	}
+	s.OK = s.Good >= minGood
+	switch {
+	case !s.OK:
+		s.Why = fmt.Sprintf("%d of %d canaries answer, %d must (%v)", s.Good, s.Total, minGood, last)
+	case last != nil:
+		s.Why = fmt.Sprintf("%d of %d canaries answer (%v)", s.Good, s.Total, last)
+	}
+	return s
+}
+
+// took judges a round and feeds the breakers. Only the loop calls it.
+func (e *Engine) took(r *Round) {
+	for i := range r.Pools {
+		p := &r.Pools[i]
+		p.Verdict, p.Why = Judge(p.Results, e.settings.Watch.Pools[i].MinUp, r.Canaries, r.Frozen)
+		d := e.detectors[p.Pool]
+		p.Breaker = d.feed(r.At, p.Verdict)
+		p.Degraded = d.degraded
+	}
+	r.Partner = e.partner
+	r.At = r.At.Round(0) // from here on it is wall time that is compared and stored
+	e.levels.Round = r
+}
+
+// survey is what the slow look brought.
+type survey struct {
+	pool      string // readiness of this pool, when not empty
+	readiness Readiness
+	partner   []PartnerView // else the partners' view
+}
+
+// surveyor looks at what changes slowly and costs more: whether the standby
+// pools could take over, and what partners find.
+type surveyor struct {
+	engine *Engine
+	wanted chan struct{}
+}
+
+// hurry asks for a survey soon, because it may be needed.
+func (s *surveyor) hurry() {
+	select {
+	case s.wanted <- struct{}{}:
+	default:
+	}
+}
+
+func (s *surveyor) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var last time.Time
+	for {
+		select {
+		case <-timer.C:
+		case <-s.wanted:
+			if time.Since(last) < min(time.Minute, s.engine.settings.Watch.SurveyInterval) {
+				continue
+			}
+		case <-ctx.Done():
+			return
+		}
+		s.survey(ctx)
+		last = time.Now()
+		timer.Reset(s.engine.settings.Watch.SurveyInterval)
+	}
+}
+
+func (s *surveyor) survey(ctx context.Context) {
+	e := s.engine
+	if e.ports.Partner != nil {
+		s.send(ctx, survey{partner: e.ports.Partner(ctx)})
+	}
+	snap := e.Snapshot()
+	var wg sync.WaitGroup
+	for _, pool := range e.settings.Rules.Pools {
+		if snap != nil && (pool == snap.Active || snap.State == FailingOver || snap.State == Verifying) {
+			continue
+		}
+		wg.Go(func() {
+			r := Readiness{Ready: true}
+			if err := s.ready(ctx, pool); err != nil {
+				r = Readiness{Why: err.Error()}
+			}
+			r.At = e.ports.Now()
+			s.send(ctx, survey{pool: pool, readiness: r})
+		})
+	}
+	wg.Wait()
+}
+
+func (s *surveyor) ready(ctx context.Context, pool string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a defect in edgewatch: %v", p)
+		}
+	}()
+	return s.engine.ports.Ready(ctx, pool)
+}
+
+func (s *surveyor) send(ctx context.Context, v survey) {
+	select {
+	case s.engine.surveys <- v:
+	case <-ctx.Done():
+	}
+}
+
+func (e *Engine) surveyed(v survey) {
+	if v.pool == "" {
+		e.partner = v.partner
+		return
+	}
+	readiness := make(map[string]Readiness, len(e.levels.Readiness)+1)
+	for k, r := range e.levels.Readiness { // published snapshots hold the old map
+		readiness[k] = r
+	}
+	readiness[v.pool] = v.readiness
+	e.levels.Readiness = readiness
+}

@@ -1,0 +1,215 @@
+package watchdog
+
+import (
+	"fmt"
+	"time"
+
+	"edgewatch/actions"
+)
+
+// Rules are what a federation's machine goes by.
+type Rules struct {
+	Federation string
+	Mode       Mode
+	Pools      []string // in priority order, the preferred one first
+
+	Cooldown     time.Duration // after an automatic failover, before the next one
+	Budget       int           // automatic failovers allowed …
+	BudgetWindow time.Duration // … in this time, counted by incident
+	MaxAttempts  int           // pools tried in one incident before a person must ack
+	RetryEvery   time.Duration // a chain that failed after the route moved is tried again
+	MaxRetries   int           // … this often
+	RetryFailed  time.Duration // a pool whose failover failed may be a candidate again after this
+
+	StartupGrace time.Duration // after the start of the process, before it acts by itself
+	EvidenceAge  time.Duration // a round older than this proves nothing
+	ReadinessAge time.Duration // a readiness older than this proves nothing
+	ResumeWithin time.Duration // a chain older than this whose route did not move is not carried on
+}
+
+// Levels are what is true now as far as anybody knows, restated with every
+// event: an edge that came during a hold would be lost, a level is not.
+type Levels struct {
+	Ending    bool      // edgewatch is stopping: what happened is kept, nothing is begun
+	Since     time.Time // when this process began to watch
+	Round     *Round    // the newest complete round; nil before the first
+	Readiness map[string]Readiness
+}
+
+// Input is one thing that happened, when, and the levels at that moment.
+type Input struct {
+	At     time.Time
+	Levels Levels
+	Event  Event
+}
+
+// Event is what happened: Booted, Tick, Submitted, Recorded or Ended.
+type Event interface{ event() eventName }
+
+type (
+	// Booted is the first event of a process.
+	Booted struct{}
+	// Tick is a finished round, a fresh readiness or mere time.
+	Tick struct{}
+	// Submitted is an operator's command.
+	Submitted struct{ Command Command }
+	// Recorded is something the runner wants durable before it goes on.
+	Recorded struct{ Record actions.Record }
+	// Ended is a chain that nothing runs of any more.
+	Ended struct {
+		Chain   string
+		Outcome actions.Outcome
+	}
+)
+
+// Ready is what follows from an Input: entries to make durable, all or none
+// and in order, and then, once they were applied, effects to start.
+type Ready struct {
+	Entries []Entry
+	Effects []Effect
+	Answer  Answer // to a Submitted; Entry is filled in by the engine
+	Refused string // why the event is impossible now; nothing else is set then
+}
+
+// Effect is something to start once the entries are durable.
+type Effect struct {
+	Chain    ChainStart
+	Progress actions.Progress // where the chain stands
+	Abandon  string           // not empty: only start the services that the chain stopped, for this reason
+}
+
+// Machine holds the rules of one federation. It has no clock, I/O, goroutine
+// or lock: Step says what follows from an input, Apply alone changes state.
+type Machine struct {
+	rules Rules
+	fold  fold
+}
+
+// NewMachine returns a machine that has seen nothing.
+func NewMachine(rules Rules) *Machine {
+	return &Machine{rules: rules, fold: newFold(rules.Pools[0])}
+}
+
+// Apply folds a durable entry in, live and in replay alike.
+func (m *Machine) Apply(e Entry) { m.fold.apply(e, &m.rules) }
+
+// State is where the machine stands.
+func (m *Machine) State() State { return m.fold.state() }
+
+// Active is the pool that carries federation, as far as edgewatch knows.
+func (m *Machine) Active() string { return m.fold.active }
+
+// LastSeq is the newest entry applied.
+func (m *Machine) LastSeq() uint64 { return m.fold.lastSeq }
+
+// Step says what follows from in. It changes nothing.
+func (m *Machine) Step(in Input) Ready {
+	s := &step{Input: in, rules: &m.rules, fold: m.fold.clone()}
+	row := transitions[s.fold.state()][in.Event.event()]
+	if row.refuse != "" {
+		return s.refuse(row.refuse)
+	}
+	if row.do == nil {
+		return s.refuse(fmt.Sprintf("%s is not possible while %s", in.Event.event(), s.fold.state()))
+	}
+	row.do(s)
+	if s.ready.Refused != "" {
+		return s.ready
+	}
+	s.settle()
+	return s.ready
+}
+
+// Decide says what would follow from the levels alone: for status and why.
+func (m *Machine) Decide(at time.Time, levels Levels) Decision {
+	return decide(at, levels, &m.rules, &m.fold)
+}
+
+// step is one Step on its way: a copy of the state on which each entry is
+// tried as it is made, so that later rules see what earlier ones decided.
+type step struct {
+	Input
+	rules *Rules
+	fold  fold
+	ready Ready
+}
+
+func (s *step) emit(e Entry) {
+	e.At, e.Federation = s.At.UTC(), s.rules.Federation
+	if e.Incident == "" {
+		e.Incident = s.fold.incident
+	}
+	s.ready.Entries = append(s.ready.Entries, e)
+	s.fold.apply(e, s.rules)
+}
+
+func (s *step) refuse(why string) Ready {
+	return Ready{Refused: why, Answer: Answer{Text: why}}
+}
+
+// nextIncident names the incident that an entry opens, or the open one.
+func (s *step) nextIncident() string {
+	if s.fold.incident != "" {
+		return s.fold.incident
+	}
+	return fmt.Sprintf("%s-%d", s.rules.Federation, s.fold.incidents+1)
+}
+
+// startChain begins a failover.
+func (s *step) startChain(to, trigger, actor, reason string) {
+	incident := s.nextIncident()
+	attempt := 1
+	if incident == s.fold.incident {
+		attempt = s.fold.attempts + 1
+	}
+	id := fmt.Sprintf("%s.%d", incident, attempt)
+	if s.fold.chain != nil && s.fold.chain.ID == id { // after an ack attempts count anew, names must not
+		id = fmt.Sprintf("%s-%d", id, s.fold.lastSeq)
+	}
+	start := ChainStart{
+		ID: id, From: s.fold.active, To: to,
+		Trigger: trigger, Actor: actor, Reason: reason,
+		Detected: s.Levels.Round.Pool(s.fold.active).Breaker.Since,
+	}
+	s.emit(Entry{Kind: KindChain, Incident: incident, Chain: &start})
+	s.ready.Effects = append(s.ready.Effects, Effect{Chain: start})
+}
+
+// continueChain runs the last chain on from where it stands.
+func (s *step) continueChain() {
+	start := s.fold.chain.ChainStart
+	start.Retry++
+	tooOld := s.At.Sub(s.fold.chain.startedAt) > s.rules.ResumeWithin
+	routeBegun := s.fold.chain.progress.Step(actions.SetRoute) != ""
+	effect := Effect{Chain: start, Progress: s.fold.chain.progress.Clone()}
+	if tooOld && !routeBegun {
+		effect.Abandon = fmt.Sprintf("it began %s ago and its route had not moved: too old to be carried on", s.At.Sub(s.fold.chain.startedAt).Round(time.Second))
+	}
+	s.emit(Entry{Kind: KindChain, Incident: s.nextIncident(), Chain: &start})
+	s.ready.Effects = append(s.ready.Effects, effect)
+}
+
+// settle brings the levels to bear: whatever the event was, what is true now
+// is noticed, decided and, when nothing stands against it, begun.
+func (s *step) settle() {
+	if s.Levels.Ending {
+		return
+	}
+	s.notice()
+	d := decide(s.At, s.Levels, s.rules, &s.fold)
+	if !s.fold.running() && d.changed(s.fold.decision) {
+		s.emit(Entry{Kind: KindDecision, Decision: &d}) // while a chain runs, its own entries tell
+	}
+	switch {
+	case d.Will == WillFailover:
+		s.startChain(d.To, TriggerAuto, "", d.Because)
+	case s.fold.faulted() && !s.At.Before(s.fold.retryAt):
+		s.continueChain()
+	}
+}
+
+// changed reports whether a person should be told again: wording and times
+// alone are no change.
+func (d Decision) changed(from Decision) bool {
+	return d.State != from.State || d.Will != from.Will || d.To != from.To || d.BlockedBy != from.BlockedBy
+}

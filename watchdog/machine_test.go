@@ -1,0 +1,265 @@
+package watchdog
+
+import (
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"edgewatch/actions"
+	"edgewatch/probe"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden transcripts")
+
+// t0 is when every transcript begins.
+var t0 = time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
+
+func testRules() Rules {
+	return Rules{
+		Federation: "contoso", Mode: ModeAuto, Pools: []string{"EdgePool1", "EdgePool2", "EdgePool3"},
+		Cooldown: 30 * time.Minute, Budget: 2, BudgetWindow: 24 * time.Hour, MaxAttempts: 3,
+		RetryEvery: time.Minute, MaxRetries: 3, RetryFailed: 10 * time.Minute,
+		EvidenceAge: 30 * time.Second, ReadinessAge: 15 * time.Minute, ResumeWithin: 30 * time.Minute,
+	}
+}
+
+// script drives a machine by the words of a transcript.
+type script struct {
+	t      *testing.T
+	m      *Machine
+	rules  Rules
+	now    time.Time
+	levels Levels
+	kept   []Entry
+	out    strings.Builder
+	chain  string
+}
+
+func newScript(t *testing.T) *script {
+	t.Helper()
+	s := &script{t: t, rules: testRules(), now: t0, levels: Levels{Readiness: map[string]Readiness{}}}
+	s.m = NewMachine(s.rules)
+	return s
+}
+
+// do runs one line. The words are:
+//
+//	wait 10s | mode observe | boot | restart | tick
+//	round EdgePool1=up|degraded|unclear|down|tripped|back … [canaries=bad] [frozen]
+//	ready EdgePool2 | unready EdgePool2 why…
+//	step NAME started|finished|failed
+//	end ok | end STEP moved|interrupted|(nothing)
+//	anything ParseRequest knows: a command of anna, by Slack
+func (s *script) do(line string) {
+	words := strings.Fields(line)
+	switch words[0] {
+	case "wait":
+		d, err := time.ParseDuration(words[1])
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.now = s.now.Add(d)
+	case "mode":
+		s.rules.Mode = Mode(words[1])
+		s.m.rules.Mode = s.rules.Mode
+	case "boot":
+		s.event(Booted{})
+	case "restart":
+		s.restart()
+	case "tick":
+		s.event(Tick{})
+	case "round":
+		s.round(words[1:])
+		s.event(Tick{})
+	case "ready":
+		s.levels.Readiness[words[1]] = Readiness{At: s.now, Ready: true}
+		s.event(Tick{})
+	case "unready":
+		s.levels.Readiness[words[1]] = Readiness{At: s.now, Why: strings.Join(words[2:], " ")}
+		s.event(Tick{})
+	case "step":
+		s.event(Recorded{actions.Record{Chain: s.chain, Step: actions.StepName(words[1]), Phase: actions.RecordPhase(words[2])}})
+	case "end":
+		s.event(Ended{s.chain, outcomeOf(words[1:])})
+	default:
+		req, err := ParseRequest(words)
+		if err != nil {
+			fmt.Fprintf(&s.out, "  not understood: %v\n", err)
+			return
+		}
+		req.Command.ID = strconv.Itoa(s.out.Len())
+		req.Command.Actor, req.Command.Via = "anna", "slack"
+		s.event(Submitted{req.Command})
+	}
+}
+
+func outcomeOf(words []string) actions.Outcome {
+	if words[0] == "ok" {
+		return actions.Outcome{OK: true, RouteMoved: true, Took: 95 * time.Second}
+	}
+	o := actions.Outcome{Step: actions.StepName(words[0]), Error: words[0] + " broke"}
+	if len(words) > 1 {
+		o.RouteMoved, o.Interrupted = words[1] == "moved", words[1] == "interrupted"
+	}
+	return o
+}
+
+func (s *script) restart() {
+	s.m = NewMachine(s.rules)
+	for _, e := range s.kept {
+		s.m.Apply(e)
+	}
+	s.levels = Levels{Readiness: map[string]Readiness{}}
+	s.event(Booted{})
+}
+
+func (s *script) round(words []string) {
+	r := &Round{At: s.now, Canaries: CanaryStatus{Good: 2, Total: 2, OK: true}}
+	for _, w := range words {
+		name, value, _ := strings.Cut(w, "=")
+		switch {
+		case name == "canaries":
+			r.Canaries = CanaryStatus{Total: 2, Why: "0 of 2 canaries answer, 1 must"}
+		case name == "frozen":
+			r.Frozen = "our own loop stood still for 1m0s"
+		case name == "drift":
+			r.Partner = []PartnerView{{Domain: "contoso.com", Pool: value, Level: probe.Up, Text: "xmpp.contoso.com"}}
+		default:
+			r.Pools = append(r.Pools, s.poolRound(name, value))
+		}
+	}
+	s.levels.Round = r
+}
+
+func (s *script) poolRound(name, value string) PoolRound {
+	result := probe.Result{Target: probe.Target{Addr: netip.MustParseAddrPort("203.0.113.1:5269"), Domain: "contoso.com"}}
+	p := PoolRound{Pool: name, Breaker: Breaker{State: BreakerClosed}}
+	open := Breaker{State: BreakerOpen, Bad: 5, Since: t0}
+	switch value {
+	case "up":
+		p.Verdict, result.Level, result.Class, result.Phase = PoolUp, probe.Up, probe.OK, probe.PhaseDone
+	case "degraded":
+		p.Verdict, result.Level, result.Class, result.Phase, p.Degraded = PoolDegraded, probe.Degraded, "cert_expired", probe.PhaseCert, degradedRounds
+	case "unclear":
+		p.Verdict, result.Class, result.Blame = Inconclusive, probe.LocalError, probe.Local
+	case "down", "tripped":
+		p.Verdict, result.Level, result.Class, result.Phase, result.Blame = PoolDown, probe.Down, probe.Refused, probe.PhaseConnect, probe.Remote
+		p.Breaker.Bad, p.Breaker.Since = 2, t0
+		if value == "tripped" {
+			p.Breaker = open
+		}
+	case "back": // answers, but its breaker does not trust it yet
+		p.Verdict, result.Level, result.Class, result.Phase = PoolUp, probe.Up, probe.OK, probe.PhaseDone
+		p.Breaker = open
+	default:
+		s.t.Fatalf("unknown pool state %q", value)
+	}
+	p.Results = []probe.Result{result}
+	p.Why = describe(result)
+	return p
+}
+
+// event takes one event through the machine as the engine does.
+func (s *script) event(ev Event) {
+	before := s.m.fold.clone()
+	ready := s.m.Step(Input{At: s.now, Levels: s.levels, Event: ev})
+	if !reflect.DeepEqual(before, s.m.fold.clone()) {
+		s.t.Errorf("Step changed the machine's state")
+	}
+	if ready.Refused != "" {
+		fmt.Fprintf(&s.out, "  refused: %s\n", ready.Refused)
+	}
+	for _, e := range ready.Entries {
+		e.Seq = uint64(len(s.kept) + 1)
+		s.kept = append(s.kept, e)
+		s.m.Apply(e)
+		incident := ""
+		if e.Incident != "" {
+			incident = " [" + e.Incident + "]"
+		}
+		fmt.Fprintf(&s.out, "  %s%s: %s\n", e.Kind, incident, e.Sentence())
+	}
+	for _, f := range ready.Effects {
+		s.chain = f.Chain.ID
+		fmt.Fprintf(&s.out, "  EFFECT run %s from %s to %s", f.Chain.ID, f.Chain.From, f.Chain.To)
+		if f.Abandon != "" {
+			fmt.Fprintf(&s.out, ", abandon: %s", f.Abandon)
+		}
+		s.out.WriteString("\n")
+	}
+	if ready.Answer.Text != "" && ready.Refused == "" {
+		fmt.Fprintf(&s.out, "  answer: %s\n", ready.Answer.Text)
+	}
+	fmt.Fprintf(&s.out, "  = %s, active %s\n", s.m.State(), s.m.Active())
+}
+
+// TestTranscripts plays every story in testdata. Lines that begin with "#"
+// are told, lines that begin with ">" are done, and the rest is what followed.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := newScript(t)
+			for line := range strings.Lines(string(want)) {
+				if strings.HasPrefix(line, "#") || strings.HasPrefix(line, ">") {
+					s.out.WriteString(line)
+				}
+				if input, ok := strings.CutPrefix(line, ">"); ok {
+					s.do(strings.TrimSpace(input))
+				}
+			}
+			replayed := NewMachine(s.rules)
+			for _, e := range s.kept {
+				replayed.Apply(e)
+			}
+			if !reflect.DeepEqual(replayed.fold, s.m.fold) {
+				t.Errorf("replaying the journal leads elsewhere:\nlive   %+v\nreplay %+v", s.m.fold, replayed.fold)
+			}
+			if *update {
+				if err := os.WriteFile(file, []byte(s.out.String()), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if d := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(s.out.String(), "\n")); d != "" {
+				t.Errorf("transcript differs (-want +got; -update rewrites):\n%s", d)
+			}
+		})
+	}
+}
+
+// Every state × event pair has a row, or is refused by name.
+func TestTransitionTableIsComplete(t *testing.T) {
+	events := []Event{
+		Booted{}, Tick{}, Recorded{}, Ended{},
+		Submitted{Command{Verb: VerbFailover}}, Submitted{Command{Verb: VerbPause}},
+		Submitted{Command{Verb: VerbResume}}, Submitted{Command{Verb: VerbAck}},
+	}
+	for s := range State(len(stateWords)) {
+		for _, ev := range events {
+			row, ok := transitions[s][ev.event()]
+			if !ok || (row.do == nil) == (row.refuse == "") {
+				t.Errorf("%s × %s: want exactly one of an action and a refusal", s, ev.event())
+			}
+		}
+		if len(transitions[s]) != len(events) {
+			t.Errorf("%s has %d rows, the test knows %d events", s, len(transitions[s]), len(events))
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package watchdog
+
+import (
+	"time"
+
+	"edgewatch/actions"
+)
+
+// publish makes what is known now visible to every surface.
+func (e *Engine) publish() {
+	now := e.ports.Now()
+	f := &e.machine.fold
+	s := &Snapshot{
+		Federation: e.Name(),
+		At:         now,
+		Mode:       e.settings.Rules.Mode,
+		State:      f.state(),
+		Active:     f.active,
+		Decision:   e.machine.Decide(now, e.levels),
+		Incident:   f.incident,
+		Interval:   e.settings.Watch.Interval,
+		LastSeq:    f.lastSeq,
+		Partner:    e.partner,
+	}
+	if e.journal != nil {
+		s.JournalError = e.journal.Error()
+	}
+	if now.Before(f.cooldown) {
+		s.Cooldown = f.cooldown
+	}
+	if f.pause != nil && now.Before(f.pause.Until) {
+		p := *f.pause
+		s.Pause = &p
+	}
+	if f.chain != nil {
+		s.Chain = f.chain.status()
+	}
+	round := e.levels.Round
+	if round != nil {
+		s.LastRound, s.Canaries, s.Frozen = round.At, round.Canaries, round.Frozen
+	}
+	for _, name := range e.settings.Rules.Pools {
+		p := round.Pool(name)
+		if p.Breaker.State == "" {
+			p.Breaker.State = BreakerClosed
+		}
+		s.Pools = append(s.Pools, PoolStatus{
+			Name: name, Active: name == f.active, Verdict: p.Verdict, Why: p.Why, Breaker: p.Breaker,
+			Servers: p.Results, Readiness: e.levels.Readiness[name],
+		})
+	}
+	e.snapshot.Store(s)
+}
+
+// status is the chain for a snapshot, with the steps still to come.
+func (c *chainFold) status() *ChainStatus {
+	out := &ChainStatus{ChainStart: c.ChainStart, StartedAt: c.startedAt, EndedAt: c.endedAt, Outcome: c.outcome}
+	for _, name := range actions.Steps() {
+		st := StepStatus{Step: name, State: StepWaiting}
+		for _, s := range c.steps {
+			if s.name == name {
+				st = s.status(c.outcome != nil, c.endedAt)
+			}
+		}
+		out.Steps = append(out.Steps, st)
+	}
+	return out
+}
+
+func (s stepFold) status(ended bool, at time.Time) StepStatus {
+	st := StepStatus{Step: s.name, Took: s.record.Took, Error: s.record.Error, StartedAt: s.started}
+	switch s.record.Phase {
+	case actions.Finished, actions.Already:
+		st.State = StepDone
+	case actions.Failed:
+		st.State = StepFailed
+	case actions.Started:
+		st.State = StepRunning
+		if ended {
+			st.State, st.Took = StepFailed, at.Sub(s.started)
+		}
+	}
+	return st
+}

@@ -1,0 +1,97 @@
+package watchdog
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"edgewatch/probe"
+)
+
+// Round is one look at everything: every address of every pool, and the
+// canaries.
+type Round struct {
+	At       time.Time // when its probes were started
+	Pools    []PoolRound
+	Canaries CanaryStatus
+	Frozen   string // why our own loop or clock cannot be trusted this round; empty when it can
+	Partner  []PartnerView
+}
+
+// PoolRound is one pool in a Round.
+type PoolRound struct {
+	Pool     string
+	Results  []probe.Result // one per address
+	Verdict  Verdict
+	Why      string  // the verdict in words
+	Breaker  Breaker // after this round
+	Degraded int     // degraded rounds in a row, this one included
+}
+
+// Pool returns the named pool's part of the round; the zero PoolRound, which
+// is Inconclusive, when there is none.
+func (r *Round) Pool(name string) PoolRound {
+	if r != nil {
+		for _, p := range r.Pools {
+			if p.Pool == name {
+				return p
+			}
+		}
+	}
+	return PoolRound{Pool: name}
+}
+
+// Judge is what one round's results say of a pool: up with at least minUp
+// servers answering, down when every server is seen down by its own fault
+// while we can trust ourselves, and Inconclusive for all that lies between.
+// Inconclusive never counts as down.
+func Judge(results []probe.Result, minUp int, canaries CanaryStatus, frozen string) (Verdict, string) {
+	var answers, down, degraded int
+	for _, r := range results {
+		switch {
+		case r.Level.Answers():
+			answers++
+			if r.Level == probe.Degraded {
+				degraded++
+			}
+		case r.Level == probe.Down:
+			down++
+		}
+	}
+	n := len(results)
+	switch {
+	case n == 0:
+		return Inconclusive, "nothing was probed"
+	case answers >= max(minUp, 1) && answers == n && degraded == 0:
+		return PoolUp, fmt.Sprintf("%d of %d answer", answers, n)
+	case answers >= max(minUp, 1):
+		return PoolDegraded, fmt.Sprintf("%d of %d answer: %s", answers, n, trouble(results))
+	case frozen != "":
+		return Inconclusive, "our own fault is possible: " + frozen
+	case !canaries.OK:
+		return Inconclusive, "our own fault is possible: " + canaries.Why
+	case down == n:
+		return PoolDown, trouble(results)
+	}
+	return Inconclusive, fmt.Sprintf("%d of %d answer, %d are down, at least %d must answer: %s", answers, n, down, max(minUp, 1), trouble(results))
+}
+
+// trouble is what is wrong, an address at a time.
+func trouble(results []probe.Result) string {
+	var parts []string
+	for _, r := range results {
+		if r.Level != probe.Up {
+			parts = append(parts, fmt.Sprintf("%s %s", r.Target.Addr, describe(r)))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// describe is one result in a few words: "connect/refused".
+func describe(r probe.Result) string {
+	s := fmt.Sprintf("%s/%s", r.Phase, r.Class)
+	if r.Condition != "" {
+		s += ":" + r.Condition
+	}
+	return s
+}

@@ -1,0 +1,175 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"edgewatch/watchdog"
+	"edgewatch/watchdog/watchdogtest"
+)
+
+func open(t *testing.T, path string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+func statePath(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "state.db")
+}
+
+func TestStore(t *testing.T) {
+	watchdogtest.TestJournal(t, func(t *testing.T) watchdog.Journal { return open(t, statePath(t)) })
+	watchdogtest.TestCursors(t, func(t *testing.T) watchdog.Cursors { return open(t, statePath(t)) })
+}
+
+func TestStoreSurvivesReopening(t *testing.T) {
+	path := statePath(t)
+	var heads []Head
+	for range 3 {
+		s := open(t, path)
+		if _, err := s.Append(t.Context(), watchdogtest.EveryKind()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SaveCursor(t.Context(), "slack", fmt.Appendf(nil, "%d", len(heads))); err != nil {
+			t.Fatal(err)
+		}
+		head, err := s.Verify(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		heads = append(heads, head)
+		for range 2 { // twice is fine
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Append(t.Context(), watchdogtest.EveryKind()); !errors.Is(err, errClosed) {
+			t.Errorf("Append after Close: %v", err)
+		}
+		if _, err := os.Stat(path + "-wal"); err == nil {
+			t.Error("a clean close left the write-ahead log behind: the file alone is not everything")
+		}
+	}
+	s := open(t, path)
+	got, err := s.Read(t.Context(), "", 0, 100)
+	if err != nil || len(got) != 21 || got[20].Seq != 21 || heads[2].Seq != 21 {
+		t.Errorf("read %d entries, %v; heads %v", len(got), err, heads)
+	}
+	if c, err := s.LoadCursor(t.Context(), "slack"); string(c) != "2" || err != nil {
+		t.Errorf("cursor = %q, %v", c, err)
+	}
+}
+
+func TestFilesArePrivateAndAnyNameWorks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a b?mode=memory&c%41#d;é'.db")
+	s := open(t, path)
+	if _, err := s.Append(t.Context(), watchdogtest.EveryKind()); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range files {
+		info, err := f.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v, want 0600", f.Name(), info.Mode().Perm())
+		}
+		names = append(names, strings.TrimPrefix(f.Name(), filepath.Base(path)))
+	}
+	if got := strings.Join(names, " "); got != " -shm -wal .lock" {
+		t.Errorf("files beside the state file: %q", got)
+	}
+}
+
+func TestOneWriterAtATime(t *testing.T) {
+	path := statePath(t)
+	s := open(t, path)
+	link := filepath.Join(t.TempDir(), "link.db")
+	if err := os.Symlink(path, link); err != nil {
+		t.Skip("no symbolic links here:", err)
+	}
+	for _, name := range []string{path, link} {
+		_, err := Open(t.Context(), name)
+		if !errors.Is(err, watchdog.ErrLocked) {
+			t.Fatalf("second Open: %v, want ErrLocked", err)
+		}
+		for _, want := range []string{fmt.Sprintf("process %d", os.Getpid()), path + ".lock"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("error %q does not name %q", err, want)
+			}
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, link)
+}
+
+func TestReaderWhileTheServiceRuns(t *testing.T) {
+	path := statePath(t)
+	if _, err := OpenReadOnly(t.Context(), path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("OpenReadOnly without a file: %v", err)
+	}
+	s := open(t, path)
+	r, err := OpenReadOnly(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if _, err := s.Append(t.Context(), watchdogtest.Entries("contoso", 1)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := r.Last(t.Context(), "contoso", 10)
+		if err != nil || len(got) != i+1 {
+			t.Errorf("reader sees %d entries, %v; want %d", len(got), err, i+1)
+		}
+	}
+	if _, err := r.db.ExecContext(t.Context(), "DELETE FROM cursor"); err == nil {
+		t.Error("the reader could write")
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Append(t.Context(), watchdogtest.Entries("contoso", 1)); err != nil {
+		t.Errorf("append after a reader left: %v", err)
+	}
+}
+
+func TestReaderAfterACleanStop(t *testing.T) {
+	path := statePath(t)
+	s := open(t, path)
+	if _, err := s.Append(t.Context(), watchdogtest.Entries("contoso", 2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := OpenReadOnly(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if head, err := r.Verify(t.Context()); head.Seq != 2 || err != nil {
+		t.Errorf("Verify = %v, %v", head, err)
+	}
+}

@@ -1,0 +1,161 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"edgewatch/watchdog"
+)
+
+// Check is one condition of readiness, e.g. that the store can be written.
+type Check struct {
+	Name string
+	Func func(context.Context) error // nil error: ready; must return when its context ends
+}
+
+// HealthConfig is what Health needs.
+type HealthConfig struct {
+	Watchdog Snapshots
+	Checks   []Check             // asked by /readyz, beside one per federation
+	Metrics  prometheus.Gatherer // served at /metrics; nil: not served
+	Now      func() time.Time    // nil: time.Now
+}
+
+// Health answers load balancers and monitors:
+//
+//	/livez                     200 while every engine's loop turns
+//	/readyz, /readyz/{check}   200 while all checks pass and every federation is sure of its evidence
+//	/lb/{federation}/{pool}    200 on the pool that carries federation, 503 on others
+//	/lb/{federation}           200 while a pool carries federation
+//	/metrics                   Prometheus
+//
+// GET, HEAD and OPTIONS have the same status (HAProxy's httpchk asks with
+// OPTIONS), there is never a redirect (balancers take one for healthy), and
+// slashes too many do not matter. Bodies of /lb begin with UP or DOWN. When
+// edgewatch is unsure (no round yet, rounds stale, canaries bad), /lb goes on
+// answering what was decided last, with the header "X-Edgewatch-State: unsure".
+func Health(c HealthConfig) http.Handler {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	h := &health{HealthConfig: c, ready: newChecker(c.Checks)}
+	if c.Metrics != nil {
+		h.metrics = promhttp.HandlerFor(c.Metrics, promhttp.HandlerOpts{
+			ErrorHandling:       promhttp.ContinueOnError,
+			MaxRequestsInFlight: 4,
+			Timeout:             readTimeout,
+		})
+	}
+	return h
+}
+
+type health struct {
+	HealthConfig
+	ready   *checker
+	metrics http.Handler
+}
+
+// ServeHTTP routes by itself: http.ServeMux redirects unclean paths.
+func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !allow(w, r, http.MethodGet, http.MethodHead, http.MethodOptions) {
+		return
+	}
+	_, verbose := r.URL.Query()["verbose"]
+	path := segments(r.URL)
+	switch {
+	case len(path) == 1 && path[0] == "livez":
+		replyChecks(w, path[0], h.live(), verbose)
+	case len(path) == 1 && path[0] == "readyz":
+		replyChecks(w, path[0], h.readiness(r.Context()), verbose)
+	case len(path) > 1 && path[0] == "readyz":
+		h.serveOneCheck(w, r, strings.Join(path[1:], "/"))
+	case len(path) == 2 && path[0] == "lb":
+		h.serveFederation(w, path[1])
+	case len(path) == 3 && path[0] == "lb":
+		h.servePool(w, path[1], path[2])
+	case len(path) == 1 && path[0] == "metrics" && h.metrics != nil:
+		get := r.Clone(r.Context())
+		if r.Method == http.MethodOptions {
+			get.Method = http.MethodGet
+		}
+		h.metrics.ServeHTTP(w, get)
+	default:
+		replyText(w, http.StatusNotFound, "not found")
+	}
+}
+
+// segments splits a path, forgiving slashes too many. A segment may hold an
+// escaped slash.
+func segments(u *url.URL) []string {
+	var out []string
+	for s := range strings.SplitSeq(u.EscapedPath(), "/") {
+		if plain, err := url.PathUnescape(s); err == nil && s != "" {
+			out = append(out, plain)
+		}
+	}
+	return out
+}
+
+func (h *health) servePool(w http.ResponseWriter, federation, pool string) {
+	s := find(h.Watchdog, federation)
+	if s == nil {
+		replyText(w, http.StatusNotFound, "not found: no such federation")
+		return
+	}
+	for _, p := range s.Pools {
+		if p.Name == pool {
+			status, line := poolLine(s, p)
+			h.replyLB(w, s, status, line)
+			return
+		}
+	}
+	replyText(w, http.StatusNotFound, "not found: no such pool")
+}
+
+// poolLine is the answer about one pool. Only the role decides: a breaker
+// that tripped is a reason to move federation, and until it has moved the
+// active pool is the best there is.
+func poolLine(s *watchdog.Snapshot, p watchdog.PoolStatus) (int, string) {
+	status, word, role := http.StatusServiceUnavailable, "DOWN", "standby"
+	if p.Name == activePool(s) {
+		status, word, role = http.StatusOK, "UP", "active"
+	}
+	breaker := p.Breaker.State
+	if breaker == "" {
+		breaker = watchdog.BreakerClosed
+	}
+	line := fmt.Sprintf("%s %s %s breaker=%s", word, p.Name, role, breaker)
+	if p.Breaker.Tripped() && !p.Breaker.Since.IsZero() {
+		line += " since=" + p.Breaker.Since.UTC().Format(time.RFC3339)
+	}
+	return status, line
+}
+
+func (h *health) serveFederation(w http.ResponseWriter, federation string) {
+	s := find(h.Watchdog, federation)
+	if s == nil {
+		replyText(w, http.StatusNotFound, "not found: no such federation")
+		return
+	}
+	active := activePool(s)
+	if active == "" {
+		h.replyLB(w, s, http.StatusServiceUnavailable, "DOWN 0/0")
+		return
+	}
+	h.replyLB(w, s, http.StatusOK, fmt.Sprintf("UP 1/%d active=%s", len(s.Pools), active))
+}
+
+func (h *health) replyLB(w http.ResponseWriter, s *watchdog.Snapshot, status int, line string) {
+	if why := unsure(s, h.Now()); why != "" {
+		w.Header().Set("X-Edgewatch-State", "unsure")
+		line += " unsure=" + why
+	}
+	replyText(w, status, line)
+}

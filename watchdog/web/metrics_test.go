@@ -1,0 +1,99 @@
+package web
+
+import (
+	"flag"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"edgewatch/watchdog"
+)
+
+var update = flag.Bool("update", false, "rewrite the files in testdata")
+
+func registry(t *testing.T, snapshots ...*watchdog.Snapshot) *prometheus.Registry {
+	t.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	if err := RegisterMetrics(reg, &fake{snapshots: snapshots}, Build{Version: "1.2.3", Revision: "abc"}, clock); err != nil {
+		t.Fatal(err)
+	}
+	return reg
+}
+
+func TestMetricsAreClean(t *testing.T) {
+	problems, err := testutil.GatherAndLint(registry(t, healthy(), failed(), nil, &watchdog.Snapshot{Federation: "new"}))
+	if err != nil || len(problems) > 0 {
+		t.Errorf("lint: %v, %v", problems, err)
+	}
+}
+
+// TestMetricsTellTheSnapshot compares with a file; "go test -update" rewrites
+// it.
+func TestMetricsTellTheSnapshot(t *testing.T) {
+	w := &fake{snapshots: []*watchdog.Snapshot{healthy(), failed()}}
+	body := bodyOf(t, ask(Health(HealthConfig{Watchdog: w, Metrics: registry(t, w.snapshots...)}), http.MethodGet, "/metrics"))
+	got := strings.ReplaceAll(body, runtime.Version(), "GOVERSION") + "\n"
+	golden := filepath.Join("testdata", "metrics.txt")
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("metrics (-want +got):\n%s", diff)
+	}
+}
+
+// TestSeriesExistFromTheStart: an alert on a series that appears only when
+// things go wrong never fires the first time.
+func TestSeriesExistFromTheStart(t *testing.T) {
+	series := func(s *watchdog.Snapshot) map[string]bool {
+		families, err := registry(t, s).Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]bool{}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				key := f.GetName()
+				for _, l := range m.GetLabel() {
+					key += " " + l.GetName() + "=" + l.GetValue()
+				}
+				out[key] = true
+			}
+		}
+		return out
+	}
+	before, after := healthy(), failed()
+	after.Federation, after.Partner = before.Federation, nil
+	if diff := cmp.Diff(series(before), series(after)); diff != "" {
+		t.Errorf("series differ (-healthy +failed):\n%s", diff)
+	}
+}
+
+func TestPausedEndsByItself(t *testing.T) {
+	s := healthy()
+	s.Pause, s.Cooldown = &watchdog.Pause{Until: at.Add(-1)}, at.Add(-1)
+	want := `
+# HELP edgewatch_paused Whether automatic failover is paused by a person.
+# TYPE edgewatch_paused gauge
+edgewatch_paused{federation="contoso"} 0
+# HELP edgewatch_cooldown Whether the cool-down after a failover lasts.
+# TYPE edgewatch_cooldown gauge
+edgewatch_cooldown{federation="contoso"} 0
+`
+	if err := testutil.GatherAndCompare(registry(t, s), strings.NewReader(want), "edgewatch_paused", "edgewatch_cooldown"); err != nil {
+		t.Error(err)
+	}
+}
