@@ -262,7 +262,7 @@ func (s *Slack) respond(ctx context.Context, j job, text string) error {
 // postResponse posts to a response_url, which stands for 30 minutes and
 // five answers.
 func (s *Slack) postResponse(ctx context.Context, url, text string) error {
-	body, err := json.Marshal(map[string]any{"response_type": "ephemeral", "replace_original": false, "text": text})
+	body, err := json.Marshal(map[string]any{"response_type": "ephemeral", "replace_original": false, "delete_original": false, "text": text})
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func TestReadsAreAnsweredToTheUserOnly(t *testing.T) {
 	r.desk.snaps[0].Decision = watchdog.Decision{Will: watchdog.WillHold, Because: "paused by <anna>", BlockedBy: watchdog.GuardPause}
 	r.desk.snaps[0].Pools = []watchdog.PoolStatus{{Name: "EdgePool1", Active: true, Verdict: watchdog.PoolUp}, {Name: "EdgePool2", Verdict: watchdog.PoolDown}}
 	r.start(t)
-	r.add(t, notice("contoso", "started", time.Now()))
+	r.add(t, notice("started", time.Now()))
 	r.told(t)
 	for text, want := range map[string]string{
 		"status":  "✕ EdgePool2: standby, down",

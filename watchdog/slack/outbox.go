@@ -27,14 +27,15 @@ type outbox struct {
 	unsure bool                 // the next post may have happened already without our knowing
 	last   time.Time            // when the newest message was posted or edited
 	edited map[string]time.Time // when each incident's message was last edited
-	fails  int                  // failures in a row
-	posts  int                  // posts since the last look at what must be edited
+	wake   <-chan struct{}
+	fails  int // failures in a row
+	posts  int // posts since the last look at what must be edited
 }
 
 func newOutbox(s *Slack) *outbox {
 	// A process that died may have posted without saving that it did, so the
 	// first post is looked up.
-	return &outbox{s: s, unsure: true, edited: map[string]time.Time{}}
+	return &outbox{s: s, unsure: true, edited: map[string]time.Time{}, wake: s.o.Wake}
 }
 
 // run works until ctx ends.
@@ -406,7 +407,10 @@ func (b *outbox) idle(ctx context.Context, wait time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-t.C:
-	case <-b.s.o.Wake:
+	case _, open := <-b.wake:
+		if !open {
+			b.wake = nil // nobody wakes us any more: the journal is polled
+		}
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 	"edgewatch/watchdog/slack/slacktest"
 )
 
-func notice(federation, text string, at time.Time) watchdog.Entry {
-	return watchdog.Entry{Federation: federation, At: at, Kind: watchdog.KindNotice, Notice: &watchdog.Notice{Kind: watchdog.NoticeStarted, Text: text}}
+func notice(text string, at time.Time) watchdog.Entry {
+	return watchdog.Entry{Federation: "contoso", At: at, Kind: watchdog.KindNotice, Notice: &watchdog.Notice{Kind: watchdog.NoticeStarted, Text: text}}
 }
 
 // checkStory holds Slack to story's messages: each once, in order, the
@@ -54,9 +54,7 @@ func TestIncidentIsOneMessageWithAThreadInJournalOrder(t *testing.T) {
 	if all := blocksOf(msgs[1]); !strings.Contains(all, "192.0.2.1:5269: refused at connect") || strings.Contains(all, "<!channel>") {
 		t.Errorf("evidence is missing or not escaped:\n%s", all)
 	}
-	if err := r.slack.Health(); err != nil {
-		t.Errorf("health: %v", err)
-	}
+	until(t, func() bool { return r.slack.Health() == nil })
 	if st := r.slack.Stats(); st.Outbox != 0 || st.Sent < uint64(len(toldStory)) || st.Failed != 0 {
 		t.Errorf("stats: %+v", st)
 	}
@@ -93,9 +91,7 @@ func TestFailuresDelayAndNeverLoseDoubleOrReorder(t *testing.T) {
 			r.start(t)
 			r.told(t)
 			r.checkStory(t)
-			if err := r.slack.Health(); err != nil {
-				t.Errorf("health after recovery: %v", err)
-			}
+			until(t, func() bool { return r.slack.Health() == nil })
 			if st := r.slack.Stats(); st.Failed == 0 {
 				t.Errorf("stats: %+v", st)
 			}
@@ -237,11 +233,18 @@ func (c *crashing) SaveCursor(ctx context.Context, name string, data []byte) err
 func TestUnsavedCursorHoldsTheNextPost(t *testing.T) {
 	r := newRig(t)
 	r.start(t, noCommands)
-	r.add(t, notice("contoso", "one", time.Now()))
+	r.add(t, notice("one", time.Now()))
 	r.told(t)
 	r.store.set(func() { r.store.failSave = 20 })
-	r.add(t, notice("contoso", "two", time.Now()), notice("contoso", "three", time.Now()))
-	until(t, func() bool { return len(r.srv.Messages()) == 2 && r.slack.Health() != nil })
+	r.add(t, notice("two", time.Now()), notice("three", time.Now()))
+	until(t, func() bool {
+		r.store.mu.Lock()
+		defer r.store.mu.Unlock()
+		return r.store.failSave <= 5
+	})
+	if got := len(r.srv.Messages()); got != 2 {
+		t.Errorf("%d messages while nothing can be saved, want 2", got)
+	}
 	if !strings.Contains(r.slack.Health().Error(), "save the cursor") {
 		t.Errorf("health: %v", r.slack.Health())
 	}
@@ -264,7 +267,7 @@ func TestOneBadEntryDoesNotStopTheQueue(t *testing.T) {
 			r := newRig(t)
 			r.srv.Fail(slacktest.Fault{Error: code, If: fits})
 			r.start(t, noCommands)
-			r.add(t, story("contoso-7")[0], notice("contoso", strings.Repeat("x ", 3000), time.Now()), story("contoso-7")[1])
+			r.add(t, story("contoso-7")[0], notice(strings.Repeat("x ", 3000), time.Now()), story("contoso-7")[1])
 			r.told(t)
 			if got := len(r.srv.Messages()); got != 4 {
 				t.Errorf("%d messages, want 4:\n%s", got, show(r.srv.Messages()))
@@ -276,7 +279,7 @@ func TestOneBadEntryDoesNotStopTheQueue(t *testing.T) {
 func TestLateMessagesSaySo(t *testing.T) {
 	r := newRig(t)
 	r.start(t, noCommands)
-	r.add(t, notice("contoso", "started", time.Now().Add(-14*time.Minute-time.Second)), notice("contoso", "started", time.Now()))
+	r.add(t, notice("started", time.Now().Add(-14*time.Minute-time.Second)), notice("started", time.Now()))
 	r.told(t)
 	msgs := r.srv.Messages()
 	if want := "(sent 14 min late)"; !strings.Contains(msgs[0].Text, want) || !strings.Contains(blocksOf(msgs[0]), want) || strings.Contains(msgs[1].Text, "late") {
@@ -286,7 +289,7 @@ func TestLateMessagesSaySo(t *testing.T) {
 
 func TestFirstStartSkipsWhatIsOld(t *testing.T) {
 	r := newRig(t)
-	r.add(t, notice("contoso", "long ago", time.Now().Add(-25*time.Hour)), notice("contoso", "just now", time.Now()))
+	r.add(t, notice("long ago", time.Now().Add(-25*time.Hour)), notice("just now", time.Now()))
 	r.start(t, noCommands)
 	r.told(t)
 	if diff := cmp.Diff([]string{"event:contoso/2"}, ids(r.srv.Messages())); diff != "" {
@@ -374,7 +377,7 @@ func TestUneditableStepIsToldInANewReply(t *testing.T) {
 func TestPaceSpacesMessages(t *testing.T) {
 	r := newRig(t)
 	began := time.Now()
-	r.add(t, notice("contoso", "1", began), notice("contoso", "2", began), notice("contoso", "3", began))
+	r.add(t, notice("1", began), notice("2", began), notice("3", began))
 	r.start(t, noCommands, func(o *Options) { o.Pace = 50 * time.Millisecond })
 	r.told(t)
 	if took := time.Since(began); took < 100*time.Millisecond {
@@ -412,5 +415,79 @@ func TestMissingHistoryScopeIsRaisedAndStopsNothing(t *testing.T) {
 	r.checkStory(t)
 	if err := r.slack.Health(); err == nil || !strings.Contains(err.Error(), "manifest") {
 		t.Errorf("health: %v", err)
+	}
+}
+
+func TestClosedWakeFallsBackToPolling(t *testing.T) {
+	r := newRig(t)
+	wake := make(chan struct{})
+	close(wake)
+	r.start(t, noCommands, func(o *Options) { o.Wake = wake })
+	r.add(t, notice("one", time.Now()))
+	r.told(t)
+	r.add(t, notice("two", time.Now()))
+	r.told(t)
+}
+
+func TestUnreadableCursorBeginsAnew(t *testing.T) {
+	for name, cursor := range map[string]string{"broken": "{", "later version": `{"version": 9}`} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.store.cursor = []byte(cursor)
+			r.add(t, notice("one", time.Now()))
+			o := r.options()
+			noCommands(&o)
+			s, err := New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := newOutbox(s).load(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestAnotherChannelKeepsThePlaceInTheJournal(t *testing.T) {
+	r := newRig(t)
+	r.start(t, noCommands)
+	s := story("contoso-7")
+	r.add(t, s[0])
+	r.told(t)
+	r.stop()
+	r.add(t, s[1])
+	r.start(t, noCommands, func(o *Options) { o.Channel = "C0OTHER" })
+	if _, err := r.srv.Wait(deadline(t), func(m slacktest.Message) bool {
+		return m.Channel == "C0OTHER" && m.ThreadTS != "" && m.Metadata["id"] == "contoso/2"
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestJournalTroubleIsRaised(t *testing.T) {
+	r := newRig(t)
+	r.store.failRead = true
+	r.start(t, noCommands)
+	until(t, func() bool {
+		return r.slack.Health() != nil && strings.Contains(r.slack.Health().Error(), "state file")
+	})
+	r.store.set(func() { r.store.failRead = false })
+	until(t, func() bool { return r.slack.Health() == nil })
+}
+
+func TestManyIncidentsAreForgottenInOrder(t *testing.T) {
+	r := newRig(t)
+	for i := range maxThreads + 10 {
+		e := story(fmt.Sprintf("contoso-%d", i))[0]
+		r.add(t, e)
+	}
+	r.start(t, noCommands)
+	r.told(t)
+	st, err := readState(r.store.cursor, channel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, oldest := st.Threads["contoso-0"]; len(st.Threads) != maxThreads || oldest {
+		t.Errorf("%d incidents remembered, the oldest %t", len(st.Threads), oldest)
 	}
 }

@@ -147,8 +147,10 @@ func (o *Options) check() error {
 	if !o.AppToken.IsZero() && !strings.HasPrefix(o.AppToken.Reveal(), "xapp-") {
 		bad("the app token must be the one that begins with xapp-, from the app's page Basic Information")
 	}
-	if !channelID.MatchString(o.Channel) {
-		bad("channel %q is no channel id: open the channel's details in Slack, the id (C…) stands at the bottom", o.Channel)
+	for _, c := range append([]string{o.Channel}, o.Channels...) {
+		if !channelID.MatchString(c) {
+			bad("%q is no channel id: open the channel's details in Slack, the id (C…) stands at the bottom", c)
+		}
 	}
 	for _, u := range o.Users {
 		if !userID.MatchString(u) {
