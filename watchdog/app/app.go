@@ -182,14 +182,7 @@ func (a *App) checks() []web.Check {
 				return nil
 			}
 		}},
-		{Name: "journal", Func: func(context.Context) error {
-			for _, s := range a.supervisor.Snapshots() {
-				if s.JournalError != "" {
-					return errors.New(s.JournalError)
-				}
-			}
-			return nil
-		}},
+		{Name: "journal", Func: a.store.Ready},
 	}
 }
 
