@@ -25,7 +25,7 @@ import (
 // Zone is one DNS zone and the servers that hold it.
 type Zone struct {
 	Name   string // e.g. "contoso.com"; a final dot may be left out
-	Server string // host:port of the primary, which takes the updates
+	Server string // host:port of the primary, which takes the updates; an address is safer than a name in the zone itself
 	TSIG   Key
 
 	// Authoritative lists, as host:port, every server the records are
