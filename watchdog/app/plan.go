@@ -67,8 +67,8 @@ func (b *builder) plan(from, to string) (*actions.Plan, error) {
 	if pf == nil || pt == nil {
 		return nil, fmt.Errorf("from %q to %q: no such pool is configured", from, to)
 	}
-	if len(pt.Servers) == 0 || b.f.ManagementOf(pt).Host == "" {
-		return nil, fmt.Errorf("pool %s cannot be failed over to: its servers or the management host are not configured", to)
+	if !b.f.CanAct() {
+		return nil, fmt.Errorf("pool %s cannot be failed over to: %s", to, unable)
 	}
 	var stop, start []actions.Task
 	for _, s := range pt.Servers {
@@ -159,15 +159,12 @@ func (b *builder) wanted(zone string, from, to *configs.Pool) (rfc2136.Wanted, b
 	return w, w.Address != nil || len(w.Services) > 0
 }
 
-// zoneOf is the configured zone that holds the name: the longest that fits.
+// zoneOf names the configured zone that holds the name, "" when none does.
 func (b *builder) zoneOf(name string) string {
-	best := ""
-	for _, z := range b.f.DNS.Zones {
-		if (name == z.Name || strings.HasSuffix(name, "."+z.Name)) && len(z.Name) > len(best) {
-			best = z.Name
-		}
+	if z := b.f.DNS.ZoneOf(name); z != nil {
+		return z.Name
 	}
-	return best
+	return ""
 }
 
 // known is every address of every pool: what the record may hold.
