@@ -2,6 +2,7 @@ package slack
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -138,7 +139,7 @@ func (s *Slack) answer(ctx context.Context, j job) (text string) {
 	}
 	cmd := req.Command
 	cmd.ID, cmd.Actor, cmd.Via = j.id(), j.actor(), "slack"
-	if cmd.Federation == "" {
+	if cmd.Federation = cmp.Or(cmd.Federation, req.Federation); cmd.Federation == "" {
 		if cmd.Federation, no = s.federation(); no != "" {
 			return no
 		}
@@ -177,10 +178,7 @@ func (s *Slack) refusal(j job) string {
 func (s *Slack) request(j job) (watchdog.Request, string) {
 	if j.click == nil {
 		words := strings.Fields(j.text)
-		if len(words) == 0 {
-			words = []string{"help"}
-		}
-		req, err := s.parse(words)
+		req, err := watchdog.ParseRequest(words)
 		if err != nil {
 			return req, fmt.Sprintf("%s. `%s help` lists what there is.", esc(strings.TrimSuffix(err.Error(), ".")), s.o.Command)
 		}

@@ -38,6 +38,10 @@ func TestIncidentTitles(t *testing.T) {
 		"failed":                 {[]watchdog.Entry{down("east", true), begin, end(failed)}, "✕ Failover of c to west failed – people are needed", failed.Error, false},
 		"failed, old came back": {[]watchdog.Entry{down("east", true), begin, end(actions.Outcome{Error: "x"}), down("east", false)},
 			"✓ east answers again – the failover to west had failed", "x", true},
+		"taken up again": {[]watchdog.Entry{down("east", true), begin, end(failed), {Chain: &watchdog.ChainStart{ID: "c-1.1", From: "east", To: "west", Retry: 1}}},
+			"✕ east is down – failing over to west", "the failover is carried through", false},
+		"interrupted": {[]watchdog.Entry{down("east", true), begin, end(actions.Outcome{Interrupted: true, Error: "edgewatch is stopping"})},
+			"⏸ Failover of c to west was interrupted", "edgewatch is stopping", false},
 		"by hand, nothing down": {[]watchdog.Entry{begin}, "▶ c – failing over to west", "the failover is carried through", false},
 		"notice": {[]watchdog.Entry{{Notice: &watchdog.Notice{Kind: watchdog.NoticeDegraded, Text: "edge1: certificate expires in 5 days"}}},
 			"⚠ edge1: certificate expires in 5 days", "nothing", true},
@@ -67,7 +71,7 @@ func TestEntriesInWords(t *testing.T) {
 		"✕ *Failover c-1.1 failed at set-route* after 40 s\nad1: Set-CsSite: refused – check the rights\nThe route was not moved." +
 			"\n*Services are stopped on edge3, edge4: start them with* `Start-CsWindowsService -ComputerName …`": {
 			ChainEnd: &watchdog.ChainEnd{ID: "c-1.1", Outcome: actions.Outcome{Step: actions.SetRoute, Error: "ad1: Set-CsSite: refused – check the rights", Took: 40 * time.Second, Stopped: []string{"edge3", "edge4"}}}},
-		"⚠ DNS leads to &lt;!channel&gt;": {Notice: &watchdog.Notice{Kind: watchdog.NoticeDrift, Text: "DNS leads to <!channel>"}},
+		"⚠ DNS leads to &lt;!channel&gt;": {Notice: &watchdog.Notice{Kind: watchdog.NoticeDrift, Pool: "east", Text: "DNS leads to <!channel>"}},
 		"journal entry 7 of kind new":     {Seq: 7, Kind: "new"},
 	} {
 		if diff := cmp.Diff(want, detail(e)); diff != "" {
