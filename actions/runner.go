@@ -117,6 +117,7 @@ func (x *run) settled(s Step) bool {
 		return ok && !x.untouched(stop)
 	case Verify:
 		return false
+	case StopServices, SetRoute, DNSRecords, CheckPort, StartServices:
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()

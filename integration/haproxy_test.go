@@ -95,7 +95,7 @@ func serveHealth(t *testing.T, s web.Snapshots) *net.TCPAddr {
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	t.Cleanup(func() {
-		srv.Close()
+		_ = srv.Close()
 		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("health server: %v", err)
 		}
@@ -106,11 +106,15 @@ func serveHealth(t *testing.T, s web.Snapshots) *net.TCPAddr {
 // startHAProxy returns the path of HAProxy's stats socket.
 func startHAProxy(t *testing.T, bin string, health *net.TCPAddr) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ha") // a socket's path must be short
+	dir, err := os.MkdirTemp("", "ha") //nolint:usetesting // a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	servers := ""
 	for _, name := range []string{"EdgePool1", "EdgePool2", "EdgePool3"} {
 		servers += fmt.Sprintf("    server %s 127.0.0.1:5269 check addr %s port %d inter 100ms fall 2 rise 2\n", name, health.IP, health.Port)

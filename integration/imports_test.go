@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	"watchdog/slack":           {"watchdog", "actions", "probe"},
 	"watchdog/slack/slacktest": nil,
 	"watchdog/web":             {"watchdog", "actions", "probe"},
-	"configs":                  {"probe", "actions", "actions/winrm", "actions/rfc2136", "watchdog", "watchdog/sqlite", "watchdog/slack", "watchdog/web"},
+	"configs":                  {"actions", "watchdog"},
 	"watchdog/app":             {"configs", "probe", "actions", "actions/winrm", "actions/rfc2136", "watchdog", "watchdog/sqlite", "watchdog/slack", "watchdog/web"},
 	"cmd/edgewatch":            {"watchdog/app", "watchdog/web", "watchdog", "configs", "probe", "actions"},
 	"integration":              nil,

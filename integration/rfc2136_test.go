@@ -102,7 +102,7 @@ func TestDNSContract(t *testing.T) {
 
 // home puts the zone back to where federation is at edge1.
 var home = []string{
-	"update delete xmpp.contoso.com", "update delete _xmpp-server._tcp.contoso.com",
+	"update delete xmpp.contoso.com", "update delete _xmpp-server._tcp.contoso.com", "update delete _edgewatch.contoso.com",
 	"update add xmpp.contoso.com 300 A 192.0.2.11", "update add xmpp.contoso.com 300 AAAA 2001:db8::11",
 }
 
@@ -119,6 +119,7 @@ func toPool(target ...string) rfc2136.Wanted {
 		Address: &rfc2136.AddressSet{Name: "xmpp.contoso.com", TTL: 60, Addrs: addrs(target...),
 			Known: addrs("192.0.2.11", "2001:db8::11", "192.0.2.21", "2001:db8::21"),
 			From:  addrs("192.0.2.11", "2001:db8::11")},
+		Fence:    &rfc2136.Fence{Name: "_edgewatch.contoso.com", Term: 1},
 		Services: []rfc2136.Service{{Domain: "contoso.com", Target: "xmpp.contoso.com", Port: 5269, Priority: 10, TTL: 60, Addrs: addrs(target...)}},
 	}
 }

@@ -102,6 +102,9 @@ func (q *question) down() Decision {
 // candidate is the first pool by priority that could take over, or why none
 // can.
 func (q *question) candidate() (pool, why string) {
+	if q.rules.Unable != "" {
+		return "", q.rules.Unable
+	}
 	var reasons []string
 	for _, p := range q.rules.Pools {
 		if p == q.fold.active {

@@ -37,7 +37,7 @@ func newDetector(rules BreakerRules) *detector {
 	d := &detector{}
 	settings := gobreaker.Settings{
 		Timeout:     rules.RetryAfter,
-		MaxRequests: uint32(max(rules.GoodRounds, 1)), //nolint:gosec // a small positive number by validation
+		MaxRequests: uint32(max(rules.GoodRounds, 1)),
 	}
 	// Interval stays 0: with an interval, failures that straddle its edge are
 	// forgotten and a consecutive rule may never trip.

@@ -129,7 +129,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	s := &surveyor{engine: e, wanted: make(chan struct{}, 1)}
 	e.work.Go(func() { s.run(ctx) })
 	e.levels.Since = e.ports.Now()
-	e.do(ctx, Booted{})
+	_, _ = e.do(ctx, Booted{}) // what could not be kept shows in the snapshot
 
 	due := time.Now()
 	timer := time.NewTimer(0)
@@ -142,7 +142,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.work.Go(func() { e.look(ctx, late) })
 		case r := <-e.rounds:
 			e.took(r)
-			e.do(ctx, Tick{})
+			_, _ = e.do(ctx, Tick{})
 			if e.machine.State() == Confirming {
 				s.hurry()
 			}
@@ -151,7 +151,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			timer.Reset(wait)
 		case v := <-e.surveys:
 			e.surveyed(v)
-			e.do(ctx, Tick{})
+			_, _ = e.do(ctx, Tick{})
 		case o := <-e.commands:
 			e.obey(ctx, o)
 		case r := <-e.records:

@@ -3,6 +3,7 @@ package watchdog
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -223,10 +224,7 @@ func (e *Engine) surveyed(v survey) {
 		e.partner = v.partner
 		return
 	}
-	readiness := make(map[string]Readiness, len(e.levels.Readiness)+1)
-	for k, r := range e.levels.Readiness { // published snapshots hold the old map
-		readiness[k] = r
-	}
+	readiness := maps.Clone(e.levels.Readiness) // published snapshots hold the old map
 	readiness[v.pool] = v.readiness
 	e.levels.Readiness = readiness
 }

@@ -12,6 +12,7 @@ type Rules struct {
 	Federation string
 	Mode       Mode
 	Pools      []string // in priority order, the preferred one first
+	Unable     string   // why no failover is possible at all, e.g. what is not configured; empty when one is
 
 	Cooldown     time.Duration // after an automatic failover, before the next one
 	Budget       int           // automatic failovers allowed …

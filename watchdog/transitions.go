@@ -138,6 +138,8 @@ func (s *step) ordered() {
 		s.ready = s.refuse(unknownWord("pool", cmd.Pool, s.rules.Pools))
 	case cmd.Pool == s.fold.active:
 		s.ready = s.refuse(fmt.Sprintf("%s carries federation already", cmd.Pool))
+	case s.rules.Unable != "":
+		s.ready = s.refuse("no failover is possible: " + s.rules.Unable)
 	case cmd.Reason == "":
 		s.ready = s.refuse("a failover needs a reason, for those who read the history")
 	case s.accept(fmt.Sprintf("failing over from %s to %s now", s.fold.active, cmd.Pool)):

@@ -40,7 +40,14 @@ func (v *view) plan(w Wanted, op string) ([]edit, error) {
 		}
 		edits = append(edits, e...)
 	}
-	return edits, nil
+	if w.Fence == nil || len(edits) == 0 {
+		return edits, nil
+	}
+	e, err := v.planFence(w.Fence)
+	if err != nil {
+		return nil, v.reject(op, err, "find out which watchdog leads; only that one may go on")
+	}
+	return append(edits, e...), nil
 }
 
 func (v *view) reject(op string, err error, next string) error {

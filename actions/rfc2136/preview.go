@@ -23,6 +23,12 @@ func (u *Updater) script(w Wanted) []string {
 			fmt.Sprintf("; only if no SRV record with port %d there resolves to %s; others stay:", s.Port, list(s.Addrs)),
 			fmt.Sprintf("update add %s %d IN SRV %d %d %d %s", s.owner(), s.TTL, s.Priority, s.Weight, s.Port, s.Target))
 	}
+	if f := w.Fence; f != nil {
+		out = append(out,
+			fmt.Sprintf("; only if %s does not hold a higher term:", trim(f.Name)),
+			fmt.Sprintf("update delete %s IN TXT", f.Name),
+			fmt.Sprintf("update add %s %d IN TXT %s", f.Name, fenceTTL, rdata([]dns.RR{f.record()})[0]))
+	}
 	return append(out, "send")
 }
 
@@ -60,7 +66,7 @@ func (a *AddressSet) script() []string {
 // there. nsupdate prints nothing when the key may change them.
 func (u *Updater) proofScript(w Wanted) []string {
 	out := append(u.preamble(), "; deletes records that are not there: changes nothing, and is refused if the key has no right to")
-	sets := Wanted{Address: w.Address}.touched(&view{})
+	sets := Wanted{Address: w.Address, Fence: w.Fence}.touched(&view{})
 	for _, s := range w.Services {
 		sets = append(sets, set{s.owner(), dns.TypeSRV})
 	}

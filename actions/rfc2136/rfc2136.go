@@ -25,7 +25,7 @@ import (
 // Zone is one DNS zone and the servers that hold it.
 type Zone struct {
 	Name   string // e.g. "contoso.com"; a final dot may be left out
-	Server string // host:port of the primary, which takes the updates
+	Server string // host:port of the primary, which takes the updates; an address is safer than a name in the zone itself
 	TSIG   Key
 
 	// Authoritative lists, as host:port, every server the records are
@@ -59,6 +59,10 @@ type Wanted struct {
 
 	// Services are the SRV records of step 5, one per domain.
 	Services []Service
+
+	// Fence may be nil: then two watchdogs that both believe to lead can
+	// undo each other's work, one after the other.
+	Fence *Fence
 }
 
 // AddressSet is the A and AAAA record of one name. Both types are set
@@ -185,6 +189,11 @@ func (u *Updater) Validate(w Wanted) error {
 			bad("address record %s: %w", a.Name, err)
 		}
 	}
+	if f := w.Fence; f != nil {
+		if err := u.ownName(f.Name); err != nil {
+			bad("fence: %w", err)
+		}
+	}
 	seen := map[string]bool{}
 	for _, s := range w.Services {
 		if err := u.ownName(s.Domain); err != nil {
@@ -217,6 +226,9 @@ func (u *Updater) normalize(w Wanted) Wanted {
 		a.Name = dns.CanonicalName(a.Name)
 		a.Addrs, a.Known, a.From = plain(a.Addrs), plain(a.Known), plain(a.From)
 		out.Address = &a
+	}
+	if w.Fence != nil {
+		out.Fence = &Fence{Name: dns.CanonicalName(w.Fence.Name), Term: w.Fence.Term}
 	}
 	for i := range out.Services {
 		s := &out.Services[i]

@@ -75,6 +75,11 @@ func (v *view) readAll(ctx context.Context, conn *dns.Conn, zone string, w Wante
 			return err
 		}
 	}
+	if f := w.Fence; f != nil {
+		if err := v.ask(conn, f.Name, dns.TypeTXT); err != nil {
+			return err
+		}
+	}
 	for _, s := range w.Services {
 		if err := v.ask(conn, s.owner(), dns.TypeSRV); err != nil {
 			return err
@@ -284,6 +289,9 @@ func (w Wanted) sets() []set {
 	}
 	for _, s := range w.Services {
 		out = append(out, set{s.owner(), dns.TypeSRV}, set{s.owner(), dns.TypeCNAME})
+	}
+	if w.Fence != nil {
+		out = append(out, w.Fence.set())
 	}
 	return out
 }

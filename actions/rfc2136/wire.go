@@ -54,9 +54,6 @@ func (u *Updater) bounded(ctx context.Context) (context.Context, context.CancelF
 func (u *Updater) update(ctx context.Context, m *dns.Msg) error {
 	ctx, cancel := u.bounded(ctx)
 	defer cancel()
-	if ctx.Err() != nil {
-		return u.fail(actions.Transient, context.Cause(ctx), "")
-	}
 	conn, done, err := u.dial(ctx, u.zone.Server, u.op())
 	if err != nil {
 		return err

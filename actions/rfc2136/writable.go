@@ -130,7 +130,7 @@ func (t *writableTask) prove(ctx context.Context, v *view) error {
 }
 
 // touched names the sets that a failover may change: each address type that
-// any pool uses, and the services that have no record yet.
+// any pool uses, the services that have no record yet, and the fence.
 func (w Wanted) touched(v *view) []set {
 	var out []set
 	if a := w.Address; a != nil {
@@ -146,6 +146,9 @@ func (w Wanted) touched(v *view) []set {
 		if edits, err := v.planService(s, w.Address); err == nil && len(edits) > 0 {
 			out = append(out, set{s.owner(), dns.TypeSRV})
 		}
+	}
+	if w.Fence != nil {
+		out = append(out, w.Fence.set())
 	}
 	return out
 }
@@ -167,6 +170,8 @@ func (s set) absent(old []dns.RR) dns.RR {
 			return &dns.A{Hdr: hdr, A: ip.AsSlice()}
 		}
 		return &dns.AAAA{Hdr: hdr, AAAA: ip.AsSlice()}
+	case dns.TypeTXT:
+		return &dns.TXT{Hdr: hdr, Txt: []string{"edgewatch may write here"}}
 	}
 	srv := &dns.SRV{Hdr: hdr, Priority: 65535, Weight: 65535, Target: "edgewatch.invalid."}
 	for slices.Contains(held, rdata([]dns.RR{srv})[0]) {

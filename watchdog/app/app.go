@@ -182,14 +182,7 @@ func (a *App) checks() []web.Check {
 				return nil
 			}
 		}},
-		{Name: "journal", Func: func(context.Context) error {
-			for _, s := range a.supervisor.Snapshots() {
-				if s.JournalError != "" {
-					return errors.New(s.JournalError)
-				}
-			}
-			return nil
-		}},
+		{Name: "journal", Func: a.store.Ready},
 	}
 }
 
@@ -316,7 +309,7 @@ func (a *App) awaitFirstRound(ctx context.Context) {
 }
 
 func (a *App) shutdown() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) //nolint:usetesting // the end of the process has no parent
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	for _, s := range a.servers {
 		if err := s.http.Shutdown(ctx); err != nil {

@@ -49,6 +49,9 @@ func newBuilder(f *configs.Federation, offline bool) (*builder, error) {
 	}
 	for i := range f.Pools {
 		p := &f.Pools[i]
+		if err := b.validateRecords(p); err != nil {
+			return nil, err
+		}
 		m := f.ManagementOf(p)
 		if err := b.addHost(m.Host, m.WinRM); err != nil {
 			return nil, err
@@ -103,6 +106,21 @@ func (b *builder) buildZones() error {
 			return fmt.Errorf("zone %s: %w", z.Name, err)
 		}
 		b.zones = append(b.zones, zone{z.Name, u})
+	}
+	return nil
+}
+
+// validateRecords holds what p's failover would write to what the zones can
+// take.
+func (b *builder) validateRecords(p *configs.Pool) error {
+	for _, z := range b.zones {
+		w, ok := b.wanted(z.name, nil, p)
+		if !ok {
+			continue
+		}
+		if err := z.updater.Validate(w); err != nil {
+			return fmt.Errorf("records of pool %s in zone %s: %w", p.Name, z.name, err)
+		}
 	}
 	return nil
 }
@@ -220,6 +238,9 @@ func (b *builder) canary(ctx context.Context, addr string) error {
 
 // ready runs the pool's preflight for real; it changes nothing.
 func (b *builder) ready(ctx context.Context, pool string) error {
+	if !b.f.CanAct() {
+		return errors.New(unable)
+	}
 	p := b.f.Pool(pool)
 	ctx, cancel := context.WithTimeout(ctx, b.f.Timeouts.Preflight.Duration)
 	defer cancel()

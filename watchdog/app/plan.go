@@ -67,8 +67,8 @@ func (b *builder) plan(from, to string) (*actions.Plan, error) {
 	if pf == nil || pt == nil {
 		return nil, fmt.Errorf("from %q to %q: no such pool is configured", from, to)
 	}
-	if len(pt.Servers) == 0 || b.f.ManagementOf(pt).Host == "" {
-		return nil, fmt.Errorf("pool %s cannot be failed over to: its servers or the management host are not configured", to)
+	if !b.f.CanAct() {
+		return nil, fmt.Errorf("pool %s cannot be failed over to: %s", to, unable)
 	}
 	var stop, start []actions.Task
 	for _, s := range pt.Servers {
@@ -151,23 +151,20 @@ func (b *builder) wanted(zone string, from, to *configs.Pool) (rfc2136.Wanted, b
 			continue
 		}
 		w.Services = append(w.Services, rfc2136.Service{
-			Domain: d, Target: target, Port: uint16(b.f.Port), //nolint:gosec // 1 to 65535 by validation
-			Priority: uint16(to.SRVPriority), Weight: uint16(b.f.DNS.SRV.Weight), //nolint:gosec // likewise
+			Domain: d, Target: target, Port: uint16(b.f.Port),
+			Priority: uint16(to.SRVPriority), Weight: uint16(b.f.DNS.SRV.Weight),
 			TTL: seconds(b.f.DNS.SRV.TTL), Addrs: to.Addresses,
 		})
 	}
 	return w, w.Address != nil || len(w.Services) > 0
 }
 
-// zoneOf is the configured zone that holds the name: the longest that fits.
+// zoneOf names the configured zone that holds the name, "" when none does.
 func (b *builder) zoneOf(name string) string {
-	best := ""
-	for _, z := range b.f.DNS.Zones {
-		if (name == z.Name || strings.HasSuffix(name, "."+z.Name)) && len(z.Name) > len(best) {
-			best = z.Name
-		}
+	if z := b.f.DNS.ZoneOf(name); z != nil {
+		return z.Name
 	}
-	return best
+	return ""
 }
 
 // known is every address of every pool: what the record may hold.
@@ -206,5 +203,5 @@ func (b *builder) verify(to *configs.Pool, route *winrm.SetRoute) []actions.Task
 }
 
 func seconds(d configs.Duration) uint32 {
-	return uint32(d.Seconds()) //nolint:gosec // bounded by validation
+	return uint32(d.Seconds())
 }

@@ -19,6 +19,9 @@ const (
 	minRounds   = 10               // conclusive rounds that the cumulative rule needs
 )
 
+// unable is why a federation in mode observe may have no failover at all.
+const unable = "the configuration does not say all that a failover needs; edgewatch config check lists what is missing"
+
 // settings maps the configuration of a federation to what its engine goes by.
 func settings(f *configs.Federation) watchdog.Settings {
 	names := make([]string, len(f.Pools))
@@ -36,10 +39,14 @@ func settings(f *configs.Federation) watchdog.Settings {
 	if len(canaries) == 0 {
 		minCanaries = 0
 	}
+	why := ""
+	if !f.CanAct() {
+		why = unable
+	}
 	interval := f.Probe.Interval.Duration
 	return watchdog.Settings{
 		Rules: watchdog.Rules{
-			Federation: f.Name, Mode: f.Mode, Pools: names,
+			Federation: f.Name, Mode: f.Mode, Pools: names, Unable: why,
 			Cooldown: f.Guards.Cooldown.Duration, Budget: f.Guards.Budget, BudgetWindow: f.Guards.BudgetWindow.Duration,
 			MaxAttempts: maxAttempts, RetryEvery: retryEvery, MaxRetries: maxRetries, RetryFailed: retryFailed,
 			StartupGrace: f.Guards.StartupGrace.Duration,
@@ -66,7 +73,7 @@ func settings(f *configs.Federation) watchdog.Settings {
 func targets(f *configs.Federation, p *configs.Pool) []probe.Target {
 	out := make([]probe.Target, len(p.Addresses))
 	for i, a := range p.Addresses {
-		out[i] = probe.Target{Addr: netip.AddrPortFrom(a, uint16(f.Port)), Domain: f.Domains[0], From: f.Probe.From} //nolint:gosec // 1 to 65535 by validation
+		out[i] = probe.Target{Addr: netip.AddrPortFrom(a, uint16(f.Port)), Domain: f.Domains[0], From: f.Probe.From}
 	}
 	return out
 }

@@ -3,7 +3,6 @@ package slack
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -120,6 +119,8 @@ func (n *incident) title() string {
 		return fmt.Sprintf("✕ %s is down – failing over to %s", pool.Name, c.To)
 	case n.running():
 		return fmt.Sprintf("▶ %s – failing over to %s", n.Federation, c.To)
+	case c != nil && c.Outcome.Interrupted && !n.over():
+		return fmt.Sprintf("⏸ Failover of %s to %s was interrupted", n.Federation, c.To)
 	case c != nil && !c.Outcome.OK && n.over():
 		return fmt.Sprintf("✓ %s answers again – the failover to %s had failed", pool.Name, c.To)
 	case c != nil && !c.Outcome.OK:
@@ -219,10 +220,10 @@ func (n *incident) next() string {
 	switch c := n.Chain; {
 	case n.running():
 		return "the failover is carried through"
-	case c != nil && !c.Outcome.OK && c.Outcome.Error != "":
-		return c.Outcome.Error
 	case n.Decision != nil:
 		return n.Decision.Because
+	case c != nil && !c.Outcome.OK && c.Outcome.Error != "":
+		return c.Outcome.Error
 	case n.over():
 		return "nothing"
 	}
@@ -237,8 +238,12 @@ func (n *incident) ticks() string {
 	var b strings.Builder
 	b.WriteString("*Steps*")
 	for _, s := range n.Chain.Steps {
-		done, failed := 0, 0
-		for _, p := range s.Targets {
+		done, failed, all := 0, 0, 0
+		for target, p := range s.Targets {
+			if target == "" {
+				continue
+			}
+			all++
 			switch p.Phase {
 			case actions.Finished, actions.Already:
 				done++
@@ -251,12 +256,15 @@ func (n *incident) ticks() string {
 		switch {
 		case failed > 0:
 			mark = "✕"
-		case done == len(s.Targets):
+		case done == all && all > 0:
 			mark = "✓"
 		}
+		if whole, ok := s.Targets[""]; ok {
+			mark = phaseMarks[whole.Phase]
+		}
 		fmt.Fprintf(&b, "\n%s %s", mark, esc(string(s.Name)))
-		if len(s.Targets) > 1 {
-			fmt.Fprintf(&b, " (%d of %d)", done, len(s.Targets))
+		if all > 1 {
+			fmt.Fprintf(&b, " (%d of %d)", done, all)
 		}
 		if s.Error != "" {
 			fmt.Fprintf(&b, " – %s", esc(clip(s.Error, 300)))
@@ -301,6 +309,5 @@ func (n *incident) buttons() []api.BlockElement {
 
 // loud reports whether an event is shown in the channel beside its thread.
 func loud(e watchdog.Entry) bool {
-	return e.ChainEnd != nil || e.Pool != nil && !e.Pool.Tripped ||
-		e.Notice != nil && slices.Contains([]watchdog.NoticeKind{watchdog.NoticeDrift, watchdog.NoticeOldPoolBack}, e.Notice.Kind)
+	return e.ChainEnd != nil || e.Pool != nil && !e.Pool.Tripped || e.Notice != nil
 }

@@ -2,6 +2,7 @@ package slack
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -138,7 +139,7 @@ func (s *Slack) answer(ctx context.Context, j job) (text string) {
 	}
 	cmd := req.Command
 	cmd.ID, cmd.Actor, cmd.Via = j.id(), j.actor(), "slack"
-	if cmd.Federation == "" {
+	if cmd.Federation = cmp.Or(cmd.Federation, req.Federation); cmd.Federation == "" {
 		if cmd.Federation, no = s.federation(); no != "" {
 			return no
 		}
@@ -177,10 +178,7 @@ func (s *Slack) refusal(j job) string {
 func (s *Slack) request(j job) (watchdog.Request, string) {
 	if j.click == nil {
 		words := strings.Fields(j.text)
-		if len(words) == 0 {
-			words = []string{"help"}
-		}
-		req, err := s.parse(words)
+		req, err := watchdog.ParseRequest(words)
 		if err != nil {
 			return req, fmt.Sprintf("%s. `%s help` lists what there is.", esc(strings.TrimSuffix(err.Error(), ".")), s.o.Command)
 		}
@@ -262,7 +260,7 @@ func (s *Slack) respond(ctx context.Context, j job, text string) error {
 // postResponse posts to a response_url, which stands for 30 minutes and
 // five answers.
 func (s *Slack) postResponse(ctx context.Context, url, text string) error {
-	body, err := json.Marshal(map[string]any{"response_type": "ephemeral", "replace_original": false, "text": text})
+	body, err := json.Marshal(map[string]any{"response_type": "ephemeral", "replace_original": false, "delete_original": false, "text": text})
 	if err != nil {
 		return err
 	}

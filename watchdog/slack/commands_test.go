@@ -70,15 +70,17 @@ func TestReadsAreAnsweredToTheUserOnly(t *testing.T) {
 	r.desk.snaps[0].Decision = watchdog.Decision{Will: watchdog.WillHold, Because: "paused by <anna>", BlockedBy: watchdog.GuardPause}
 	r.desk.snaps[0].Pools = []watchdog.PoolStatus{{Name: "EdgePool1", Active: true, Verdict: watchdog.PoolUp}, {Name: "EdgePool2", Verdict: watchdog.PoolDown}}
 	r.start(t)
-	r.add(t, notice("contoso", "started", time.Now()))
+	r.add(t, notice("started", time.Now()))
 	r.told(t)
 	for text, want := range map[string]string{
-		"status":  "✕ EdgePool2: standby, down",
-		"why":     "paused by &lt;anna&gt;\nHeld by: pause",
-		"history": "event 1",
-		"help":    "failover POOL",
-		"":        "failover POOL",
-		"sttaus":  "did you mean status?",
+		"status":          "✕ EdgePool2: standby, down",
+		"why":             "paused by &lt;anna&gt;\nHeld by: pause",
+		"history":         "started",
+		"help":            "failover POOL",
+		"":                "failover POOL",
+		"why -f contoso":  "paused by",
+		"why -f fabrikam": "no federation",
+		"sttaus":          `did you mean "status"?`,
 	} {
 		reply, err := r.srv.Command(deadline(t), "U0ANNA", text)
 		if err != nil {
@@ -245,7 +247,7 @@ func TestButtonsGoWhenTheyAreDone(t *testing.T) {
 	has(actionAck, actionPause)
 	cmd(watchdog.Command{Verb: watchdog.VerbPause, For: time.Hour})
 	has(actionAck)
-	r.add(t, s[12])
+	r.add(t, s[15])
 	has(actionAck)
 	cmd(watchdog.Command{Verb: watchdog.VerbAck})
 	has()
@@ -290,7 +292,8 @@ func TestSubmitFailsAndPanics(t *testing.T) {
 	if err != nil || !strings.Contains(reply, "the journal is &lt;full&gt;. Nothing is known to have changed") {
 		t.Errorf("reply %q, %v", reply, err)
 	}
-	if reply, err = r.srv.Command(deadline(t), "U0ANNA", "failover"); err != nil || !strings.Contains(reply, "a fault of its own") {
+	r.desk.snaps = []*watchdog.Snapshot{nil}
+	if reply, err = r.srv.Command(deadline(t), "U0ANNA", "status"); err != nil || !strings.Contains(reply, "a fault of its own") {
 		t.Errorf("reply %q, %v", reply, err)
 	}
 	if reply, err = r.srv.Command(deadline(t), "U0ANNA", "help"); err != nil || !strings.Contains(reply, "resume") {

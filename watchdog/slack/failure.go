@@ -126,10 +126,15 @@ func (s *Slack) explain(doing string, err error) error {
 		if e, ok := errors.AsType[api.SlackErrorResponse](err); ok && e.Needed != "" {
 			next += " (scope " + e.Needed + ")"
 		}
-	case "ratelimited", "rate_limited":
-		next = "it is tried again by itself as soon as Slack allows"
 	default:
-		next = "look up " + c + " on docs.slack.dev; it is tried again by itself"
+		switch {
+		case slices.Contains(codesLimited, c):
+			next = "it is tried again by itself as soon as Slack allows"
+		case slices.Contains(codesUnsure, c):
+			next = "Slack has trouble of its own, see slack-status.com; it is tried again by itself"
+		default:
+			next = "look up " + c + " on docs.slack.dev; it is tried again by itself"
+		}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "Client.Timeout") {
 		err = fmt.Errorf("no answer in time: %w", err)

@@ -88,6 +88,10 @@ func (n *incident) fold(e watchdog.Entry) {
 		n.foldCommand(e)
 	case e.Chain != nil:
 		c := e.Chain
+		if c.Retry > 0 && n.Chain != nil && n.Chain.ID == c.ID {
+			n.Chain.Outcome, n.Chain.EndedAt = nil, time.Time{} // it goes on where it was
+			break
+		}
 		n.Chain = &chain{ID: c.ID, From: c.From, To: c.To, Trigger: c.Trigger, Actor: c.Actor, BeganAt: e.At, Found: c.Detected}
 	case e.Step != nil:
 		n.foldStep(*e.Step)
@@ -168,7 +172,7 @@ func (n *incident) foldStep(r actions.Record) {
 		n.Chain.Steps = append(n.Chain.Steps, chainStep{Name: r.Step, Targets: map[string]progress{}})
 	}
 	s := &n.Chain.Steps[i]
-	s.Targets[r.Target] = progress{r.Phase}
+	s.Targets[r.Target] = progress{r.Phase} // under "" the step as a whole
 	s.Error = ""
 	if r.Phase == actions.Failed {
 		s.Error = r.Error

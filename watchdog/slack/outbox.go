@@ -27,14 +27,16 @@ type outbox struct {
 	unsure bool                 // the next post may have happened already without our knowing
 	last   time.Time            // when the newest message was posted or edited
 	edited map[string]time.Time // when each incident's message was last edited
-	fails  int                  // failures in a row
-	posts  int                  // posts since the last look at what must be edited
+	wake   <-chan struct{}
+	waiter chan struct{} // closed when everything is told
+	fails  int           // failures in a row
+	posts  int           // posts since the last look at what must be edited
 }
 
 func newOutbox(s *Slack) *outbox {
 	// A process that died may have posted without saving that it did, so the
 	// first post is looked up.
-	return &outbox{s: s, unsure: true, edited: map[string]time.Time{}}
+	return &outbox{s: s, unsure: true, edited: map[string]time.Time{}, wake: s.o.Wake}
 }
 
 // run works until ctx ends.
@@ -56,6 +58,10 @@ func (b *outbox) run(ctx context.Context) {
 		}
 		b.fails = 0
 		b.s.raise("outbox", nil)
+		if b.waiter != nil {
+			close(b.waiter)
+			b.waiter = nil
+		}
 		b.idle(ctx, wait)
 	}
 	if b.dirty {
@@ -160,6 +166,12 @@ func (b *outbox) drain(ctx context.Context) (time.Duration, error) {
 // taken and take can be called again with the same entries.
 func (b *outbox) take(ctx context.Context, entries []watchdog.Entry) (int, error) {
 	e := entries[0]
+	if isQuiet(e) {
+		return 1, b.takeQuiet(ctx, e)
+	}
+	if err := b.endQuiet(ctx, e.Federation); err != nil {
+		return 0, err
+	}
 	if e.Incident == "" {
 		ts, err := b.post(ctx, b.event(e, ""))
 		if err != nil {
@@ -220,7 +232,7 @@ func (b *outbox) begin(ctx context.Context, t *thread, e watchdog.Entry) error {
 // beginStep posts the reply for a step with what is known of it.
 func (b *outbox) beginStep(ctx context.Context, t *thread, entries []watchdog.Entry) (int, error) {
 	e := entries[0]
-	p := &stepPost{Federation: e.Federation, First: e.Seq, Chain: e.Step.Chain, Step: e.Step.Step}
+	p := &stepPost{Federation: e.Federation, First: e.Seq, Chain: e.Step.Chain, Step: e.Step.Step, Rescue: e.Step.Rescue}
 	n := 0
 	for n < len(entries) && entries[n].Incident == e.Incident && p.takes(entries[n]) {
 		p.fold(entries[n])
@@ -276,6 +288,11 @@ func (b *outbox) told(ctx context.Context, e watchdog.Entry) error {
 // there is nothing left to edit.
 func (b *outbox) refresh(ctx context.Context) (wait time.Duration, err error) {
 	b.posts = 0
+	for _, q := range b.st.Quiet {
+		if err := b.editQuiet(ctx, q); err != nil {
+			return 0, err
+		}
+	}
 	for _, t := range b.st.byAge() {
 		if t.Open.stale() {
 			if err := b.editStep(ctx, t); err != nil {
@@ -285,7 +302,7 @@ func (b *outbox) refresh(ctx context.Context) (wait time.Duration, err error) {
 		if !t.stale() {
 			continue
 		}
-		if due := time.Until(b.edited[t.Incident.ID].Add(b.s.o.Timing.Coalesce)); due > 0 {
+		if due := time.Until(b.edited[t.Incident.ID].Add(b.s.o.Timing.Coalesce)); due > 0 && b.waiter == nil {
 			if wait == 0 || due < wait {
 				wait = due
 			}
@@ -406,7 +423,11 @@ func (b *outbox) idle(ctx context.Context, wait time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-t.C:
-	case <-b.s.o.Wake:
+	case b.waiter = <-b.s.flush:
+	case _, open := <-b.wake:
+		if !open {
+			b.wake = nil // nobody wakes us any more: the journal is polled
+		}
 	}
 }
 
@@ -438,5 +459,5 @@ func (s *Slack) say(e watchdog.Entry) (text string) {
 			text = unmark(detail(e))
 		}
 	}()
-	return s.sentence(e)
+	return e.Sentence()
 }

@@ -18,7 +18,7 @@ func (s *Slack) read(ctx context.Context, req watchdog.Request) string {
 		return s.help()
 	}
 	snaps := s.o.Watchdog.Snapshots()
-	if f := req.Command.Federation; f != "" {
+	if f := req.Federation; f != "" {
 		snaps = slices.DeleteFunc(slices.Clone(snaps), func(snap *watchdog.Snapshot) bool { return snap.Federation != f })
 		if len(snaps) == 0 {
 			return fmt.Sprintf("edgewatch watches no federation %q.", esc(f))
@@ -44,21 +44,7 @@ func (s *Slack) read(ctx context.Context, req watchdog.Request) string {
 }
 
 func (s *Slack) help() string {
-	lines := [][2]string{
-		{"status", "what is up, what is down, what carries federation"},
-		{"why", "why edgewatch acts, or does not"},
-		{"history", "the newest events"},
-		{"failover POOL REASON…", "move federation to POOL now, whatever the probes say"},
-		{"pause 2h REASON…", "no failover by itself for two hours"},
-		{"resume", "end the pause"},
-		{"ack", "seen: ends the cool-down, and a hold after a failed failover"},
-	}
-	var b strings.Builder
-	b.WriteString("*edgewatch* keeps XMPP federation alive. Add `-f NAME` to name a federation.")
-	for _, l := range lines {
-		fmt.Fprintf(&b, "\n`%s %s` – %s", s.o.Command, l[0], l[1])
-	}
-	return b.String()
+	return fmt.Sprintf("*edgewatch* keeps XMPP federation alive. Type `%s` and then\n```\n%s\n```", s.o.Command, watchdog.Usage)
 }
 
 func (s *Slack) status(snap *watchdog.Snapshot) string {

@@ -13,12 +13,13 @@ import (
 )
 
 const (
-	queueSize  = 64               // commands waiting for the worker
-	ackTimeout = 2 * time.Second  // Slack gives 3 s
-	maxGap     = 30               // in Timing.Reconnect: the longest wait before a websocket is opened
-	handshake  = 10 * time.Second // for opening a websocket
-	storm      = 3                // websockets that broke early in a row are trouble
-	writeSize  = 32 << 10         // Slack drops acks that come in several frames
+	queueSize      = 64               // commands waiting for the worker
+	ackTimeout     = 2 * time.Second  // Slack gives 3 s
+	maxGap         = 30               // in Timing.Reconnect: the longest wait before a websocket is opened
+	handshake      = 10 * time.Second // for opening a websocket
+	storm          = 3                // websockets that broke early in a row are trouble
+	readLimitBytes = 1 << 20          // per envelope
+	writeSize      = 32 << 10         // Slack drops acks that come in several frames
 )
 
 // receiver holds the websocket over which Slack sends commands and clicks.
@@ -67,7 +68,7 @@ func (r *receiver) session(ctx context.Context) error {
 	defer cancel()
 	client := socketmode.New(
 		api.New(r.s.o.BotToken.Reveal(), api.OptionAPIURL(r.s.o.APIURL), api.OptionAppLevelToken(r.s.o.AppToken.Reveal()), api.OptionHTTPClient(r.pacer)),
-		socketmode.OptionDialer(dialer(r.s.http)),
+		socketmode.OptionDialer(dialer(r.s.http)), socketmode.OptionReadLimit(readLimitBytes),
 	)
 	done := make(chan error, 1)
 	go func() { done <- client.RunContext(ctx) }()
@@ -200,7 +201,7 @@ func (p *pacer) Do(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	return p.client.Do(req)
+	return p.client.Do(req) //nolint:gosec // slack-go made it for the configured API
 }
 
 // wait is how long to wait before the next websocket may be opened: not at

@@ -88,11 +88,10 @@ func (t *Timing) setDefaults() {
 
 // Slack connects one edgewatch to one Slack channel.
 type Slack struct {
-	o        Options
-	api      *api.Client
-	http     *http.Client
-	sentence func(watchdog.Entry) string
-	parse    func([]string) (watchdog.Request, error)
+	o     Options
+	api   *api.Client
+	http  *http.Client
+	flush chan chan struct{}
 
 	sent, failed atomic.Uint64
 	connected    atomic.Bool
@@ -133,7 +132,7 @@ func New(o Options) (*Slack, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	s := &Slack{o: o, http: httpClient(o.HTTPClient), trouble: map[string]error{}, sentence: watchdog.Entry.Sentence, parse: watchdog.ParseRequest}
+	s := &Slack{o: o, http: httpClient(o.HTTPClient), trouble: map[string]error{}, flush: make(chan chan struct{})}
 	s.api = api.New(o.BotToken.Reveal(), api.OptionAPIURL(o.APIURL), api.OptionHTTPClient(s.http))
 	return s, nil
 }
@@ -147,8 +146,10 @@ func (o *Options) check() error {
 	if !o.AppToken.IsZero() && !strings.HasPrefix(o.AppToken.Reveal(), "xapp-") {
 		bad("the app token must be the one that begins with xapp-, from the app's page Basic Information")
 	}
-	if !channelID.MatchString(o.Channel) {
-		bad("channel %q is no channel id: open the channel's details in Slack, the id (C…) stands at the bottom", o.Channel)
+	for _, c := range append([]string{o.Channel}, o.Channels...) {
+		if !channelID.MatchString(c) {
+			bad("%q is no channel id: open the channel's details in Slack, the id (C…) stands at the bottom", c)
+		}
 	}
 	for _, u := range o.Users {
 		if !userID.MatchString(u) {
@@ -180,6 +181,24 @@ func (s *Slack) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// Flush returns when everything that was in the journal before the call is
+// told, or with ctx's error: the rest is told after the next start. It needs
+// Run.
+func (s *Slack) Flush(ctx context.Context) error {
+	told := make(chan struct{})
+	select {
+	case s.flush <- told:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-told:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Health answers nil while messages go out and commands can come in, else

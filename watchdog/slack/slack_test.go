@@ -193,8 +193,6 @@ func (r *rig) start(t *testing.T, change ...func(*Options)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.sentence = func(e watchdog.Entry) string { return fmt.Sprintf("event %d", e.Seq) }
-	s.parse = parse
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -211,22 +209,6 @@ func (r *rig) start(t *testing.T, change ...func(*Options)) {
 		}
 	})
 	t.Cleanup(r.stop)
-}
-
-// parse stands in for watchdog.ParseRequest: these tests are about Slack.
-func parse(words []string) (watchdog.Request, error) {
-	switch rest := strings.Join(words[min(2, len(words)):], " "); words[0] {
-	case "status", "why", "history", "help":
-		return watchdog.Request{Read: words[0]}, nil
-	case "failover":
-		return watchdog.Request{Command: watchdog.Command{Verb: watchdog.VerbFailover, Pool: words[1], Reason: rest}}, nil
-	case "pause":
-		d, err := time.ParseDuration(words[1])
-		return watchdog.Request{Command: watchdog.Command{Verb: watchdog.VerbPause, For: d, Reason: rest}}, err
-	case "resume", "ack":
-		return watchdog.Request{Command: watchdog.Command{Verb: watchdog.Verb(words[0])}}, nil
-	}
-	return watchdog.Request{}, fmt.Errorf("unknown word %q; did you mean status?", words[0])
 }
 
 // add journals entries.
@@ -322,7 +304,7 @@ func blocksOf(m slacktest.Message) string {
 	return string(b)
 }
 
-// story is a whole failover as the engine journals it: 14 entries.
+// story is a whole failover as the engine journals it.
 func story(incident string) []watchdog.Entry {
 	at := time.Now().UTC()
 	addr := netip.MustParseAddrPort("192.0.2.1:5269")
@@ -339,15 +321,18 @@ func story(incident string) []watchdog.Entry {
 		}}}),
 		entry(watchdog.KindDecision, watchdog.Entry{Decision: &watchdog.Decision{Will: watchdog.WillFailover, To: "EdgePool2", Because: "EdgePool1 is down and EdgePool2 is ready"}}),
 		entry(watchdog.KindChain, watchdog.Entry{Chain: &watchdog.ChainStart{ID: incident + ".1", From: "EdgePool1", To: "EdgePool2", Trigger: "auto", Reason: "down", Detected: at.Add(-45 * time.Second)}}),
-		step(actions.Preflight, "EdgePool2", actions.Already),
+		step(actions.Preflight, "", actions.Started),
+		step(actions.Preflight, "", actions.Already),
+		step(actions.StopServices, "", actions.Started),
 		step(actions.StopServices, "edge3", actions.Started),
 		step(actions.StopServices, "edge4", actions.Started),
 		step(actions.StopServices, "edge3", actions.Finished),
 		step(actions.StopServices, "edge4", actions.Finished),
+		step(actions.StopServices, "", actions.Finished),
+		step(actions.SetRoute, "", actions.Started),
 		step(actions.SetRoute, "site1", actions.Started),
 		step(actions.SetRoute, "site1", actions.Finished),
-		step(actions.DNSRecords, "contoso.com", actions.Started),
-		step(actions.DNSRecords, "contoso.com", actions.Finished),
+		step(actions.SetRoute, "", actions.Finished),
 		entry(watchdog.KindChainEnd, watchdog.Entry{ChainEnd: &watchdog.ChainEnd{ID: incident + ".1", Outcome: actions.Outcome{OK: true, Took: 31 * time.Second}}}),
 		entry(watchdog.KindNotice, watchdog.Entry{Notice: &watchdog.Notice{Kind: watchdog.NoticeOldPoolBack, Pool: "EdgePool1", Text: "EdgePool1 answers again"}}),
 	}
@@ -357,5 +342,5 @@ func story(incident string) []watchdog.Entry {
 // event, one per step.
 var toldStory = []string{
 	"incident:contoso/1", ">event:contoso/1", ">event:contoso/2", ">event:contoso/3", ">event:contoso/4",
-	">event:contoso/5", ">event:contoso/9", ">event:contoso/11", ">event:contoso/13", ">event:contoso/14",
+	">event:contoso/6", ">event:contoso/12", ">event:contoso/16", ">event:contoso/17",
 }

@@ -28,6 +28,39 @@ type state struct {
 	After   uint64             `json:"after"`             // every entry up to this Seq is told, or folded into a message that says it is stale
 	LastTS  string             `json:"last_ts,omitempty"` // our newest message in the channel
 	Threads map[string]*thread `json:"threads"`           // by incident
+	Quiet   map[string]*quiet  `json:"quiet,omitempty"`   // by federation: its newest message, while it is one of these
+}
+
+// quiet is a message that tells what edgewatch makes of rounds outside any
+// incident, e.g. of a single lost probe. It is edited and not repeated, so
+// that nobody learns to look away.
+type quiet struct {
+	Federation string   `json:"federation"`
+	First      uint64   `json:"first"`
+	Last       uint64   `json:"last"`
+	Shown      uint64   `json:"shown"`
+	TS         string   `json:"ts"`
+	Count      int      `json:"count"`
+	Lines      []string `json:"lines"` // the newest, mrkdwn
+}
+
+const quietLines = 12
+
+func (q *quiet) stale() bool { return q != nil && q.Shown < q.Last }
+
+func (q *quiet) fold(e watchdog.Entry) {
+	if e.Seq <= q.Last {
+		return
+	}
+	q.Last = e.Seq
+	q.Count++
+	q.Lines = append(q.Lines, clock(e.At)+" "+clip(detail(e), 220))
+	q.Lines = q.Lines[max(0, len(q.Lines)-quietLines):]
+}
+
+// isQuiet reports whether e is told in a quiet message.
+func isQuiet(e watchdog.Entry) bool {
+	return e.Incident == "" && e.Decision != nil && e.Decision.Will == watchdog.WillWatch
 }
 
 // thread is one incident: its message and the replies under it.
@@ -52,7 +85,8 @@ type stepPost struct {
 	TS         string           `json:"ts"`
 	Chain      string           `json:"chain"`
 	Step       actions.StepName `json:"step"`
-	Targets    []actions.Record `json:"targets"` // the newest record of each target, in the order they began
+	Rescue     bool             `json:"rescue,omitempty"`
+	Targets    []actions.Record `json:"targets"` // the newest record of each target, in the order they began; "" is the step as a whole
 }
 
 func (p *stepPost) stale() bool { return p != nil && p.Shown < p.Last }
@@ -61,7 +95,7 @@ func (p *stepPost) stale() bool { return p != nil && p.Shown < p.Last }
 // the end of one that was started. A target that begins again has a reply of
 // its own, so that no record is ever painted over by a later run.
 func (p *stepPost) takes(e watchdog.Entry) bool {
-	if p == nil || e.Step == nil || e.Step.Chain != p.Chain || e.Step.Step != p.Step {
+	if p == nil || e.Step == nil || e.Step.Chain != p.Chain || e.Step.Step != p.Step || e.Step.Rescue != p.Rescue {
 		return false
 	}
 	i := slices.IndexFunc(p.Targets, func(r actions.Record) bool { return r.Target == e.Step.Target })
@@ -82,7 +116,7 @@ func (p *stepPost) fold(e watchdog.Entry) {
 }
 
 func newState(channel string) *state {
-	return &state{Version: stateVersion, Channel: channel, Threads: map[string]*thread{}}
+	return &state{Version: stateVersion, Channel: channel, Threads: map[string]*thread{}, Quiet: map[string]*quiet{}}
 }
 
 // readState reads what saveable wrote. Another channel than before keeps the
@@ -99,6 +133,9 @@ func readState(data []byte, channel string) (*state, error) {
 		after := st.After
 		st = newState(channel)
 		st.After = after
+	}
+	if st.Quiet == nil {
+		st.Quiet = map[string]*quiet{}
 	}
 	for k, t := range st.Threads {
 		if t == nil || t.Incident == nil {

@@ -101,6 +101,9 @@ func detail(e watchdog.Entry) string {
 	case e.Chain != nil:
 		c := e.Chain
 		s := fmt.Sprintf("▶ *Failover %s begins: %s → %s*\nTrigger: %s", esc(c.ID), esc(c.From), esc(c.To), esc(c.Trigger))
+		if c.Retry > 0 {
+			s = fmt.Sprintf("▶ *Failover %s is taken up again: %s → %s* (try %d)\nTrigger: %s", esc(c.ID), esc(c.From), esc(c.To), c.Retry+1, esc(c.Trigger))
+		}
 		if c.Actor != "" {
 			s += ", by " + esc(c.Actor)
 		}
@@ -148,6 +151,9 @@ func decisionDetail(d *watchdog.Decision) string {
 	if head == "" {
 		head = string(d.Will)
 	}
+	if d.Will == watchdog.WillWatch && d.State != watchdog.Watching {
+		head = strings.ReplaceAll(d.State.String(), "_", " ")
+	}
 	if d.To != "" && d.Will == watchdog.WillFailover {
 		head += " to " + d.To
 	}
@@ -186,7 +192,11 @@ func endDetail(end *watchdog.ChainEnd) string {
 		return fmt.Sprintf("✓ *Failover %s done* in %s: partners reach federation again", esc(end.ID), span(o.Took))
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "✕ *Failover %s failed", esc(end.ID))
+	if o.Interrupted {
+		fmt.Fprintf(&b, "⏸ *Failover %s was interrupted", esc(end.ID))
+	} else {
+		fmt.Fprintf(&b, "✕ *Failover %s failed", esc(end.ID))
+	}
 	if o.Step != "" {
 		fmt.Fprintf(&b, " at %s", esc(string(o.Step)))
 	}
@@ -208,7 +218,11 @@ func endDetail(end *watchdog.ChainEnd) string {
 func noticeDetail(n *watchdog.Notice) string {
 	mark := map[watchdog.NoticeKind]string{
 		watchdog.NoticeStarted: "●", watchdog.NoticeOldPoolBack: "✓", watchdog.NoticeDrift: "⚠", watchdog.NoticePauseEnded: "▶", watchdog.NoticeDegraded: "⚠",
+		watchdog.NoticeRecovered: "✓",
 	}[n.Kind]
+	if n.Kind == watchdog.NoticeDrift && n.Pool == "" {
+		mark = "✓"
+	}
 	return strings.TrimSpace(mark + " " + esc(n.Text))
 }
 
@@ -217,48 +231,73 @@ var phaseMarks = map[actions.RecordPhase]string{actions.Started: "…", actions.
 // stepDetail tells one step with all its targets.
 func stepDetail(p *stepPost) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s *%s* %s", phaseMarks[worst(p.Targets)], esc(string(p.Step)), stepWord(p.Targets))
+	phase := standing(p.Targets)
+	fmt.Fprintf(&b, "%s *%s* %s", phaseMarks[phase], esc(string(p.Step)), phase)
+	if p.Rescue {
+		b.WriteString(", so that nothing stays stopped")
+	}
 	for _, r := range p.Targets {
-		fmt.Fprintf(&b, "\n%s %s", phaseMarks[r.Phase], esc(r.Target))
-		switch r.Phase {
-		case actions.Started:
-			b.WriteString(": started")
-		case actions.Finished:
-			fmt.Fprintf(&b, ": finished in %s", span(r.Took))
-		case actions.Already:
-			b.WriteString(": was so already")
-		case actions.Failed:
-			fmt.Fprintf(&b, ": failed after %s", span(r.Took))
+		if r.Target == "" {
+			b.WriteString(remarks(r))
 		}
-		if r.Detail != "" {
-			fmt.Fprintf(&b, ", %s", esc(clip(r.Detail, 300)))
+	}
+	for _, r := range p.Targets {
+		if r.Target == "" {
+			continue
 		}
-		if r.Error != "" {
-			fmt.Fprintf(&b, " – %s", esc(clip(r.Error, 600)))
-		}
+		fmt.Fprintf(&b, "\n%s %s: %s", phaseMarks[r.Phase], esc(r.Target), phaseWords[r.Phase])
+		b.WriteString(remarks(r))
 	}
 	return b.String()
 }
 
-// worst is the phase that a step as a whole is in.
-func worst(targets []actions.Record) actions.RecordPhase {
-	for _, phase := range []actions.RecordPhase{actions.Failed, actions.Started} {
-		if slices.ContainsFunc(targets, func(r actions.Record) bool { return r.Phase == phase }) {
-			return phase
-		}
-	}
-	return actions.Finished
+var phaseWords = map[actions.RecordPhase]string{
+	actions.Started: "started", actions.Finished: "finished", actions.Already: "was so already", actions.Failed: "failed",
 }
 
-func stepWord(targets []actions.Record) string {
-	switch worst(targets) {
-	case actions.Failed:
-		return "failed"
-	case actions.Started:
-		return "started"
-	case actions.Finished, actions.Already:
+// remarks are how long a record's work took and what was seen.
+func remarks(r actions.Record) string {
+	s := ""
+	switch {
+	case r.Took > 0 && r.Phase == actions.Finished:
+		s += " in " + span(r.Took)
+	case r.Took > 0 && r.Phase == actions.Failed:
+		s += " after " + span(r.Took)
 	}
-	return "finished"
+	if r.Tries > 1 {
+		s += fmt.Sprintf(", %d tries", r.Tries)
+	}
+	if r.Detail != "" {
+		s += ", " + esc(clip(r.Detail, 300))
+	}
+	if r.Error != "" {
+		s += " – " + esc(clip(r.Error, 600))
+	}
+	return s
+}
+
+// standing is the phase that a step as a whole is in: as its own record says,
+// else as its targets let one see.
+func standing(targets []actions.Record) actions.RecordPhase {
+	has := func(phase actions.RecordPhase) bool {
+		return slices.ContainsFunc(targets, func(r actions.Record) bool { return r.Phase == phase })
+	}
+	for _, r := range targets {
+		if r.Target != "" {
+			continue
+		}
+		if r.Phase == actions.Already {
+			return actions.Finished
+		}
+		return r.Phase
+	}
+	switch {
+	case has(actions.Failed):
+		return actions.Failed
+	case has(actions.Started):
+		return actions.Started
+	}
+	return actions.Finished
 }
 
 // late is what a message adds that is told much later than it happened.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ func raw(t *testing.T, path string) *sql.DB {
 		t.Fatal(err)
 	}
 	db.SetMaxOpenConns(1)
-	t.Cleanup(func() { db.Close() })
+	closeLater(t, db)
 	return db
 }
 
@@ -49,104 +50,109 @@ func filled(t *testing.T) string {
 	return path
 }
 
-// TestUnusableFilesAreLeftAlone: never recreate somebody's state.
-func TestUnusableFilesAreLeftAlone(t *testing.T) {
-	overwrite := func(t *testing.T, path string, at int64, with string) {
+// foreign makes a database that edgewatch did not write.
+func foreign(statement string) func(*testing.T) string {
+	return func(t *testing.T) string {
 		t.Helper()
+		path := statePath(t)
+		db := raw(t, path)
+		execRaw(t, db, statement)
+		closeNow(t, db)
+		return path
+	}
+}
+
+// spoiled makes a journal and spoils it.
+func spoiled(spoil func(*os.File) error) func(*testing.T) string {
+	return func(t *testing.T) string {
+		t.Helper()
+		path := filled(t)
 		f, err := os.OpenFile(path, os.O_RDWR, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
-		if _, err := f.WriteAt([]byte(with), at); err != nil {
+		if err := errors.Join(spoil(f), f.Close()); err != nil {
 			t.Fatal(err)
 		}
+		return path
 	}
+}
+
+// TestUnusableFilesAreLeftAlone: never recreate somebody's state.
+func TestUnusableFilesAreLeftAlone(t *testing.T) {
 	tests := []struct {
 		name string
 		make func(t *testing.T) string
 		want []string
 	}{
 		{"a text file", func(t *testing.T) string {
+			t.Helper()
 			path := statePath(t)
 			if err := os.WriteFile(path, []byte(strings.Repeat("my notes\n", 100)), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			return path
 		}, []string{"not a database", "nothing was changed", "move it away"}},
-		{"another program's database", func(t *testing.T) string {
-			path := statePath(t)
-			db := raw(t, path)
-			execRaw(t, db, "CREATE TABLE photos (id INTEGER)")
-			db.Close()
-			return path
-		}, []string{"another program", "name another file"}},
-		{"another program's empty database", func(t *testing.T) string {
-			path := statePath(t)
-			db := raw(t, path)
-			execRaw(t, db, "PRAGMA application_id = 252006674")
-			db.Close()
-			return path
-		}, []string{"another program"}},
+		{"another program's database", foreign("CREATE TABLE photos (id INTEGER)"), []string{"another program", "name another file"}},
+		{"another program's empty database", foreign("PRAGMA application_id = 252006674"), []string{"another program"}},
 		{"a newer schema", func(t *testing.T) string {
+			t.Helper()
 			path := filled(t)
 			db := raw(t, path)
 			execRaw(t, db, "PRAGMA user_version = 99")
-			db.Close()
+			closeNow(t, db)
 			return path
 		}, []string{"schema 99", "newer edgewatch"}},
-		{"a damaged header", func(t *testing.T) string {
-			path := filled(t)
-			overwrite(t, path, 0, "SQLite forgot it")
-			return path
-		}, []string{"not a database"}},
-		{"a damaged page", func(t *testing.T) string {
-			path := filled(t)
-			for page := int64(1); page < 8; page++ {
-				overwrite(t, path, page*4096, strings.Repeat("\xde\xad", 64))
+		{"a damaged header", spoiled(func(f *os.File) error {
+			_, err := f.WriteAt([]byte("SQLite forgot it"), 0)
+			return err
+		}), []string{"not a database"}},
+		{"damaged pages", spoiled(func(f *os.File) (err error) {
+			for page := int64(1); page < 8 && err == nil; page++ {
+				_, err = f.WriteAt([]byte(strings.Repeat("\xde\xad", 64)), page*4096)
 			}
-			return path
-		}, []string{"nothing was changed", "restore it"}},
-		{"a file cut short", func(t *testing.T) string {
-			path := filled(t)
-			if err := os.Truncate(path, 3*4096+100); err != nil {
-				t.Fatal(err)
-			}
-			return path
-		}, []string{"nothing was changed", "restore it"}},
+			return err
+		}), []string{"nothing was changed", "restore it"}},
+		{"a file cut short", spoiled(func(f *os.File) error { return f.Truncate(3*4096 + 100) }), []string{"nothing was changed", "restore it"}},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			path := tt.make(t)
-			before, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := Open(t.Context(), path)
-			if err == nil {
-				t.Fatalf("Open succeeded: %v", s.Close())
-			}
-			for _, want := range append(tt.want, path) {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("error %q does not say %q", err, want)
-				}
-			}
-			if strings.Contains(err.Error(), "\n") {
-				t.Errorf("error of several lines: %q", err)
-			}
-			if _, err := OpenReadOnly(t.Context(), path); err == nil {
-				t.Error("OpenReadOnly succeeded")
-			}
-			after, err := os.ReadFile(path)
-			if err != nil || string(after) != string(before) {
-				t.Errorf("the file was changed (%d to %d bytes), %v", len(before), len(after), err)
-			}
-			if lock, err := acquire(path + ".lock"); err != nil {
-				t.Errorf("the lock is still held: %v", err)
-			} else if err := lock.release(); err != nil {
-				t.Error(err)
-			}
-		})
+		t.Run(tt.name, func(t *testing.T) { wantRefused(t, tt.make(t), tt.want) })
+	}
+}
+
+// wantRefused checks that the file cannot be opened, that the error says why,
+// and that nothing was touched or is still held.
+func wantRefused(t *testing.T, path string, words []string) {
+	t.Helper()
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), path)
+	if err == nil {
+		t.Fatalf("Open succeeded: %v", s.Close())
+	}
+	for _, want := range append(words, path) {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q does not say %q", err, want)
+		}
+	}
+	if strings.Contains(err.Error(), "\n") {
+		t.Errorf("error of several lines: %q", err)
+	}
+	if _, err := OpenReadOnly(t.Context(), path); err == nil {
+		t.Error("OpenReadOnly succeeded")
+	}
+	after, err := os.ReadFile(path)
+	if err != nil || string(after) != string(before) {
+		t.Errorf("the file was changed (%d to %d bytes), %v", len(before), len(after), err)
+	}
+	lock, err := acquire(path + ".lock")
+	if err != nil {
+		t.Fatalf("the lock is still held: %v", err)
+	}
+	if err := lock.release(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -194,7 +200,7 @@ func TestJournalIsAppendOnly(t *testing.T) {
 			t.Errorf("%s: allowed", statement)
 		}
 	}
-	db.Close()
+	closeNow(t, db)
 	if head, err := open(t, path).Verify(t.Context()); head.Seq != 140 || err != nil {
 		t.Errorf("Verify = %v, %v", head, err)
 	}
@@ -220,12 +226,12 @@ func TestVerifyFindsChanges(t *testing.T) {
 			path := filled(t)
 			db := raw(t, path)
 			execRaw(t, db, append(drop, tt.change)...)
-			db.Close()
+			closeNow(t, db)
 			r, err := OpenReadOnly(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer r.Close()
+			closeLater(t, r)
 			head, err := r.Verify(t.Context())
 			if !errors.Is(err, ErrChainBroken) || !strings.Contains(err.Error(), tt.want) || head.Seq != tt.good {
 				t.Errorf("Verify = %v, %v; want %q after entry %d", head, err, tt.want, tt.good)
@@ -245,7 +251,7 @@ func TestHeadShowsACutEnd(t *testing.T) {
 	path = filled(t)
 	db := raw(t, path)
 	execRaw(t, db, "DROP TRIGGER entry_delete", "DELETE FROM entry WHERE seq = 140")
-	db.Close()
+	closeNow(t, db)
 	after, err := open(t, path).Verify(t.Context())
 	if err != nil || after.Seq != 139 || after.Hash == before.Hash {
 		t.Errorf("Verify = %v, %v", after, err)
@@ -255,8 +261,8 @@ func TestHeadShowsACutEnd(t *testing.T) {
 func TestMigration(t *testing.T) {
 	path := filled(t)
 	step := migrations()
-	bad := append(step[:len(step):len(step)], "CREATE TABLE more (x INTEGER); INSERT INTO nothing VALUES (1);")
-	good := append(step[:len(step):len(step)], "CREATE TABLE more (x INTEGER); INSERT INTO more VALUES (1);")
+	bad := append(slices.Clip(step), "CREATE TABLE more (x INTEGER); INSERT INTO nothing VALUES (1);")
+	good := append(slices.Clip(step), "CREATE TABLE more (x INTEGER); INSERT INTO more VALUES (1);")
 
 	db := raw(t, path)
 	if err := prepare(t.Context(), db, path, bad); err == nil || !strings.Contains(err.Error(), "migrate to schema 2") {
@@ -274,7 +280,7 @@ func TestMigration(t *testing.T) {
 	if err := db.QueryRowContext(t.Context(), "SELECT count(*) + (SELECT count(*) FROM more) FROM entry").Scan(&n); n != 141 || err != nil {
 		t.Errorf("rows after the step: %d, %v", n, err)
 	}
-	db.Close()
+	closeNow(t, db)
 	if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), "schema 2") {
 		t.Errorf("this edgewatch opens a newer schema: %v", err)
 	}

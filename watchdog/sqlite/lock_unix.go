@@ -13,7 +13,7 @@ import (
 // tryLock takes the exclusive lock of f or returns errHeld at once.
 func tryLock(f *os.File) error {
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a file descriptor is a small number
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -30,7 +30,7 @@ func syncFolder(path string) error {
 	if err != nil {
 		return fmt.Errorf("sync folder: %w", err)
 	}
-	defer d.Close()
+	defer d.Close() //nolint:errcheck // it is only read
 	if err := d.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("sync folder %s: %w", path, err)
 	}

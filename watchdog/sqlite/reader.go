@@ -36,11 +36,11 @@ func OpenReadOnly(ctx context.Context, path string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(path); err != nil { //nolint:gosec // the operator's own configuration names it
 		return nil, fmt.Errorf("state file: %w – has edgewatch run with this configuration?", err)
 	}
 	r, err := openReader(ctx, path, url.Values{"mode": {"ro"}})
-	if primary(err) == sqlite3.SQLITE_CANTOPEN && !exists(path+"-wal") {
+	if code := primary(err); (code == sqlite3.SQLITE_CANTOPEN || code == sqlite3.SQLITE_READONLY) && !exists(path+"-wal") {
 		// After a clean stop the log and its index are gone, and this user
 		// may not create them. Nobody writes: the file alone is everything.
 		return openReader(ctx, path, url.Values{"mode": {"ro"}, "immutable": {"1"}})
@@ -66,7 +66,7 @@ func openReader(ctx context.Context, path string, query url.Values) (*Reader, er
 }
 
 func exists(path string) bool {
-	_, err := os.Stat(path)
+	_, err := os.Stat(path) //nolint:gosec // the operator's own configuration names it
 	return !errors.Is(err, fs.ErrNotExist)
 }
 

@@ -145,7 +145,7 @@ func (s *Store) take(ctx context.Context) error {
 	select {
 	case <-s.turn:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return fmt.Errorf("state file %s: wait for a write that has not ended: %w", s.path, context.Cause(ctx))
 	}
 	if s.closed {
 		s.give()

@@ -1,8 +1,10 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -19,12 +21,21 @@ func open(t *testing.T, path string) *Store {
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
+	closeLater(t, s)
 	return s
+}
+
+// closeNow closes c, and closeLater does at the test's end; twice is fine.
+func closeNow(t *testing.T, c io.Closer) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func closeLater(t *testing.T, c io.Closer) {
+	t.Helper()
+	t.Cleanup(func() { closeNow(t, c) })
 }
 
 func statePath(t *testing.T) string {
@@ -33,8 +44,12 @@ func statePath(t *testing.T) string {
 }
 
 func TestStore(t *testing.T) {
-	watchdogtest.TestJournal(t, func(t *testing.T) watchdog.Journal { return open(t, statePath(t)) })
-	watchdogtest.TestCursors(t, func(t *testing.T) watchdog.Cursors { return open(t, statePath(t)) })
+	empty := func(t *testing.T) *Store {
+		t.Helper()
+		return open(t, statePath(t))
+	}
+	watchdogtest.TestJournal(t, func(t *testing.T) watchdog.Journal { t.Helper(); return empty(t) })
+	watchdogtest.TestCursors(t, func(t *testing.T) watchdog.Cursors { t.Helper(); return empty(t) })
 }
 
 func TestStoreSurvivesReopening(t *testing.T) {
@@ -168,8 +183,43 @@ func TestReaderAfterACleanStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	closeLater(t, r)
 	if head, err := r.Verify(t.Context()); head.Seq != 2 || err != nil {
 		t.Errorf("Verify = %v, %v", head, err)
+	}
+}
+
+// TestDurabilitySettings: what the promises of Append rest on.
+func TestDurabilitySettings(t *testing.T) {
+	s := open(t, statePath(t))
+	for pragma, want := range map[string]string{
+		"synchronous": "2", "journal_mode": "wal", "busy_timeout": busyTimeout, "application_id": fmt.Sprint(applicationID), "user_version": "1",
+	} {
+		var got string
+		if err := s.db.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {
+			t.Errorf("PRAGMA %s = %s, %v; want %s", pragma, got, err, want)
+		}
+	}
+	if n := s.db.Stats().MaxOpenConnections; n != 1 {
+		t.Errorf("%d connections may write", n)
+	}
+}
+
+// TestHungWrite: who waits for a write that does not end is let go in time.
+func TestHungWrite(t *testing.T) {
+	s := open(t, statePath(t))
+	if err := s.take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.give()
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := make(chan error)
+	go func() {
+		_, err := s.Append(ctx, watchdogtest.Entries("contoso", 1))
+		waiting <- err
+	}()
+	cancel()
+	if err := <-waiting; !errors.Is(err, context.Canceled) {
+		t.Errorf("Append = %v", err)
 	}
 }

@@ -219,7 +219,7 @@ func (j *MemJournal) keepLocked(entries []watchdog.Entry) ([]watchdog.Entry, err
 	var kept [][]byte
 	var out []watchdog.Entry
 	for i, e := range entries {
-		e.Seq = uint64(len(j.entries) + i + 1) //nolint:gosec // a length is never negative
+		e.Seq = uint64(len(j.entries) + i + 1)
 		e.At = e.At.UTC()
 		b, err := json.Marshal(e)
 		if err != nil {

@@ -35,7 +35,7 @@ func serve(t *testing.T, h http.Handler) string {
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	t.Cleanup(func() {
-		srv.Close()
+		_ = srv.Close()
 		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("Serve: %v", err)
 		}
@@ -209,7 +209,9 @@ func abandon(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	l.SetUnlinkOnClose(false)
-	l.Close()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestListenUnix(t *testing.T) {
@@ -265,7 +267,11 @@ func TestCloseLeavesASuccessorAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer next.Close()
+	t.Cleanup(func() {
+		if err := next.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}

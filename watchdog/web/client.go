@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"syscall"
 	"time"
 
 	"edgewatch/watchdog"
@@ -162,7 +161,7 @@ func (c *Client) explain(err error) error {
 		if errors.Is(err, fs.ErrPermission) {
 			return fmt.Errorf("connect to %s: %w – run this as root or as a member of the socket's group", c.socket, op.Err)
 		}
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errRefused) {
 			return fmt.Errorf("%w nobody answers on %s: %w – start the service, or name its socket", ErrNoDaemon, c.socket, op.Err)
 		}
 		return fmt.Errorf("connect to %s: %w", c.socket, op.Err)

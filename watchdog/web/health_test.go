@@ -24,19 +24,14 @@ func testLogger(t *testing.T) zerolog.Logger {
 	return zerolog.New(zerolog.NewTestWriter(t))
 }
 
-func ask(h http.Handler, method, path string) *http.Response {
+func ask(h http.Handler, method, path string) *httptest.ResponseRecorder {
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, httptest.NewRequest(method, path, http.NoBody))
-	return rec.Result()
+	return rec
 }
 
-func bodyOf(t *testing.T, r *http.Response) string {
-	t.Helper()
-	b, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSuffix(string(b), "\n")
+func bodyOf(r *httptest.ResponseRecorder) string {
+	return strings.TrimSuffix(r.Body.String(), "\n")
 }
 
 func TestLoadBalancerAnswers(t *testing.T) {
@@ -84,22 +79,22 @@ func TestLoadBalancerAnswers(t *testing.T) {
 			h := Health(HealthConfig{Watchdog: with(tt.change), Now: clock})
 			for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodOptions} {
 				r := ask(h, method, tt.path)
-				if r.StatusCode != tt.status {
-					t.Errorf("%s %s = %d, want %d", method, tt.path, r.StatusCode, tt.status)
+				if r.Code != tt.status {
+					t.Errorf("%s %s = %d, want %d", method, tt.path, r.Code, tt.status)
 				}
-				if r.Header.Get("Content-Length") != strconv.Itoa(len(tt.body)+1) || r.Header.Get("Cache-Control") != "no-store" || r.Header.Get("Location") != "" {
-					t.Errorf("%s headers: %v", method, r.Header)
+				if r.Header().Get("Content-Length") != strconv.Itoa(len(tt.body)+1) || r.Header().Get("Cache-Control") != "no-store" || r.Header().Get("Location") != "" {
+					t.Errorf("%s headers: %v", method, r.Header())
 				}
-				if got := r.Header.Get("X-Edgewatch-State") == "unsure"; got != tt.unsure {
+				if got := r.Header().Get("X-Edgewatch-State") == "unsure"; got != tt.unsure {
 					t.Errorf("unsure = %v, want %v", got, tt.unsure)
 				}
-				if body := bodyOf(t, r); body != tt.body {
+				if body := bodyOf(r); body != tt.body {
 					t.Errorf("%s body %q, want %q", method, body, tt.body)
 				}
 			}
 			r := ask(h, http.MethodPost, tt.path)
-			if r.StatusCode != http.StatusMethodNotAllowed || r.Header.Get("Allow") != "GET, HEAD, OPTIONS" {
-				t.Errorf("POST = %d, Allow %q", r.StatusCode, r.Header.Get("Allow"))
+			if r.Code != http.StatusMethodNotAllowed || r.Header().Get("Allow") != "GET, HEAD, OPTIONS" {
+				t.Errorf("POST = %d, Allow %q", r.Code, r.Header().Get("Allow"))
 			}
 		})
 	}
@@ -126,14 +121,14 @@ func TestLivez(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			h := Health(HealthConfig{Watchdog: with(tt.change), Now: clock})
 			r := ask(h, http.MethodGet, "/livez")
-			if body := bodyOf(t, r); r.StatusCode != tt.status || body != tt.body {
-				t.Errorf("/livez = %d %q, want %d %q", r.StatusCode, body, tt.status, tt.body)
+			if body := bodyOf(r); r.Code != tt.status || body != tt.body {
+				t.Errorf("/livez = %d %q, want %d %q", r.Code, body, tt.status, tt.body)
 			}
 		})
 	}
 	h := Health(HealthConfig{Watchdog: &fake{snapshots: []*watchdog.Snapshot{nil}}})
-	if r := ask(h, http.MethodGet, "/livez/"); r.StatusCode != http.StatusOK {
-		t.Errorf("/livez without federations = %d", r.StatusCode)
+	if r := ask(h, http.MethodGet, "/livez/"); r.Code != http.StatusOK {
+		t.Errorf("/livez without federations = %d", r.Code)
 	}
 }
 
@@ -162,8 +157,8 @@ func TestReadyz(t *testing.T) {
 			storeErr = tt.store
 			h := Health(HealthConfig{Watchdog: with(tt.change), Now: clock, Checks: []Check{check}})
 			r := ask(h, http.MethodGet, tt.path)
-			if body := bodyOf(t, r); r.StatusCode != tt.status || body != tt.body {
-				t.Errorf("%s = %d %q, want %d %q", tt.path, r.StatusCode, body, tt.status, tt.body)
+			if body := bodyOf(r); r.Code != tt.status || body != tt.body {
+				t.Errorf("%s = %d %q, want %d %q", tt.path, r.Code, body, tt.status, tt.body)
 			}
 		})
 	}
@@ -214,8 +209,10 @@ func TestOldAndOddClients(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	t.Cleanup(func() {
-		srv.Close()
-		<-done
+		_ = srv.Close()
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("Serve: %v", err)
+		}
 	})
 	for request, want := range map[string]string{
 		"OPTIONS /lb/contoso/EdgePool1 HTTP/1.0\r\n\r\n":                                             "HTTP/1.0 200 OK",
@@ -252,12 +249,12 @@ func TestMetricsAreServed(t *testing.T) {
 	h := Health(HealthConfig{Watchdog: w, Metrics: reg})
 	for _, method := range []string{http.MethodGet, http.MethodOptions} {
 		r := ask(h, method, "/metrics")
-		if body := bodyOf(t, r); r.StatusCode != http.StatusOK || !strings.Contains(body, `edgewatch_pool_active{federation="contoso",pool="EdgePool1"} 1`) {
-			t.Errorf("%s /metrics = %d %s", method, r.StatusCode, body)
+		if body := bodyOf(r); r.Code != http.StatusOK || !strings.Contains(body, `edgewatch_pool_active{federation="contoso",pool="EdgePool1"} 1`) {
+			t.Errorf("%s /metrics = %d %s", method, r.Code, body)
 		}
 	}
-	if r := ask(Health(HealthConfig{Watchdog: w}), http.MethodGet, "/metrics"); r.StatusCode != http.StatusNotFound {
-		t.Errorf("/metrics without a registry = %d", r.StatusCode)
+	if r := ask(Health(HealthConfig{Watchdog: w}), http.MethodGet, "/metrics"); r.Code != http.StatusNotFound {
+		t.Errorf("/metrics without a registry = %d", r.Code)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -98,7 +97,7 @@ func vacant(ctx context.Context, path string) error {
 		c.Close()
 		return fmt.Errorf("listen on %s: another process answers there – stop it first, or name another path", path)
 	}
-	if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist) {
+	if !errors.Is(err, errRefused) && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("listen on %s: cannot tell whether somebody answers there: %w – remove it if nobody does", path, err)
 	}
 	return nil

@@ -38,7 +38,7 @@ func TestMetricsAreClean(t *testing.T) {
 // it.
 func TestMetricsTellTheSnapshot(t *testing.T) {
 	w := &fake{snapshots: []*watchdog.Snapshot{healthy(), failed()}}
-	body := bodyOf(t, ask(Health(HealthConfig{Watchdog: w, Metrics: registry(t, w.snapshots...)}), http.MethodGet, "/metrics"))
+	body := bodyOf(ask(Health(HealthConfig{Watchdog: w, Metrics: registry(t, w.snapshots...)}), http.MethodGet, "/metrics"))
 	got := strings.ReplaceAll(body, runtime.Version(), "GOVERSION") + "\n"
 	golden := filepath.Join("testdata", "metrics.txt")
 	if *update {

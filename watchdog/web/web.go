@@ -10,6 +10,7 @@ package web
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -129,10 +130,8 @@ func replyText(w http.ResponseWriter, status int, line string) {
 
 // allow admits only the methods listed and answers others itself.
 func allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
-	for _, m := range methods {
-		if r.Method == m {
-			return true
-		}
+	if slices.Contains(methods, r.Method) {
+		return true
 	}
 	w.Header().Set("Allow", strings.Join(methods, ", "))
 	replyText(w, http.StatusMethodNotAllowed, "method not allowed")

@@ -71,14 +71,14 @@ func (s *Server) socket(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	hello := reply{"type": "hello", "num_connections": 1, "connection_info": reply{"app_id": "A0EDGE"}, "debug_info": reply{"host": "fake", "approximate_connection_time": 3600}}
 	if k.send(hello) != nil || flaky {
-		conn.Close()
+		_ = conn.Close()
 		return
 	}
 	s.mu.Lock()
 	select {
 	case <-s.closed:
 		s.mu.Unlock()
-		conn.Close()
+		_ = conn.Close()
 		return
 	default:
 	}
@@ -111,7 +111,7 @@ func (k *socket) pings(every time.Duration) {
 // read takes the client's acks until the websocket breaks.
 func (s *Server) read(k *socket) {
 	defer func() {
-		k.conn.Close()
+		_ = k.conn.Close()
 		defer close(k.gone)
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -190,7 +190,7 @@ func (s *Server) drop(goodbye func(*socket)) {
 	s.mu.Unlock()
 	for _, k := range conns {
 		goodbye(k)
-		k.conn.Close()
+		_ = k.conn.Close()
 		<-k.gone
 	}
 }
@@ -320,7 +320,7 @@ func (t *Sent) Redeliver(ctx context.Context) error {
 			t.mu.Unlock()
 			return nil
 		}
-		k.conn.Close()
+		_ = k.conn.Close()
 		select {
 		case <-k.gone:
 		case <-ctx.Done():
