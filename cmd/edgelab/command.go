@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"edgewatch/integration/lab"
+	"edgewatch/watchdog"
+)
+
+const help = `What happens to the estate:
+  kill POOL|SERVER         take the power
+  restore POOL|SERVER      give it back
+  cutoff, reconnect        take edgewatch's own line down, and up again
+  partner                  what a federating partner finds now
+  slack                    what stands in the Slack channel
+What operators tell edgewatch:
+%s
+quit                       end`
+
+// command does what was typed.
+func command(ctx context.Context, c *console, l *lab.Lab, line string) error {
+	words := strings.Fields(line)
+	if len(words) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	switch word, rest := strings.ToLower(words[0]), words[1:]; word {
+	case "quit", "exit":
+		return errQuit
+	case "help", "?":
+		c.say(plain, help, "  "+strings.ReplaceAll(watchdog.Usage, "\n", "\n  "))
+		return nil
+	case "kill", "restore":
+		return power(c, l, word, rest)
+	case "cutoff":
+		c.note("edgewatch's own line is down")
+		return l.CutOff()
+	case "reconnect":
+		c.note("edgewatch's own line is up")
+		return l.Reconnect()
+	case "partner":
+		return partner(ctx, c, l)
+	case "slack":
+		slack(c, l)
+		return nil
+	}
+	return ask(ctx, c, l, words)
+}
+
+func power(c *console, l *lab.Lab, word string, names []string) error {
+	if len(names) == 0 {
+		return fmt.Errorf("say which: %s POOL|SERVER; there are %s", word, strings.Join(l.Named(""), ", "))
+	}
+	for _, name := range names {
+		f, what := l.Kill, "has no power any more"
+		if word == "restore" {
+			f, what = l.Restore, "has power again"
+		}
+		if err := f(name); err != nil {
+			return err
+		}
+		c.note("%s %s", name, what)
+	}
+	return nil
+}
+
+func partner(ctx context.Context, c *console, l *lab.Lab) error {
+	found, err := l.Partner(ctx)
+	if err != nil {
+		return fmt.Errorf("a partner does not reach %s: %w", l.Domain, err)
+	}
+	c.say(plain, "a partner of %s finds %s, %s, on %s", l.Domain, strings.TrimSuffix(found.Target, "."), found.Addr, found.Pool)
+	return nil
+}
+
+// slack shows the channel as text, replies below what they answer.
+func slack(c *console, l *lab.Lab) {
+	messages := l.Slack.Messages()
+	if len(messages) == 0 {
+		c.say(plain, "the channel is empty")
+	}
+	for _, m := range messages {
+		if m.ThreadTS != "" {
+			continue
+		}
+		c.say(plain, "edgewatch: %s", m.Text)
+		for _, r := range messages {
+			if r.ThreadTS == m.TS {
+				c.say(dim, "    ↳ %s", strings.ReplaceAll(r.Text, "\n", "\n      "))
+			}
+		}
+	}
+}
+
+// ask tells edgewatch what an operator would, in the words of its CLI.
+func ask(ctx context.Context, c *console, l *lab.Lab, words []string) error {
+	req, err := watchdog.ParseRequest(words)
+	if err != nil {
+		return err
+	}
+	if req.Read == "" {
+		answer, err := l.Order(ctx, req.Command)
+		if err != nil {
+			return err
+		}
+		c.say(plain, "%s", answer.Text)
+		return nil
+	}
+	s := l.Snapshot()
+	if s == nil {
+		return errors.New("edgewatch has not begun")
+	}
+	switch req.Read {
+	case "why":
+		c.say(plain, "%s", s.Decision.Because)
+	case "history":
+		entries, err := l.Supervisor().History(ctx, l.Federation, 30)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			c.say(colourOf(e), "%s", c.stamp(e.At, e.Sentence()))
+		}
+	default:
+		status(c, s)
+	}
+	return nil
+}
+
+func status(c *console, s *watchdog.Snapshot) {
+	c.say(plain, "%s: %s", s.State, s.Headline())
+	for _, p := range s.Pools {
+		role := "standby"
+		if p.Active {
+			role = "active"
+		}
+		ready := ""
+		switch {
+		case p.Active || p.Readiness.At.IsZero():
+		case p.Readiness.Ready:
+			ready = ", ready to take over"
+		default:
+			ready = ", not ready: " + p.Readiness.Why
+		}
+		c.say(plain, "  %-10s %-7s %s (%s), breaker %s%s", p.Name, role, p.Verdict, p.Why, p.Breaker.State, ready)
+	}
+	c.say(plain, "  canaries   %d of %d answer", s.Canaries.Good, s.Canaries.Total)
+}

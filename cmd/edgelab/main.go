@@ -1,0 +1,150 @@
+// Command edgelab is edgewatch on a whole Edge estate in one process: Edge
+// pools, name servers, Windows hosts and a Slack, all on loopback, and the
+// real product that watches over them. It needs nothing but itself.
+//
+// Without arguments it takes the first pool down, tells what happens, and
+// stays up for play. With --scenario and --exit it plays one scenario, prints
+// one line of JSON and ends with 0 or 1.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"edgewatch/integration/lab"
+)
+
+// options are the command line.
+type options struct {
+	scenario string
+	exit     bool
+	list     bool
+	dir      string
+	after    time.Duration
+	limit    time.Duration
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is main with everything it touches handed in. It returns the exit code.
+func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	o, err := parse(args, errOut)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		return 2
+	}
+	if o.list {
+		for _, s := range lab.Scenarios() {
+			fmt.Fprintf(out, "%-16s %s\n", s.Name, s.About)
+		}
+		return 0
+	}
+	scenario, err := lab.Find(o.scenario)
+	if err != nil {
+		fmt.Fprintf(errOut, "edgelab: %v\n", err)
+		return 2
+	}
+	if o.exit {
+		report := headless(ctx, o, scenario)
+		line, err := json.Marshal(report)
+		if err != nil {
+			fmt.Fprintf(errOut, "edgelab: print the report: %v\n", err)
+			return 1
+		}
+		fmt.Fprintf(out, "%s\n", line)
+		if !report.OK {
+			return 1
+		}
+		return 0
+	}
+	if err := show(ctx, o, scenario, in, out); err != nil {
+		fmt.Fprintf(errOut, "edgelab: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+func parse(args []string, errOut io.Writer) (options, error) {
+	var o options
+	fs := flag.NewFlagSet("edgelab", flag.ContinueOnError)
+	fs.SetOutput(errOut)
+	fs.StringVar(&o.scenario, "scenario", "primary-down", "what `happens`; --list names them")
+	fs.BoolVar(&o.exit, "exit", false, "play the scenario, print one line of JSON and end")
+	fs.BoolVar(&o.list, "list", false, "list the scenarios")
+	fs.StringVar(&o.dir, "dir", "", "keep configuration, log and state in this `directory`; default: one that is removed at the end")
+	fs.DurationVar(&o.after, "after", 8*time.Second, "how long all is well before the scenario begins")
+	fs.DurationVar(&o.limit, "timeout", 45*time.Second, "how long a scenario may take with --exit")
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	if fs.NArg() > 0 {
+		err := fmt.Errorf("unknown argument %q", fs.Arg(0))
+		fmt.Fprintf(errOut, "edgelab: %v\n", err)
+		return o, err
+	}
+	return o, nil
+}
+
+// headless plays a scenario without a person. It fails only in its report.
+func headless(ctx context.Context, o options, s lab.Scenario) lab.Report {
+	ctx, cancel := context.WithTimeout(ctx, o.limit)
+	defer cancel()
+	failed := func(err error) lab.Report { return lab.Report{Scenario: s.Name, Error: err.Error()} }
+	l, end, err := start(ctx, o, s)
+	if err != nil {
+		return failed(err)
+	}
+	report := l.Play(ctx, s)
+	if err := end(); err != nil && report.OK {
+		return failed(fmt.Errorf("end the lab: %w", err))
+	}
+	return report
+}
+
+// start starts a lab in the directory asked for, with the product's log
+// beside its state. The func ends it and removes what shall not stay.
+func start(ctx context.Context, o options, s lab.Scenario) (*lab.Lab, func() error, error) {
+	dir, remove := o.dir, func() error { return nil }
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "edgelab-"); err != nil {
+			return nil, nil, fmt.Errorf("make a directory: %w", err)
+		}
+		remove = func() error { return os.RemoveAll(dir) }
+	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("make the directory: %w", err)
+	}
+	logFile, err := os.OpenFile(logName(dir), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("open the log: %w", err), remove())
+	}
+	lo := lab.Options{Dir: dir, Log: zerolog.New(logFile).With().Timestamp().Logger()}
+	if s.Setup != nil {
+		s.Setup(&lo)
+	}
+	l, err := lab.Start(ctx, lo)
+	if err != nil {
+		return nil, nil, errors.Join(err, logFile.Close(), remove())
+	}
+	return l, func() error { return errors.Join(l.Close(), logFile.Close(), remove()) }, nil
+}
+
+func logName(dir string) string { return filepath.Join(dir, "edgewatch.log") }

@@ -1,0 +1,122 @@
+package lab
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"edgewatch/watchdog"
+)
+
+// TestScenarios plays every scenario with the real product and holds that
+// nothing of a lab runs after its end.
+func TestScenarios(t *testing.T) {
+	for _, s := range Scenarios() {
+		t.Run(s.Name, func(t *testing.T) {
+			before := goleak.IgnoreCurrent()
+			ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+			defer cancel()
+			o := Options{Dir: t.TempDir(), Log: testLog(t)}
+			if s.Setup != nil {
+				s.Setup(&o)
+			}
+			l, err := Start(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := l.Play(ctx, s)
+			t.Logf("%+v", r)
+			if !r.OK {
+				t.Errorf("the scenario failed: %s", r.Error)
+				history(t, l)
+			}
+			if err := l.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+			if err := goleak.Find(before); err != nil {
+				t.Errorf("something still runs: %v", err)
+			}
+		})
+	}
+}
+
+// history shows a failed test's journal. It is read as long as the product
+// runs.
+func history(t *testing.T, l *Lab) {
+	t.Helper()
+	entries, err := l.Supervisor().History(t.Context(), l.Federation, 200)
+	if err != nil {
+		t.Logf("no journal: %v", err)
+	}
+	for _, e := range entries {
+		t.Logf("%s %s", e.At.Format("15:04:05.000"), e.Sentence())
+	}
+	for _, m := range l.Slack.Messages() {
+		t.Logf("slack: %s", m.Text)
+	}
+}
+
+// testLog writes the product's log into the test's, errors only.
+func testLog(t *testing.T) zerolog.Logger {
+	t.Helper()
+	level := zerolog.WarnLevel
+	if os.Getenv("LAB_DEBUG") != "" {
+		level = zerolog.DebugLevel
+	}
+	return zerolog.New(zerolog.NewTestWriter(t)).Level(level)
+}
+
+// TestStartFails holds that a lab that cannot start leaves nothing behind.
+func TestStartFails(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	_, err := Start(t.Context(), Options{Dir: t.TempDir(), Edit: func(string) string { return "nonsense: true\n" }})
+	if err == nil {
+		t.Fatal("a lab with a broken configuration started")
+	}
+	t.Log(err)
+	if err := goleak.Find(before); err != nil {
+		t.Errorf("something still runs: %v", err)
+	}
+}
+
+// TestWithoutProduct holds what a lab can be asked that does not run
+// edgewatch.
+func TestWithoutProduct(t *testing.T) {
+	l, err := Start(t.Context(), Options{Dir: t.TempDir(), NoProduct: true, ServersPerPool: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	found, err := l.Partner(t.Context())
+	if err != nil || found.Pool != "EdgePool1" {
+		t.Errorf("a partner finds %+v, %v; want EdgePool1", found, err)
+	}
+	if err := l.Kill("edgepool1"); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := l.Partner(t.Context()); err == nil {
+		t.Errorf("a partner finds %+v without power", found)
+	}
+	if l.Host("edgeserver1.contoso.local") != nil {
+		t.Error("a host without power answers WinRM")
+	}
+	if err := l.Restore("EdgeServer1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Partner(t.Context()); err != nil {
+		t.Errorf("after the power is back: %v", err)
+	}
+	if _, err := l.Order(t.Context(), watchdog.Command{Verb: watchdog.VerbAck}); err == nil {
+		t.Error("a command was taken without a product")
+	}
+	if err := l.Kill("EdgePool9"); err == nil {
+		t.Error("an unknown pool was killed")
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
