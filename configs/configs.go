@@ -28,7 +28,7 @@ const maxSize = 256 << 10
 // Config is a configuration that was read and found valid. File names in it
 // are absolute, names of DNS are lower case and without a final dot.
 type Config struct {
-	// File that holds the journal, the probe history and the lease.
+	// File that holds the journal and how far Slack was told; a lock file is beside it.
 	State string `yaml:"state" default:"/var/lib/edgewatch/edgewatch.db" check:"path"`
 	// Unix socket that the command line talks to.
 	Socket string `yaml:"socket" default:"/run/edgewatch/api.sock" check:"path"`

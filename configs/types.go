@@ -9,7 +9,7 @@ import (
 
 // Listen says where edgewatch answers over the network.
 type Listen struct {
-	// Address of the HTTP listener for livez, readyz, load balancer checks, metrics and the status page. Empty switches it off.
+	// Address of the HTTP listener for livez, readyz, load balancer checks and metrics. Empty switches it off.
 	Health string `yaml:"health" default:":8081" check:"hostport"`
 }
 

@@ -32,8 +32,8 @@ func (c *Client) class(s Script, at stage, err error) (actions.Kind, string) {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return actions.Rejected, fmt.Sprintf("configure the CA that issued the certificate of %s, or the name that stands in it", c.o.Addr)
 	}
-	if alert, ok := errors.AsType[tls.AlertError](err); ok && at <= shellAsked {
-		return actions.Rejected, fmt.Sprintf("the host ended TLS (%s): check that it accepts TLS 1.2 and the client certificate", alert)
+	if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" && at <= shellAsked { // how crypto/tls marks an alert
+		return actions.Rejected, fmt.Sprintf("%s ended TLS: check that it accepts TLS 1.2 and that the client certificate is mapped to an account there", c.o.Host)
 	}
 	if f, ok := errors.AsType[*Fault](err); ok {
 		return c.classFault(s, at, f)

@@ -125,6 +125,9 @@ func TestLogonsThatFail(t *testing.T) {
 	server := &tls.Config{Certificates: []tls.Certificate{ca.pair(t, edgeHost)}}
 	plain := actionstest.WinRMOptions{}
 	secure := actionstest.WinRMOptions{TLS: server, Basic: true}
+	demanding := &tls.Config{Certificates: server.Certificates, ClientCAs: ca.pool, ClientAuth: tls.RequireAndVerifyClientCert}
+	old := &tls.Config{Certificates: server.Certificates, MaxVersion: tls.VersionTLS11}
+	stranger := other.pair(t, testAccount)
 	for _, tc := range []struct {
 		name string
 		w    actionstest.WinRMOptions
@@ -136,6 +139,9 @@ func TestLogonsThatFail(t *testing.T) {
 		{"wrong password, basic", secure, func(o *Options) { o.HTTPS, o.Auth, o.Password = true, Basic, actions.NewSecret("wrong") }, []string{"logon was refused"}},
 		{"unknown account", plain, func(o *Options) { o.User = "nobody" }, []string{"account nobody can log on"}},
 		{"unknown CA", secure, func(o *Options) { o.HTTPS, o.RootCAs = true, other.pool }, []string{"unknown authority", "configure the CA that issued the certificate of 127.0.0.1:"}},
+		{"client certificate of another CA", actionstest.WinRMOptions{TLS: demanding}, func(o *Options) { o.HTTPS, o.Auth, o.ClientCert = true, Certificate, &stranger }, []string{"tls:", "mapped to an account"}},
+		{"client certificate without mapping", secure, func(o *Options) { o.HTTPS, o.Auth, o.ClientCert = true, Certificate, &stranger }, []string{"logon was refused", "the account of the client certificate"}},
+		{"TLS 1.1", actionstest.WinRMOptions{TLS: old}, func(o *Options) { o.HTTPS = true }, []string{"TLS 1.2"}},
 		{"another name in the certificate", secure, func(o *Options) { o.HTTPS, o.ServerName = true, "edge9.contoso.com" }, []string{"edge9.contoso.com", "the name that stands in it"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -15,11 +15,10 @@ const clixmlMark = "#< CLIXML"
 // _x000D_. Progress and other streams are left out. Anything else is returned
 // as it is.
 func plainError(stderr string) string {
-	i := strings.Index(stderr, clixmlMark)
-	if i < 0 {
+	before, doc, found := strings.Cut(stderr, clixmlMark)
+	if !found {
 		return stderr
 	}
-	before, doc := stderr[:i], stderr[i+len(clixmlMark):]
 	var b strings.Builder
 	b.WriteString(before)
 	dec := xml.NewDecoder(strings.NewReader(doc))

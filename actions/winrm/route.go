@@ -32,7 +32,7 @@ const (
 
 type site struct{ Identity, XmppFederationRoute string }
 
-type edgeService struct{ Identity, PoolFqdn, SiteId, XmppListeningPort, AccessEdgeExternalFqdn string } //nolint:revive // named after the cmdlet's properties
+type edgeService struct{ Identity, PoolFqdn, SiteId, XmppListeningPort, AccessEdgeExternalFqdn string }
 
 // topology is what the management host answered.
 type topology struct {

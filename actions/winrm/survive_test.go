@@ -201,8 +201,13 @@ func TestFiveHundredCommandsAndFaultsLeakNothing(t *testing.T) {
 		name string
 		make func(*testing.T) (*actionstest.WinRM, *Client)
 	}{
-		{"ntlm", func(t *testing.T) (*actionstest.WinRM, *Client) { _, w, c := edge(t); return w, c }},
+		{"ntlm", func(t *testing.T) (*actionstest.WinRM, *Client) {
+			t.Helper()
+			_, w, c := edge(t)
+			return w, c
+		}},
 		{"https", func(t *testing.T) (*actionstest.WinRM, *Client) {
+			t.Helper()
 			_, w, c := tlsEdge(t, actionstest.WinRMOptions{})
 			return w, c
 		}},
@@ -265,7 +270,7 @@ func TestNTLMSendsNothingBeforeLogonAndNeverFallsBackToBasic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { _ = c.Close() })
 	wantError(t, c.Run(t.Context(), stop, nil), actions.Rejected, edgeHost, "Negotiate")
 	if got := strings.Join(bodies, ""); got != "" {
 		t.Errorf("sent before logon: %q", got)
@@ -370,13 +375,13 @@ func TestHugeAnswerIsRefused(t *testing.T) {
 }
 
 func TestCloseEndsARunningCommand(t *testing.T) {
-	e, _, c := edge(t)
+	stopping := make(chan string, 1)
+	e := newEstateWith(actionstest.Hooks{OnStop: func(s string) { stopping <- s }})
 	e.Set(func(k *actionstest.Knobs) { k.Work = time.Minute })
+	c := dial(t, listen(t, edgeHost, e, actionstest.WinRMOptions{}), nil)
 	done := make(chan error, 1)
 	go func() { done <- c.Run(t.Context(), stop, nil) }()
-	for len(e.Services(edgeHost)) == 0 || e.Running(edgeHost) {
-		runtime.Gosched()
-	}
+	<-stopping
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -403,29 +408,54 @@ func TestCommandsOfOneClientDoNotMix(t *testing.T) {
 	}
 }
 
-func TestRefusingAndSilentHosts(t *testing.T) {
-	gone, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+// port opens a loopback listener that nobody accepts on.
+func port(t *testing.T) net.Listener {
+	t.Helper()
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone.Close()
-	c, err := New(Options{Host: edgeHost, Addr: gone.Addr().String(), HTTPS: true, User: testUser, Password: actions.NewSecret(password)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	wantError(t, c.Run(t.Context(), stop, nil), actions.Transient, edgeHost, edgeHost+": Stop-CsWindowsService: ", "refused", "winrm quickconfig -transport:https")
+	t.Cleanup(func() { _ = ln.Close() })
+	return ln
+}
 
-	// accepts and never speaks
-	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+func TestRefusingHost(t *testing.T) {
+	ln := port(t)
+	_ = ln.Close()
+	c, err := New(Options{Host: edgeHost, Addr: ln.Addr().String(), HTTPS: true, User: testUser, Password: actions.NewSecret(password)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close()
-	s, err := New(Options{Host: edgeHost, Addr: silent.Addr().String(), User: testUser, Password: actions.NewSecret(password), Timeout: 100 * time.Millisecond})
+	t.Cleanup(func() { _ = c.Close() })
+	wantError(t, c.Run(t.Context(), stop, nil), actions.Transient, edgeHost, edgeHost+": Stop-CsWindowsService: ", "refused", "winrm quickconfig -transport:https on "+edgeHost)
+}
+
+func TestSilentHost(t *testing.T) {
+	t.Parallel()
+	c, err := New(Options{Host: edgeHost, Addr: port(t).Addr().String(), User: testUser, Password: actions.NewSecret(password), Timeout: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	wantError(t, s.Run(t.Context(), stop, nil), actions.Transient, edgeHost, "Stop-CsWindowsService", "firewall")
+	t.Cleanup(func() { _ = c.Close() })
+	wantError(t, c.Run(t.Context(), stop, nil), actions.Transient, edgeHost, edgeHost+": Stop-CsWindowsService: ", "not done within 100ms", "firewall")
+}
+
+func TestUnknownName(t *testing.T) {
+	c, err := New(Options{Host: "edge.invalid", User: testUser, Password: actions.NewSecret(password)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	wantError(t, c.Run(t.Context(), stop, nil), actions.Transient, "edge.invalid", "edge.invalid: Stop-CsWindowsService: ", "resolves from here")
+}
+
+func TestSomethingElseAnswers(t *testing.T) {
+	srv := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(srv.Close)
+	c, err := New(Options{Host: edgeHost, Addr: srv.Listener.Addr().String(), User: testUser, Password: actions.NewSecret(password)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	wantError(t, c.Run(t.Context(), stop, nil), actions.Rejected, edgeHost, "HTTP 404", "is not WinRM")
 }

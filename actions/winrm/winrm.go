@@ -52,7 +52,7 @@ func (a Auth) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 func (a *Auth) UnmarshalText(b []byte) error {
 	for i, w := range authWords {
 		if w == string(b) {
-			*a = Auth(i) //nolint:gosec // G115: i indexes a list of three
+			*a = Auth(i)
 			return nil
 		}
 	}

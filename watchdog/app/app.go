@@ -253,7 +253,7 @@ func (a *App) Run(ctx context.Context) error {
 	if err == nil && ctx.Err() == nil {
 		err = context.Cause(inner)
 	}
-	a.flush()
+	a.flush(outer)
 	stopOuter()
 	a.shutdown()
 	surroundings.Wait()
@@ -264,21 +264,14 @@ func (a *App) Run(ctx context.Context) error {
 // told then is told after the next start.
 const flushTime = 3 * time.Second
 
-func (a *App) flush() {
+func (a *App) flush(ctx context.Context) {
 	if a.slack == nil {
 		return
 	}
-	a.ring()
-	deadline := time.NewTimer(flushTime)
-	defer deadline.Stop()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for a.slack.Stats().Outbox > 0 {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			return
-		}
+	ctx, cancel := context.WithTimeout(ctx, flushTime)
+	defer cancel()
+	if err := a.slack.Flush(ctx); err != nil {
+		a.opts.Log.Warn().Err(err).Msg("slack is told the rest after the next start")
 	}
 }
 

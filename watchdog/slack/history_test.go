@@ -44,7 +44,7 @@ func randomEntry(rnd *rand.Rand) watchdog.Entry {
 	default:
 		e.Kind, e.Step = watchdog.KindStep, &actions.Record{
 			Chain: chain, Step: []actions.StepName{actions.StopServices, actions.SetRoute}[rnd.IntN(2)], Target: []string{"", "edge1", "edge2", "edge3"}[rnd.IntN(4)],
-			Phase: []actions.RecordPhase{actions.Started, actions.Finished, actions.Failed}[rnd.IntN(3)], Took: time.Second,
+			Phase: []actions.RecordPhase{actions.Started, actions.Finished, actions.Failed}[rnd.IntN(3)], Took: time.Second, Rescue: rnd.IntN(5) == 0,
 		}
 	}
 	return e
@@ -75,7 +75,7 @@ func expected(entries []watchdog.Entry) map[string][]string {
 			continue
 		}
 		group, lines := steps[e.Incident], out[e.Incident]
-		same := len(group) > 0 && group[0].Chain == e.Step.Chain && group[0].Step == e.Step.Step
+		same := len(group) > 0 && group[0].Chain == e.Step.Chain && group[0].Step == e.Step.Step && group[0].Rescue == e.Step.Rescue
 		i := slices.IndexFunc(group, func(r actions.Record) bool { return r.Target == e.Step.Target })
 		switch {
 		case same && i < 0:
@@ -90,7 +90,7 @@ func expected(entries []watchdog.Entry) map[string][]string {
 		if len(lines[len(lines)-1]) > 0 {
 			_, _ = fmt.Sscanf(lines[len(lines)-1], "%s", &first)
 		}
-		lines[len(lines)-1] = first + " " + unmark(stepDetail(&stepPost{Step: group[0].Step, Targets: group}))
+		lines[len(lines)-1] = first + " " + unmark(stepDetail(&stepPost{Step: group[0].Step, Rescue: group[0].Rescue, Targets: group}))
 		steps[e.Incident], out[e.Incident] = group, lines
 	}
 	return out

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"edgewatch/configs"
+)
+
+// defaultConfig is where the configuration is looked for.
+func defaultConfig() string {
+	if runtime.GOOS == "windows" {
+		return filepath.Join(os.Getenv("ProgramData"), "edgewatch", "edgewatch.yaml")
+	}
+	return "/etc/edgewatch/edgewatch.yaml"
+}
+
+// configFlag adds --config to cmd.
+func configFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().StringP("config", "c", defaultConfig(), "configuration `FILE`")
+}
+
+func (t *tool) configCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "config",
+		Short:   "Check and show the configuration",
+		GroupID: groupService,
+		Args:    cobra.NoArgs,
+		RunE: action(func(*cobra.Command, []string) error {
+			return usage(errors.New("say what to do: config check, config show or config schema"))
+		}),
+	}
+	cmd.AddCommand(t.configCheckCommand(), t.configShowCommand(), &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of the configuration, for editors",
+		Args:  cobra.NoArgs,
+		RunE: action(func(*cobra.Command, []string) error {
+			_, err := t.out.Write(configs.Schema())
+			return err
+		}),
+	})
+	return cmd
+}
+
+func (t *tool) configCheckCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Find every mistake of a configuration at once",
+		Long: "Prints every mistake as file:line:column: path: message, those of the secrets and\n" +
+			"certificates that it names too, and what deserves a look as a warning. It contacts\n" +
+			"nobody. Run it as the user that edgewatch runs as, who must be able to read the secrets.",
+		Args: cobra.NoArgs,
+	}
+	file := configFlag(cmd)
+	bare := cmd.Flags().Bool("without-secrets", false, "do not read the files and variables that the configuration names")
+	cmd.RunE = action(func(*cobra.Command, []string) error { return t.checkConfig(*file, *bare) })
+	return cmd
+}
+
+func (t *tool) checkConfig(file string, bare bool) error {
+	cfg, err := configs.Load(file)
+	if err == nil && !bare {
+		err = cfg.LoadSecrets()
+	}
+	if cfg != nil {
+		for _, p := range cfg.Warnings {
+			fmt.Fprintln(t.out, printable(p.String()))
+		}
+	}
+	if problems, ok := errors.AsType[configs.Errors](err); ok {
+		fmt.Fprintln(t.out, printableLines(problems.Error()))
+		return &failure{code: exitFailed}
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range cfg.Federations {
+		fmt.Fprintf(t.out, "%s: ok: federation %s, mode %s, %s\n", printable(file), f.Name, f.Mode, plural(len(f.Pools), "pool"))
+	}
+	return nil
+}
+
+func (t *tool) configShowCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show",
+		Short: "Print the configuration in effect, defaults included, without secrets",
+		Args:  cobra.NoArgs,
+	}
+	file := configFlag(cmd)
+	cmd.RunE = action(func(*cobra.Command, []string) error {
+		cfg, err := configs.Load(*file)
+		if err != nil {
+			return err
+		}
+		text, err := cfg.Show()
+		if err != nil {
+			return err
+		}
+		_, err = t.out.Write(text)
+		return err
+	})
+	return cmd
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

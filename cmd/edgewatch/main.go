@@ -1,0 +1,120 @@
+// Command edgewatch keeps XMPP federation of Lync and Skype for Business Edge
+// pools alive: "edgewatch run" is the watchdog, the other subcommands are its
+// operator's tools. Its exit codes:
+//
+//	 0  done; probe: the server answers
+//	 1  failed; probe: the server is down
+//	 3  not known: the probe was inconclusive, or a command may or may not
+//	    have been accepted
+//	 4  refused by the running edgewatch, which says why; nothing changed
+//	 5  not authorised to use the socket
+//	 6  no running edgewatch was reached; nothing changed
+//	64  wrong usage
+//	75  edgewatch is stopping; nothing changed, try again later
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"edgewatch/configs"
+)
+
+func main() {
+	a := newTool(os.Stdout, os.Stderr)
+	os.Exit(a.execute(context.Background(), os.Args[1:]))
+}
+
+// tool is one invocation of the program: where it writes, and how.
+type tool struct {
+	out, err io.Writer
+	style    style
+}
+
+func newTool(out, stderr *os.File) *tool {
+	return &tool{out: out, err: stderr, style: styleOf(out)}
+}
+
+// execute runs the command line and returns the exit code.
+func (t *tool) execute(ctx context.Context, args []string) int {
+	root := t.root()
+	root.SetArgs(args)
+	root.SetOut(t.out)
+	root.SetErr(t.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	f, ok := errors.AsType[*failure](err)
+	if !ok {
+		// What cobra itself finds wrong is wrong with the command line.
+		f = &failure{code: exitUsage, err: err}
+	}
+	t.complain(f)
+	return f.code
+}
+
+// complain tells what went wrong on stderr.
+func (t *tool) complain(f *failure) {
+	if f.err == nil {
+		return
+	}
+	if problems, ok := errors.AsType[configs.Errors](f.err); ok {
+		fmt.Fprintln(t.err, printableLines(problems.Error()))
+	} else {
+		fmt.Fprintln(t.err, "edgewatch: "+printable(f.err.Error()))
+	}
+	if f.code == exitUsage {
+		fmt.Fprintln(t.err, "\"edgewatch --help\" and \"edgewatch COMMAND --help\" tell more")
+	}
+}
+
+const exitHelp = `Exit codes:
+   0  done; probe: the server answers
+   1  failed; probe: the server is down
+   3  not known: the probe was inconclusive, or a command may or may not have been accepted
+   4  refused by the running edgewatch, which says why; nothing changed
+   5  not authorised to use the socket
+   6  no running edgewatch was reached; nothing changed
+  64  wrong usage
+  75  edgewatch is stopping; nothing changed, try again later`
+
+func (t *tool) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "edgewatch",
+		Short: "Automatic failover of XMPP federation between Edge pools",
+		Long: "edgewatch probes the Edge pool that hosts XMPP federation, moves federation to the\n" +
+			"next pool when it is down, proves the result and tells people.\n\n" + exitHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddGroup(
+		&cobra.Group{ID: groupService, Title: "The service and its configuration:"},
+		&cobra.Group{ID: groupRead, Title: "Look at a running edgewatch:"},
+		&cobra.Group{ID: groupChange, Title: "Command a running edgewatch:"},
+		&cobra.Group{ID: groupAlone, Title: "Without a running edgewatch:"},
+	)
+	root.AddCommand(
+		t.runCommand(), t.configCommand(),
+		t.statusCommand(), t.whyCommand(), t.historyCommand(),
+		t.failoverCommand(), t.pauseCommand(), t.resumeCommand(), t.ackCommand(),
+		t.planCommand(), t.probeCommand(), t.versionCommand(),
+	)
+	return root
+}
+
+// The groups of the help text.
+const (
+	groupService = "service"
+	groupRead    = "read"
+	groupChange  = "change"
+	groupAlone   = "alone"
+)

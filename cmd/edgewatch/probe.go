@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"edgewatch/probe"
+)
+
+// probeFlags are the flags of the probe command.
+type probeFlags struct {
+	domain, from, ca, cert, key string
+	timeout                     time.Duration
+	direct, verbose             bool
+	srv                         string
+	resolvers                   []string
+	output                      string
+}
+
+// probeJSON is what "probe -o json" prints.
+type probeJSON struct {
+	Host    string         `json:"host"` // as it was asked for
+	Level   probe.Level    `json:"level"`
+	Results []probe.Result `json:"results"` // one per address
+}
+
+const defaultPort = 5269
+
+func (t *tool) probeCommand() *cobra.Command {
+	var f probeFlags
+	cmd := &cobra.Command{
+		Use:     "probe HOST[:PORT] --domain DOMAIN",
+		Short:   "Ask one server for federation, once, as the watchdog does",
+		GroupID: groupAlone,
+		Long: "Opens a server-to-server stream to every address of HOST and tells how far it came,\n" +
+			"what went wrong and whose fault it was. With --srv it looks at a domain as a partner's\n" +
+			"server does: SRV records, their addresses, and what answers there.\n\n" +
+			"Exit code 1 when an address is down, else 0 when one answers, else 3.",
+		Example: "  edgewatch probe edge.contoso.com --domain contoso.com\n" +
+			"  edgewatch probe 203.0.113.10:5269 --domain contoso.com -v\n" +
+			"  edgewatch probe --srv contoso.com --resolver 192.0.2.53",
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.domain, "domain", "", "`DOMAIN` to ask for")
+	fl.StringVar(&f.from, "from", "", "domain of yours to ask as (default: probe.DOMAIN)")
+	fl.StringVar(&f.ca, "ca", "", "`FILE` with the CA certificates to trust, PEM (default: the system's)")
+	fl.StringVar(&f.cert, "cert", "", "`FILE` with a client certificate, PEM")
+	fl.StringVar(&f.key, "key", "", "`FILE` with its key, PEM")
+	fl.DurationVar(&f.timeout, "timeout", probe.DefaultTimeout, "time limit per address")
+	fl.BoolVar(&f.direct, "direct-tls", false, "TLS before the stream (XEP-0368)")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show the conversation, on standard error")
+	fl.StringVar(&f.srv, "srv", "", "look at `DOMAIN` as a partner does, through its SRV records")
+	fl.StringSliceVar(&f.resolvers, "resolver", nil, "name server to ask with --srv: `ADDRESS[:PORT]`; may be repeated")
+	form := outputFlag(cmd)
+	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
+		f.output = *form
+		return t.probe(cmd.Context(), f, args)
+	})
+	return cmd
+}
+
+func (t *tool) probe(ctx context.Context, f probeFlags, args []string) error {
+	asJSON, err := wantsJSON(f.output)
+	if err != nil {
+		return err
+	}
+	switch {
+	case f.timeout <= 0:
+		return usage(errors.New("--timeout must be longer than nothing"))
+	case f.srv != "" && len(args) > 0:
+		return usage(errors.New("--srv finds the servers itself: leave HOST out"))
+	case f.srv == "" && len(args) != 1:
+		return usage(errors.New("say whom to probe: edgewatch probe HOST:PORT --domain DOMAIN"))
+	case f.srv == "" && f.domain == "":
+		return usage(errors.New("say with --domain which domain to ask for"))
+	}
+	if f.from == "" {
+		f.from = "probe." + f.domain + f.srv
+	}
+	o, err := f.options(t.err)
+	if err != nil {
+		return err
+	}
+	if f.srv != "" {
+		return t.probePartner(ctx, f, probe.New(o), asJSON)
+	}
+	return t.probeHost(ctx, f, probe.New(o), args[0], asJSON)
+}
+
+// options reads the files that the flags name.
+func (f *probeFlags) options(stderr io.Writer) (probe.Options, error) {
+	o := probe.Options{Timeout: f.timeout}
+	if f.ca != "" {
+		pem, err := os.ReadFile(f.ca)
+		if err != nil {
+			return o, fmt.Errorf("read CA certificates: %w", err)
+		}
+		o.RootCAs = x509.NewCertPool()
+		if !o.RootCAs.AppendCertsFromPEM(pem) {
+			return o, fmt.Errorf("read CA certificates: %s holds none in PEM form", f.ca)
+		}
+	}
+	if f.cert != "" || f.key != "" {
+		cert, err := tls.LoadX509KeyPair(f.cert, f.key)
+		if err != nil {
+			return o, fmt.Errorf("read client certificate: %w", err)
+		}
+		o.ClientCert = &cert
+	}
+	if f.verbose {
+		o.Trace = func(dir probe.Direction, data []byte) {
+			for line := range strings.Lines(string(data)) {
+				fmt.Fprintf(stderr, "%s %s\n", dir, printable(strings.TrimRight(line, "\r\n")))
+			}
+		}
+	}
+	return o, nil
+}
+
+func (t *tool) probeHost(ctx context.Context, f probeFlags, p *probe.Prober, host string, asJSON bool) error {
+	addrs, err := addresses(ctx, host, f.timeout)
+	if err != nil {
+		return err
+	}
+	out := probeJSON{Host: host, Results: make([]probe.Result, len(addrs))}
+	ask := func(i int) {
+		if f.verbose && len(addrs) > 1 {
+			fmt.Fprintf(t.err, "--- %s\n", addrs[i])
+		}
+		out.Results[i] = p.Probe(ctx, probe.Target{Addr: addrs[i], Domain: f.domain, From: f.from, DirectTLS: f.direct})
+	}
+	var wg sync.WaitGroup
+	for i := range addrs {
+		wg.Go(func() { ask(i) })
+		if f.verbose {
+			wg.Wait() // a transcript of several at once cannot be read
+		}
+	}
+	wg.Wait()
+	out.Level = overall(out.Results)
+	if asJSON {
+		err = t.printJSON(out)
+	} else {
+		t.printResults(out.Results)
+	}
+	return errors.Join(err, levelFailure(out.Level))
+}
+
+// addresses finds where to probe.
+func addresses(ctx context.Context, host string, timeout time.Duration) ([]netip.AddrPort, error) {
+	name, port := host, uint16(defaultPort)
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		name = strings.Trim(host, "[]")
+	} else if h, p, err := net.SplitHostPort(host); err == nil {
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil || n == 0 {
+			return nil, usage(fmt.Errorf("%q is no port", p))
+		}
+		name, port = h, uint16(n)
+	} else if strings.ContainsAny(host, ":[]") {
+		return nil, usage(fmt.Errorf("%q is neither HOST:PORT nor an address", host))
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	if err != nil {
+		return nil, &failure{exitUnsure, fmt.Errorf("find the addresses of %s: %w – check the name, or probe an address", name, err)}
+	}
+	out := make([]netip.AddrPort, 0, len(ips))
+	for _, ip := range ips {
+		if ap := netip.AddrPortFrom(ip.Unmap(), port); !slices.Contains(out, ap) {
+			out = append(out, ap)
+		}
+	}
+	return out, nil
+}
+
+// overall is Down when one address is, else what the best one is.
+func overall(results []probe.Result) probe.Level {
+	level := probe.Inconclusive
+	for _, r := range results {
+		switch {
+		case r.Level == probe.Down:
+			return probe.Down
+		case r.Level == probe.Degraded, r.Level == probe.Up && level == probe.Inconclusive:
+			level = r.Level
+		}
+	}
+	return level
+}
+
+// levelFailure is the exit code of a level.
+func levelFailure(l probe.Level) error {
+	switch l {
+	case probe.Up, probe.Degraded:
+		return nil
+	case probe.Down:
+		return &failure{code: exitFailed}
+	case probe.Inconclusive:
+	}
+	return &failure{code: exitUnsure}
+}

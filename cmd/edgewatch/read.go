@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"edgewatch/watchdog"
+)
+
+// statusJSON is what "status -o json" and "why -o json" print.
+type statusJSON struct {
+	Federations []*watchdog.Snapshot `json:"federations"`
+}
+
+// historyJSON is what "history -o json" prints.
+type historyJSON struct {
+	Entries []watchdog.Entry `json:"entries"`
+}
+
+func (t *tool) statusCommand() *cobra.Command {
+	return t.readCommand("status", "What is going on", t.printStatus)
+}
+
+func (t *tool) whyCommand() *cobra.Command {
+	return t.readCommand("why", "Why edgewatch acts, or does not", t.printWhy)
+}
+
+// readCommand is a command that shows the snapshots.
+func (t *tool) readCommand(name, short string, show func(*watchdog.Snapshot, time.Time)) *cobra.Command {
+	cmd := &cobra.Command{Use: name, Short: short, GroupID: groupRead, Args: cobra.NoArgs}
+	r := remoteFlags(cmd)
+	form := outputFlag(cmd)
+	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
+		asJSON, err := wantsJSON(*form)
+		if err != nil {
+			return err
+		}
+		client, err := r.client()
+		if err != nil {
+			return err
+		}
+		snaps, err := client.Status(cmd.Context(), *r.federation)
+		if err != nil {
+			return overSocket(err)
+		}
+		if asJSON {
+			return t.printJSON(statusJSON{snaps})
+		}
+		if len(snaps) == 0 {
+			fmt.Fprintln(t.out, "edgewatch is starting: nothing is known yet")
+		}
+		for i, s := range snaps {
+			if i > 0 {
+				fmt.Fprintln(t.out)
+			}
+			show(s, time.Now())
+		}
+		return nil
+	})
+	return cmd
+}
+
+func (t *tool) printWhy(s *watchdog.Snapshot, now time.Time) {
+	d := s.Decision
+	t.headline(s)
+	will := string(d.Will)
+	if d.To != "" {
+		will += " to " + d.To
+	}
+	t.fact("will", will)
+	t.fact("because", d.Because)
+	if d.BlockedBy != watchdog.GuardNone {
+		t.fact("held by", string(d.BlockedBy))
+	}
+	if !d.NextAt.IsZero() {
+		t.fact("again at", clock(d.NextAt, now))
+	}
+	t.fact("mode", string(s.Mode))
+	t.printSurroundings(s, now)
+	for _, p := range s.Pools {
+		if p.Why != "" {
+			t.fact(p.Name, p.Why)
+		}
+		if !p.Active && p.Readiness.Why != "" {
+			t.fact(p.Name, "not ready: "+p.Readiness.Why)
+		}
+	}
+}
+
+func (t *tool) historyCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "history", Short: "What happened lately", GroupID: groupRead, Args: cobra.NoArgs}
+	r := remoteFlags(cmd)
+	form := outputFlag(cmd)
+	n := cmd.Flags().IntP("number", "n", 50, "how many of the newest entries, at most 1000")
+	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
+		asJSON, err := wantsJSON(*form)
+		if err != nil {
+			return err
+		}
+		if *n < 1 || *n > 1000 {
+			return usage(fmt.Errorf("-n must be from 1 to 1000, not %d", *n))
+		}
+		return t.history(cmd.Context(), r, *n, asJSON)
+	})
+	return cmd
+}
+
+func (t *tool) history(ctx context.Context, r remote, n int, asJSON bool) error {
+	client, err := r.client()
+	if err != nil {
+		return err
+	}
+	entries, err := client.History(ctx, *r.federation, n)
+	if err != nil {
+		return overSocket(err)
+	}
+	if asJSON {
+		return t.printJSON(historyJSON{entries})
+	}
+	if len(entries) == 0 {
+		fmt.Fprintln(t.out, "nothing has happened yet")
+	}
+	tab := table{style: t.style}
+	for _, e := range entries {
+		text := e.Sentence()
+		if e.Command != nil {
+			text += " [" + e.Command.ID + "]"
+		}
+		tab.row(cell{e.At.UTC().Format("2006-01-02 15:04:05Z"), faint}, cell{e.Incident, plain}, cell{text, entryTone(e)})
+	}
+	tab.print(t.out)
+	return nil
+}
+
+func entryTone(e watchdog.Entry) tone {
+	switch {
+	case e.Pool != nil && e.Pool.Tripped, e.ChainEnd != nil && !e.ChainEnd.Outcome.OK, e.Step != nil && e.Step.Error != "":
+		return bad
+	case e.Pool != nil, e.ChainEnd != nil:
+		return good
+	case e.Decision != nil && e.Decision.Will == watchdog.WillHold:
+		return warning
+	}
+	return plain
+}
+
+func (t *tool) headline(s *watchdog.Snapshot) {
+	text := printable(s.Federation + ": " + s.Headline())
+	how := strong
+	switch {
+	case s.JournalError != "", s.State == watchdog.Faulted, s.State == watchdog.Held:
+		how = bad
+	case s.State != watchdog.Watching:
+		how = warning
+	}
+	fmt.Fprintln(t.out, t.style.paint(how, text))
+}
+
+// fact prints one line of a list of names and texts.
+func (t *tool) fact(name, text string) {
+	pad := strings.Repeat(" ", max(1, 12-len([]rune(name))))
+	fmt.Fprintf(t.out, "  %s%s%s\n", t.style.paint(faint, printable(name)), pad, printable(text))
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"edgewatch/probe"
+	"edgewatch/watchdog"
+)
+
+func (t *tool) printStatus(s *watchdog.Snapshot, now time.Time) {
+	t.headline(s)
+	if !s.LastRound.IsZero() && now.Sub(s.LastRound) > max(3*s.Interval, 15*time.Second) {
+		fmt.Fprintln(t.out, t.style.paint(bad, "! the last round is "+span(now.Sub(s.LastRound))+" old: what follows may be out of date"))
+	}
+	fmt.Fprintln(t.out)
+	t.printPools(s, now)
+	t.printAddresses(s, now)
+	fmt.Fprintln(t.out)
+	t.printSurroundings(s, now)
+	t.fact("mode", string(s.Mode))
+	if s.LastRound.IsZero() {
+		t.fact("last round", "none yet")
+	} else {
+		t.fact("last round", span(now.Sub(s.LastRound))+" ago")
+	}
+	if s.Chain != nil {
+		fmt.Fprintln(t.out)
+		t.printChain(s.Chain, now)
+	}
+	t.printPartner(s)
+}
+
+func (t *tool) printPools(s *watchdog.Snapshot, now time.Time) {
+	tab := table{style: t.style, indent: "  "}
+	tab.header("POOL", "ROLE", "VERDICT", "ANSWERING", "BREAKER", "READY TO TAKE OVER")
+	for _, p := range s.Pools {
+		role := cell{"standby", plain}
+		if p.Active {
+			role = cell{"active", strong}
+		}
+		answering := 0
+		for _, r := range p.Servers {
+			if r.Level.Answers() {
+				answering++
+			}
+		}
+		tab.row(cell{p.Name, plain}, role, verdictCell(p.Verdict), cell{fmt.Sprintf("%d of %d", answering, len(p.Servers)), plain},
+			breakerCell(p.Breaker, now), readyCell(p, now))
+	}
+	tab.print(t.out)
+}
+
+func verdictCell(v watchdog.Verdict) cell {
+	switch v {
+	case watchdog.PoolUp:
+		return cell{"✓ up", good}
+	case watchdog.PoolDegraded:
+		return cell{"! degraded", warning}
+	case watchdog.PoolDown:
+		return cell{"✕ down", bad}
+	case watchdog.Inconclusive:
+	}
+	return cell{"? " + v.String(), warning}
+}
+
+func breakerCell(b watchdog.Breaker, now time.Time) cell {
+	switch {
+	case b.Tripped():
+		return cell{string(b.State) + " since " + clock(b.Since, now), bad}
+	case b.Bad > 0:
+		return cell{fmt.Sprintf("%s, %s since %s", b.State, plural(b.Bad, "bad round"), clock(b.Since, now)), warning}
+	}
+	return cell{string(b.State), plain}
+}
+
+func readyCell(p watchdog.PoolStatus, now time.Time) cell {
+	switch {
+	case p.Active:
+		return cell{"–", faint}
+	case p.Readiness.At.IsZero() && p.Readiness.Why == "":
+		return cell{"not checked yet", warning}
+	case p.Readiness.Ready:
+		return cell{"✓ checked " + span(now.Sub(p.Readiness.At)) + " ago", good}
+	}
+	return cell{"✕ " + p.Readiness.Why, bad}
+}
+
+func (t *tool) printAddresses(s *watchdog.Snapshot, now time.Time) {
+	tab := table{style: t.style, indent: "  "}
+	tab.header("ADDRESS", "POOL", "LEVEL", "CLASS", "PHASE", "TOOK", "CERTIFICATE", "")
+	for _, p := range s.Pools {
+		for i := range p.Servers {
+			r := &p.Servers[i]
+			tab.row(cell{r.Target.Addr.String(), plain}, cell{p.Name, plain}, levelCell(r.Level), cell{className(r), plain},
+				cell{r.Phase.String(), plain}, cell{span(r.Took), plain}, certCell(r, now), cell{r.Error, faint})
+		}
+	}
+	if len(tab.rows) > 1 {
+		fmt.Fprintln(t.out)
+		tab.print(t.out)
+	}
+}
+
+func levelCell(l probe.Level) cell {
+	switch l {
+	case probe.Up:
+		return cell{"✓ up", good}
+	case probe.Degraded:
+		return cell{"! degraded", warning}
+	case probe.Down:
+		return cell{"✕ down", bad}
+	case probe.Inconclusive:
+	}
+	return cell{"? " + l.String(), warning}
+}
+
+// className is the class with what it leaves open.
+func className(r *probe.Result) string {
+	name := string(r.Class)
+	if name == "" {
+		name = "unknown"
+	}
+	if r.Condition != "" {
+		name += " (" + r.Condition + ")"
+	}
+	return name
+}
+
+func certCell(r *probe.Result, now time.Time) cell {
+	if r.Cert == nil {
+		return cell{"–", faint}
+	}
+	days := r.Cert.Days(now)
+	switch {
+	case now.After(r.Cert.NotAfter):
+		return cell{"expired " + r.Cert.NotAfter.UTC().Format(time.DateOnly), bad}
+	case len(r.Cert.Problems) > 0:
+		return cell{string(r.Cert.Problems[0]) + ", " + plural(days, "day"), warning}
+	}
+	for _, c := range r.Remarks {
+		if c == probe.CertExpiring {
+			return cell{plural(days, "day") + " left", warning}
+		}
+	}
+	return cell{plural(days, "day"), plain}
+}
+
+// printSurroundings prints what holds edgewatch off or makes it doubt.
+func (t *tool) printSurroundings(s *watchdog.Snapshot, now time.Time) {
+	if c := s.Canaries; c.Total > 0 {
+		text := fmt.Sprintf("%d of %d answer", c.Good, c.Total)
+		if !c.OK {
+			text += ": too few, nothing is concluded from failed probes"
+		}
+		if c.Why != "" {
+			text += "; " + c.Why
+		}
+		t.fact("canaries", text)
+	}
+	if p := s.Pause; p != nil {
+		t.fact("paused", fmt.Sprintf("until %s (%s left) by %s: %s", clock(p.Until, now), span(p.Until.Sub(now)), p.Actor, p.Reason))
+	}
+	if !s.Cooldown.IsZero() {
+		t.fact("cool-down", fmt.Sprintf("until %s (%s left)", clock(s.Cooldown, now), span(s.Cooldown.Sub(now))))
+	}
+	if s.Frozen != "" {
+		t.fact("frozen", s.Frozen)
+	}
+	if s.Incident != "" {
+		t.fact("incident", s.Incident)
+	}
+}
+
+func (t *tool) printChain(c *watchdog.ChainStatus, now time.Time) {
+	head := fmt.Sprintf("Failover %s from %s to %s, ", c.ID, c.From, c.To)
+	tone := warning
+	switch {
+	case c.Outcome == nil:
+		head += "running since " + clock(c.StartedAt, now) + " (" + span(now.Sub(c.StartedAt)) + ")"
+	case c.Outcome.OK:
+		head, tone = head+"done "+clock(c.EndedAt, now)+" in "+span(c.Outcome.Took), good
+	default:
+		head, tone = head+"ended "+clock(c.EndedAt, now)+": "+c.Outcome.Error, bad
+	}
+	fmt.Fprintln(t.out, t.style.paint(tone, printable(head)))
+	by := c.Trigger
+	if c.Actor != "" {
+		by = c.Actor + " via " + c.Trigger
+	}
+	t.fact("by", by+": "+c.Reason)
+	tab := table{style: t.style, indent: "  "}
+	for i, s := range c.Steps {
+		mark, tone, took := stepMark(s, now)
+		tab.row(cell{strconv.Itoa(i+1) + ".", faint}, cell{mark, tone}, cell{string(s.Step), plain}, cell{took, plain}, cell{s.Error, bad})
+	}
+	tab.print(t.out)
+}
+
+func stepMark(s watchdog.StepStatus, now time.Time) (string, tone, string) {
+	switch s.State {
+	case watchdog.StepDone:
+		return "✓ done", good, span(s.Took)
+	case watchdog.StepFailed:
+		return "✕ failed", bad, span(s.Took)
+	case watchdog.StepRunning:
+		return "… running", warning, span(now.Sub(s.StartedAt))
+	case watchdog.StepWaiting:
+	}
+	return "· " + string(watchdog.StepWaiting), faint, ""
+}
+
+func (t *tool) printPartner(s *watchdog.Snapshot) {
+	if len(s.Partner) == 0 {
+		return
+	}
+	fmt.Fprintln(t.out)
+	tab := table{style: t.style, indent: "  "}
+	tab.header("PARTNERS OF", "FIND", "LEADS TO", "")
+	for _, p := range s.Partner {
+		pool := p.Pool
+		if pool == "" {
+			pool = "–"
+		}
+		tab.row(cell{p.Domain, plain}, levelCell(p.Level), cell{pool, plain}, cell{p.Text, faint})
+	}
+	tab.print(t.out)
+}

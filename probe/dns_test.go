@@ -1,0 +1,261 @@
+package probe_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"edgewatch/probe"
+)
+
+// zone is a name server on loopback: records by name and type, and rcodes for
+// names that are in trouble.
+type zone struct {
+	addr string
+
+	mu      sync.Mutex
+	records []dns.RR
+	rcodes  map[string]int // by rooted name
+	asked   []string
+	handle  func(w dns.ResponseWriter, m *dns.Msg) bool // before everything else
+}
+
+// newZone serves the records, one per line, over UDP and, unless udpOnly, TCP.
+func newZone(t *testing.T, records string, udpOnly bool) *zone {
+	t.Helper()
+	z := &zone{rcodes: map[string]int{}}
+	z.add(t, records)
+	var lc net.ListenConfig
+	pc, err := lc.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	z.addr = pc.LocalAddr().String()
+	servers := []*dns.Server{{PacketConn: pc, Handler: z}}
+	if !udpOnly {
+		l, err := lc.Listen(t.Context(), "tcp", z.addr)
+		if err != nil {
+			t.Skipf("TCP port of %s is taken: %v", z.addr, err)
+		}
+		servers = append(servers, &dns.Server{Listener: l, Handler: z})
+	}
+	for _, s := range servers {
+		started := make(chan struct{})
+		s.NotifyStartedFunc = func() { close(started) }
+		done := make(chan error, 1)
+		go func() { done <- s.ActivateAndServe() }()
+		<-started
+		t.Cleanup(func() {
+			_ = s.ShutdownContext(context.Background())
+			<-done
+		})
+	}
+	return z
+}
+
+func (z *zone) add(t *testing.T, records string) {
+	t.Helper()
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	p := dns.NewZoneParser(strings.NewReader(records), ".", "")
+	p.SetDefaultTTL(60)
+	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
+		z.records = append(z.records, rr)
+	}
+	if err := p.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (z *zone) questions() []string {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return append([]string(nil), z.asked...)
+}
+
+// ServeDNS implements dns.Handler.
+func (z *zone) ServeDNS(w dns.ResponseWriter, m *dns.Msg) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	q := m.Question[0]
+	z.asked = append(z.asked, q.Name+" "+dns.TypeToString[q.Qtype])
+	if z.handle != nil && z.handle(w, m) {
+		return
+	}
+	r := new(dns.Msg)
+	r.SetReply(m)
+	r.Authoritative = true
+	r.Rcode = dns.RcodeNameError
+	if rcode, ok := z.rcodes[q.Name]; ok {
+		r.Rcode = rcode
+		_ = w.WriteMsg(r)
+		return
+	}
+	for _, rr := range z.records {
+		if !strings.EqualFold(rr.Header().Name, q.Name) {
+			continue
+		}
+		r.Rcode = dns.RcodeSuccess
+		if rr.Header().Rrtype == q.Qtype || rr.Header().Rrtype == dns.TypeCNAME {
+			r.Answer = append(r.Answer, rr)
+		}
+	}
+	if _, udp := w.RemoteAddr().(*net.UDPAddr); udp && r.Len() > 1232 {
+		r.Answer, r.Truncated = nil, true
+	}
+	_ = w.WriteMsg(r)
+}
+
+func resolver(servers ...string) *probe.Resolver {
+	return probe.NewResolver(probe.ResolverOptions{Servers: servers, Timeout: hung})
+}
+
+// TestLookup proves that what the standard library calls "no such host" and
+// "server misbehaving" is told apart: cases 57 to 61.
+func TestLookup(t *testing.T) {
+	t.Parallel()
+	z := newZone(t, `
+a.test. A 192.0.2.1
+a.test. 30 A 192.0.2.2
+alias.test. CNAME a.test.
+far.test. CNAME gone.test.
+_xmpp-server._tcp.a.test. SRV 20 0 5269 b.test.
+_xmpp-server._tcp.a.test. SRV 10 1 5269 Light.test.
+_xmpp-server._tcp.a.test. SRV 10 9 5269 heavy.test.
+big.test. AAAA 2001:db8::1
+`+manyAddresses(60), false)
+	for name, rcode := range map[string]int{"fail.test.": dns.RcodeServerFailure, "no.test.": dns.RcodeRefused, "odd.test.": dns.RcodeNotImplemented} {
+		z.rcodes[name] = rcode
+	}
+	for _, c := range []struct {
+		name  string
+		class probe.Class
+		addrs int
+	}{
+		{"a.test", probe.OK, 2},
+		{"A.TEST.", probe.OK, 2},
+		{"alias.test", probe.OK, 2},
+		{"far.test", probe.NXDomain, 0},
+		{"gone.test", probe.NXDomain, 0},
+		{"fail.test", probe.ServFail, 0},
+		{"no.test", probe.Refused, 0},
+		{"odd.test", probe.BadAnswer, 0},
+		{"many.test", probe.OK, 60},
+		{"big.test", probe.NoData, 0},
+		{"bad..test", probe.LocalError, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := resolver(z.addr).LookupA(t.Context(), c.name)
+			if l.Class != c.class || len(l.Addrs) != c.addrs {
+				t.Errorf("got %+v, want %s with %d addresses", l, c.class, c.addrs)
+			}
+			if (l.Error == "") != (c.class == probe.OK) {
+				t.Errorf("class %s with error %q", l.Class, l.Error)
+			}
+		})
+	}
+	l := resolver(z.addr).LookupSRV(t.Context(), "_xmpp-server._tcp.a.test")
+	if len(l.SRV) != 3 || l.SRV[0].Target != "heavy.test." || l.SRV[1].Target != "light.test." || l.SRV[2].Target != "b.test." {
+		t.Errorf("order of %+v", l.SRV)
+	}
+	if l := resolver(z.addr).LookupA(t.Context(), "a.test"); l.TTL != 30 {
+		t.Errorf("TTL %d, want the lowest, 30", l.TTL)
+	}
+	for _, q := range z.questions() {
+		if strings.Count(q, ".") > 4 || !strings.Contains(q, ". ") {
+			t.Errorf("question %q: a search list was used", q)
+		}
+	}
+}
+
+func manyAddresses(n int) string {
+	var b strings.Builder
+	a := netip.MustParseAddr("192.0.2.1")
+	for range n {
+		b.WriteString("many.test. A " + a.String() + "\n")
+		a = a.Next()
+	}
+	return b.String()
+}
+
+// TestLookupServers proves what a resolver in trouble is called, and that the
+// next one is asked then.
+func TestLookupServers(t *testing.T) {
+	t.Parallel()
+	good := newZone(t, "a.test. A 192.0.2.1\n", false)
+	silent := newZone(t, "", false)
+	silent.handle = func(dns.ResponseWriter, *dns.Msg) bool { return true }
+	lame := newZone(t, "", false)
+	lame.handle = func(w dns.ResponseWriter, m *dns.Msg) bool {
+		r := new(dns.Msg)
+		r.SetReply(m)
+		r.Ns = append(r.Ns, &dns.NS{Hdr: dns.RR_Header{Name: "test.", Rrtype: dns.TypeNS, Class: dns.ClassINET}, Ns: "elsewhere.test."})
+		return w.WriteMsg(r) == nil
+	}
+	cut := newZone(t, "", true)
+	cut.handle = func(w dns.ResponseWriter, m *dns.Msg) bool {
+		r := new(dns.Msg)
+		r.SetReply(m)
+		r.Truncated = true
+		return w.WriteMsg(r) == nil
+	}
+	old := newZone(t, "a.test. A 192.0.2.1\n", false)
+	old.handle = func(w dns.ResponseWriter, m *dns.Msg) bool {
+		if m.IsEdns0() == nil {
+			return false
+		}
+		r := new(dns.Msg)
+		r.SetRcode(m, dns.RcodeFormatError)
+		return w.WriteMsg(r) == nil
+	}
+	closed := func() string {
+		var lc net.ListenConfig
+		pc, err := lc.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = pc.Close() }()
+		return pc.LocalAddr().String()
+	}()
+	refusing := newZone(t, "", false)
+	refusing.rcodes["a.test."] = dns.RcodeRefused
+	for _, c := range []struct {
+		name    string
+		servers []string
+		class   probe.Class
+	}{
+		{"silent", []string{silent.addr}, probe.Timeout},
+		{"truncated without TCP", []string{cut.addr}, probe.Timeout},
+		{"lame", []string{lame.addr}, probe.Lame},
+		{"port closed", []string{closed}, probe.Unreachable},
+		{"older than EDNS", []string{old.addr}, probe.OK},
+		{"none configured", nil, probe.LocalError},
+		{"the next one knows", []string{silent.addr, lame.addr, closed, refusing.addr, good.addr}, probe.OK},
+		{"none knows", []string{refusing.addr, silent.addr}, probe.Refused},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := resolver(c.servers...).LookupA(t.Context(), "a.test")
+			if l.Class != c.class {
+				t.Errorf("got %+v, want %s", l, c.class)
+			}
+		})
+	}
+	t.Run("cancelled", func(t *testing.T) {
+		t.Parallel()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(10*time.Millisecond, func() { cancel(errors.New("enough")) })
+		start := time.Now()
+		l := probe.NewResolver(probe.ResolverOptions{Servers: []string{silent.addr}, Timeout: time.Minute}).LookupA(ctx, "a.test")
+		if took := time.Since(start); l.Class != probe.LocalError || took > 5*time.Second {
+			t.Errorf("got %+v after %s", l, took)
+		}
+	})
+}

@@ -1,0 +1,280 @@
+package probe_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgewatch/probe"
+	"edgewatch/probe/probetest"
+)
+
+func target(addr string) probe.Target {
+	return probe.Target{Addr: netip.MustParseAddrPort(addr), Domain: domain, From: from}
+}
+
+// TestDialErrors proves which errors of connecting are the server's and which
+// are ours; what nobody has heard of is ours. Cases 1, 2, 4 and 69.
+func TestDialErrors(t *testing.T) {
+	t.Parallel()
+	sys := func(e syscall.Errno) error {
+		return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", e)}
+	}
+	for _, c := range []struct {
+		err   error
+		class probe.Class
+		blame probe.Blame
+		level probe.Level
+	}{
+		{sys(syscall.ECONNREFUSED), probe.Refused, probe.Remote, probe.Down},
+		{sys(syscall.ETIMEDOUT), probe.Timeout, probe.Remote, probe.Down},
+		{sys(syscall.ECONNRESET), probe.Reset, probe.Remote, probe.Down},
+		{sys(syscall.EHOSTUNREACH), probe.Unreachable, probe.Remote, probe.Down},
+		{sys(syscall.EMFILE), probe.LocalError, probe.Local, probe.Inconclusive},
+		{sys(syscall.EADDRNOTAVAIL), probe.LocalError, probe.Local, probe.Inconclusive},
+		{sys(syscall.EPERM), probe.LocalError, probe.Local, probe.Inconclusive},
+		{sys(syscall.EAGAIN), probe.LocalError, probe.Local, probe.Inconclusive},
+		{sys(syscall.ENOTSOCK), probe.LocalError, probe.Local, probe.Inconclusive},
+		{errors.New("something new"), probe.LocalError, probe.Local, probe.Inconclusive},
+	} {
+		p := probe.New(probe.Options{Dial: func(context.Context, string, string) (net.Conn, error) { return nil, c.err }})
+		r := p.Probe(t.Context(), target("192.0.2.1:5269"))
+		if r.Phase != probe.PhaseConnect || r.Class != c.class || r.Blame != c.blame || r.Level != c.level {
+			t.Errorf("%v: got %s/%s %s %s", c.err, r.Phase, r.Class, r.Blame, r.Level)
+		}
+	}
+}
+
+// TestNoRoute proves that an address this machine has no route to is our own
+// fault: case 4 and 69. It needs a machine without IPv6 beyond loopback.
+func TestNoRoute(t *testing.T) {
+	t.Parallel()
+	var d net.Dialer
+	if c, err := d.DialContext(t.Context(), "udp", "[2001:db8::1]:5269"); err == nil {
+		_ = c.Close()
+		t.Skip("this machine has an IPv6 route")
+	}
+	r := probe.New(probe.Options{}).Probe(t.Context(), target("[2001:db8::1]:5269"))
+	want{phase: probe.PhaseConnect, class: probe.LocalError, level: probe.Inconclusive, evidence: "no route"}.check(t, r)
+	if r.Blame != probe.Local {
+		t.Errorf("blame %s", r.Blame)
+	}
+}
+
+// TestBadTargets proves that a question that makes no sense is never asked and
+// never counts against the server.
+func TestBadTargets(t *testing.T) {
+	t.Parallel()
+	p := probe.New(probe.Options{Dial: func(context.Context, string, string) (net.Conn, error) {
+		t.Error("dialled")
+		return nil, errors.New("no")
+	}})
+	addr := netip.MustParseAddrPort("192.0.2.1:5269")
+	for _, tg := range []probe.Target{
+		{},
+		{Addr: addr, Domain: "", From: from},
+		{Addr: addr, Domain: "a'b", From: from},
+		{Addr: addr, Domain: "a b.test", From: from},
+		{Addr: addr, Domain: "192.0.2.1", From: from},
+		{Addr: addr, Domain: strings.Repeat("a", 64) + ".test", From: from},
+		{Addr: addr, Domain: domain, From: ""},
+		{Addr: addr, Domain: domain, From: "Contoso.Test."},
+	} {
+		if r := p.Probe(t.Context(), tg); r.Class != probe.LocalError || r.Level != probe.Inconclusive || r.Error == "" {
+			t.Errorf("%+v: got %+v", tg, r)
+		}
+	}
+}
+
+// TestPanic proves that a bug behind Dial ends as a result.
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	p := probe.New(probe.Options{Dial: func(context.Context, string, string) (net.Conn, error) { panic("oops") }})
+	r := p.Probe(t.Context(), target("192.0.2.1:5269"))
+	if r.Class != probe.LocalError || r.Level != probe.Inconclusive || !strings.Contains(r.Error, "oops") || len(r.Phases) != 1 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// pipe returns a Dial that hands the far end to serve.
+func pipe(wg *sync.WaitGroup, serve func(net.Conn)) func(context.Context, string, string) (net.Conn, error) {
+	return func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		wg.Go(func() {
+			defer func() { _ = far.Close() }()
+			serve(far)
+		})
+		return near, nil
+	}
+}
+
+func swallow(c net.Conn) {
+	b := make([]byte, 512)
+	for {
+		if _, err := c.Read(b); err != nil {
+			return
+		}
+	}
+}
+
+// TestDeadline proves that one absolute deadline ends a probe, whatever the
+// server does: silent, dripping, or dripping through the close.
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	drip := func(c net.Conn) {
+		go swallow(c)
+		_, _ = c.Write([]byte("<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' version='1.0' id='1'>"))
+		for {
+			if _, err := c.Write([]byte(" ")); err != nil {
+				return
+			}
+			time.Sleep(time.Second / 4)
+		}
+	}
+	for name, c := range map[string]struct {
+		serve func(net.Conn)
+		phase probe.Phase
+		level probe.Level
+	}{
+		"silent": {swallow, probe.PhaseStream, probe.Down},
+		"drip":   {drip, probe.PhaseFeatures, probe.Degraded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var wg sync.WaitGroup
+				p := probe.New(probe.Options{Timeout: 5 * time.Second, Dial: pipe(&wg, c.serve)})
+				start := time.Now()
+				r := p.Probe(t.Context(), target("192.0.2.1:5269"))
+				if took := time.Since(start); took < 5*time.Second || took > 6*time.Second {
+					t.Errorf("took %s", took)
+				}
+				if r.Phase != c.phase || r.Class != probe.Timeout || r.Level != c.level {
+					t.Errorf("got %+v", r)
+				}
+				wg.Wait()
+			})
+		})
+	}
+}
+
+// TestCaller proves that a caller who gives up, or gives too little time, is
+// told apart from a server that does not answer.
+func TestCaller(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(context.Context) (context.Context, func()){
+		"cancelled": func(ctx context.Context) (context.Context, func()) {
+			ctx, cancel := context.WithCancel(ctx)
+			timer := time.AfterFunc(2*time.Second, cancel)
+			return ctx, func() { timer.Stop(); cancel() }
+		},
+		"deadline": func(ctx context.Context) (context.Context, func()) {
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			return ctx, cancel
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var wg sync.WaitGroup
+				p := probe.New(probe.Options{Timeout: 5 * time.Second, Dial: pipe(&wg, swallow)})
+				ctx, cancel := end(t.Context())
+				defer cancel()
+				start := time.Now()
+				r := p.Probe(ctx, target("192.0.2.1:5269"))
+				if took := time.Since(start); took != 2*time.Second {
+					t.Errorf("took %s", took)
+				}
+				if r.Class != probe.LocalError || r.Level != probe.Inconclusive || r.Blame != probe.Local || !strings.Contains(r.Error, "caller") {
+					t.Errorf("got %+v", r)
+				}
+				wg.Wait()
+			})
+		})
+	}
+}
+
+// TestSlowConnect proves the remark on a lost first packet: case 70.
+func TestSlowConnect(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var wg sync.WaitGroup
+		dial := pipe(&wg, func(c net.Conn) {
+			b := make([]byte, 512)
+			_, _ = c.Read(b)
+			_, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+			swallow(c)
+		})
+		p := probe.New(probe.Options{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			time.Sleep(1016 * time.Millisecond)
+			return dial(ctx, network, addr)
+		}})
+		r := p.Probe(t.Context(), target("192.0.2.1:5269"))
+		want{phase: probe.PhaseStream, class: probe.NotXMPP, level: probe.Down, remarks: []probe.Class{probe.SlowConnect}}.check(t, r)
+		wg.Wait()
+	})
+}
+
+// TestPerAddress proves that a short backlog is spared: no more probes in
+// flight to one address than allowed, and waiting in vain is our own fault.
+func TestPerAddress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var wg, probes sync.WaitGroup
+		var mu sync.Mutex
+		now, most := 0, 0
+		count := func(by int) {
+			mu.Lock()
+			defer mu.Unlock()
+			now += by
+			most = max(most, now)
+		}
+		p := probe.New(probe.Options{Timeout: 5 * time.Second, PerAddress: 2, Dial: pipe(&wg, func(c net.Conn) {
+			count(1)
+			defer count(-1)
+			swallow(c)
+		})})
+		classes := map[probe.Class]int{}
+		for range 4 {
+			probes.Go(func() {
+				r := p.Probe(t.Context(), target("192.0.2.1:5269"))
+				mu.Lock()
+				defer mu.Unlock()
+				classes[r.Class]++
+			})
+		}
+		probes.Wait()
+		wg.Wait()
+		if most != 2 || classes[probe.Timeout] != 2 || classes[probe.LocalError] != 2 {
+			t.Errorf("%d in flight, %v", most, classes)
+		}
+	})
+}
+
+// TestPolite proves that every stream the server opened is closed by its
+// closing tag, after stream errors too.
+func TestPolite(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, word := range []string{"healthy", "no_starttls", "auth_required", "starttls_failure", "stream_error:host-unknown"} {
+		t.Run(word, func(t *testing.T) {
+			t.Parallel()
+			b, err := probetest.Named(word)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := probetest.NewServer(t, probetest.Config{Domain: domain, CA: f.ca, Cert: &f.cert, Behaviour: b})
+			r := probe.New(probe.Options{RootCAs: f.ca.Pool()}).Probe(t.Context(), probe.Target{Addr: s.Addr(), Domain: domain, From: from})
+			s.Stop() // waits until the server has read the rest
+			if s.Polite() != 1 || len(r.Notes)+len(r.Remarks) > 0 {
+				t.Errorf("%d polite ends of %d: %+v", s.Polite(), s.Accepted(), r)
+			}
+		})
+	}
+}
