@@ -369,7 +369,7 @@ func TestAnswerLostBeforeTheCommandIsTransient(t *testing.T) {
 
 func TestHugeAnswerIsRefused(t *testing.T) {
 	_, _, c := tlsEdge(t, actionstest.WinRMOptions{Chunk: 100_000, Command: func(string) (actionstest.Output, bool) {
-		return actionstest.Output{Stdout: strings.Repeat("x", 3<<20)}, true
+		return actionstest.Output{Stdout: strings.Repeat("x", maxOutput+100_000)}, true
 	}})
 	wantError(t, c.Run(t.Context(), getServices(), nil), actions.Transient, edgeHost, "output")
 }
