@@ -161,7 +161,7 @@ func TestPywinrmAgreesWithTheFake(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer w.Close()
+			t.Cleanup(func() { _ = w.Close() })
 			if tc.password == "" {
 				tc.password = password
 			}
