@@ -79,14 +79,14 @@ func (c *Conn) ReadHeader() error {
 }
 
 // SendHeader answers the client's opening tag.
-func (c *Conn) SendHeader() error { return c.Write(c.header("")) }
+func (c *Conn) SendHeader() error { return c.Write(c.header()) }
 
-// header is our opening tag, with more attributes.
-func (c *Conn) header(more string) string {
+// header is our opening tag.
+func (c *Conn) header() string {
 	c.open = true
 	return fmt.Sprintf("<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' "+
-		"xmlns:stream='http://etherx.jabber.org/streams' id='%d' from='%s' to='%s' version='1.0'%s>",
-		c.accepted.Load(), escape(c.Header.To), escape(c.Header.From), more)
+		"xmlns:stream='http://etherx.jabber.org/streams' id='%d' from='%s' to='%s' version='1.0'>",
+		c.accepted.Load(), escape(c.Header.To), escape(c.Header.From))
 }
 
 func escape(s string) string {
@@ -140,7 +140,7 @@ func (c *Conn) TLS() error {
 func (c *Conn) StreamError(condition, text string) error {
 	var head string
 	if !c.open {
-		head = c.header("")
+		head = c.header()
 	}
 	if text != "" {
 		text = "<text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>" + escape(text) + "</text>"
