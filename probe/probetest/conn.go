@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strings"
 )
 
@@ -116,18 +115,7 @@ func (c *Conn) ReadElement() (xml.Name, error) {
 
 // TLS does the handshake; the stream starts anew.
 func (c *Conn) TLS() error {
-	cfg := c.Server.tls
-	if len(c.cfg.SNI) > 0 {
-		cfg = cfg.Clone()
-		cfg.GetCertificate = func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			if slices.Contains(c.cfg.SNI, h.ServerName) {
-				return c.cfg.Cert, nil
-			}
-			return nil, nil
-		}
-		cfg.Certificates = nil
-	}
-	t := tls.Server(c.conn, cfg)
+	t := tls.Server(c.conn, c.Server.tls)
 	if err := t.Handshake(); err != nil {
 		return err
 	}

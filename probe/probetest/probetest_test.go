@@ -106,3 +106,16 @@ func TestNamed(t *testing.T) {
 		}
 	}
 }
+
+// TestPresent proves that a running server can be given another certificate.
+func TestPresent(t *testing.T) {
+	t.Parallel()
+	s := probetest.NewServer(t, probetest.Config{Domain: "contoso.test"})
+	if r := ask(t, s); r.Class != probe.OK {
+		t.Errorf("before: %+v", r)
+	}
+	s.Present(s.CA().IssueLeaf(probetest.Leaf{Names: []string{"contoso.test"}, NotBefore: time.Now().AddDate(0, 0, -9), NotAfter: time.Now().AddDate(0, 0, -1)}))
+	if r := ask(t, s); r.Class != probe.CertExpired {
+		t.Errorf("after: %+v", r)
+	}
+}
