@@ -52,9 +52,10 @@ type Engine struct {
 	detectors map[string]*detector
 	levels    Levels
 	partner   []PartnerView
-	chain     string // of the running chain's goroutine, "" when there is none
-	unsaved   *Ended // an end that could not be made durable yet
-	journal   error  // why the newest entries could not be kept; nil when they were
+	moved     time.Time // when a chain last ended: what partners found before is no evidence
+	chain     string    // of the running chain's goroutine, "" when there is none
+	unsaved   *Ended    // an end that could not be made durable yet
+	journal   error     // why the newest entries could not be kept; nil when they were
 	fatal     error
 	work      sync.WaitGroup
 }
@@ -305,6 +306,8 @@ func (e *Engine) finish(ctx context.Context, end Ended) {
 		// made of it as a standby is no evidence.
 		e.detectors[c.To] = newDetector(e.settings.Breaker)
 		e.levels.Round = nil
+		// Likewise what partners found while federation was elsewhere.
+		e.partner, e.moved = nil, time.Now()
 	}
 	e.unsaved = nil
 	if _, err := e.do(ctx, end); err != nil {

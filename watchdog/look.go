@@ -142,7 +142,8 @@ func (e *Engine) took(r *Round) {
 type survey struct {
 	pool      string // readiness of this pool, when not empty
 	readiness Readiness
-	partner   []PartnerView // else the partners' view
+	began     time.Time     // else when the partners' view was taken …
+	partner   []PartnerView // … and what it is
 }
 
 // surveyor looks at what changes slowly and costs more: whether the standby
@@ -183,7 +184,8 @@ func (s *surveyor) run(ctx context.Context) {
 func (s *surveyor) survey(ctx context.Context) {
 	e := s.engine
 	if e.ports.Partner != nil {
-		s.send(ctx, survey{partner: e.ports.Partner(ctx)})
+		began := time.Now()
+		s.send(ctx, survey{began: began, partner: e.ports.Partner(ctx)})
 	}
 	snap := e.Snapshot()
 	var wg sync.WaitGroup
@@ -221,7 +223,9 @@ func (s *surveyor) send(ctx context.Context, v survey) {
 
 func (e *Engine) surveyed(v survey) {
 	if v.pool == "" {
-		e.partner = v.partner
+		if v.began.After(e.moved) {
+			e.partner = v.partner
+		}
 		return
 	}
 	readiness := maps.Clone(e.levels.Readiness) // published snapshots hold the old map

@@ -47,6 +47,10 @@ type Options struct {
 	// XMPP makes the XMPP proxy of a server; nil: one in this process. It is
 	// not to be started yet. Files hold its certificate.
 	XMPP func(s Server, domain string, f Files) (XMPP, error)
+	// Effect is told of each cmdlet that changes something, after its effect
+	// and before it answers. It may block: the cmdlet then takes as long. May
+	// be nil.
+	Effect func(cmdlet, target string)
 	// DNS starts the name servers and registers their end with the caller;
 	// nil: two in this process.
 	DNS func(ctx context.Context, z Zone) (NameServers, error)
@@ -75,6 +79,7 @@ type Lab struct {
 	ended    chan struct{} // closed when the product has ended; nil without one
 	runErr   error         // of the product, once ended is closed
 	hosts    map[string]*windows
+	effect   func(cmdlet, target string)
 
 	mu       sync.Mutex
 	hookErrs []error // guarded by mu
@@ -97,6 +102,7 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	o.Mode = cmp.Or(o.Mode, watchdog.ModeAuto)
 	o.Timing.setDefaults()
 	l := &Lab{Files: filesIn(o.Dir), Federation: federation, Domain: domain, Record: "xmpp." + domain, hosts: map[string]*windows{}}
+	l.effect = o.Effect
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	defer func() {
 		if err != nil {

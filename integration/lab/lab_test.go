@@ -44,6 +44,40 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
+// TestNoFalseDrift holds that what partners found before a failover is not
+// told as DNS having gone astray after it.
+func TestNoFalseDrift(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	l, err := Start(t.Context(), Options{Dir: t.TempDir(), ServersPerPool: 1, Log: testLog(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	primary, err := Find("primary-down")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := l.Play(ctx, primary); !r.OK {
+		t.Fatal(r.Error)
+	}
+	looked := func(s *watchdog.Snapshot) bool {
+		return len(s.Partner) == 1 && s.Partner[0].Pool == "EdgePool2"
+	}
+	if err := l.Until(ctx, "a look at what partners find now", looked); err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Follow(ctx, func(e watchdog.Entry) bool {
+		if e.Kind == watchdog.KindNotice && e.Notice.Kind == watchdog.NoticeDrift {
+			t.Errorf("people are told: %s", e.Sentence())
+		}
+		return e.Seq < l.Snapshot().LastSeq
+	})
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // history shows a failed test's journal. It is read as long as the product
 // runs.
 func history(t *testing.T, l *Lab) {

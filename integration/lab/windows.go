@@ -68,9 +68,9 @@ func (l *Lab) startWindows(s *settings, ca *probetest.CA, management netip.Addr)
 	}
 	const frontEnd = "fe1.contoso.local"
 	l.Windows = actionstest.NewEstate(sites, pools, []string{frontEnd}, actionstest.Hooks{
-		OnStop:  func(fqdn string) { l.follow(l.services(fqdn, false)) },
-		OnStart: func(fqdn string) { l.follow(l.services(fqdn, true)) },
-		OnRoute: func(site, value string) { l.follow(l.route(site, value)) },
+		OnStop:  func(fqdn string) { l.follow("Stop-CsWindowsService", fqdn, l.services(fqdn, false)) },
+		OnStart: func(fqdn string) { l.follow("Start-CsWindowsService", fqdn, l.services(fqdn, true)) },
+		OnRoute: func(site, value string) { l.follow("Set-CsSite", site, l.route(site, value)) },
 	})
 	fe, err := l.startHost(ca, frontEnd, management, internalUser, internalPassword)
 	if err != nil {
@@ -135,15 +135,17 @@ func (l *Lab) route(site, value string) error {
 	return l.estate.setRoute(l.ctx, site, "")
 }
 
-// follow keeps what went wrong in a hook, which has nobody to tell, for
-// Close.
-func (l *Lab) follow(err error) {
-	if err == nil || l.ctx.Err() != nil {
-		return
+// follow ends a hook: it keeps what went wrong, which a hook has nobody to
+// tell, for Close.
+func (l *Lab) follow(cmdlet, target string, err error) {
+	if err != nil && l.ctx.Err() == nil {
+		l.mu.Lock()
+		l.hookErrs = append(l.hookErrs, fmt.Errorf("%s on %s: %w", cmdlet, target, err))
+		l.mu.Unlock()
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.hookErrs = append(l.hookErrs, err)
+	if l.effect != nil {
+		l.effect(cmdlet, target)
+	}
 }
 
 // power takes or gives the power of what is named: XMPP, Windows and all.

@@ -36,7 +36,7 @@ func acquire(path string) (*lockFile, error) {
 	}
 	l := &lockFile{f: f}
 	if err := l.sign(); err != nil {
-		return nil, errors.Join(fmt.Errorf("write lock file: %w", err), l.release())
+		return nil, errors.Join(fmt.Errorf("write lock file: %w – free space on that disk, or check it", err), l.release())
 	}
 	return l, nil
 }
