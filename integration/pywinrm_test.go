@@ -4,8 +4,17 @@ package integration
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"math/big"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,6 +94,26 @@ func runPywinrm(t *testing.T, question map[string]string) pywinrmAnswer {
 	return a
 }
 
+// loopbackTLS makes a certificate for 127.0.0.1 and the file that vouches for it.
+func loopbackTLS(t *testing.T) (*tls.Config, string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "127.0.0.1"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{raw}, PrivateKey: key}}}, ca
+}
+
 // TestPywinrmAgreesWithTheFake holds the fake WinRM host to what an
 // independent client expects of one.
 func TestPywinrmAgreesWithTheFake(t *testing.T) {
@@ -106,7 +135,7 @@ func TestPywinrmAgreesWithTheFake(t *testing.T) {
 	const user, password = "svc-edgewatch", "pässword'1"
 	for _, tc := range []struct {
 		name, command, encryption, password string
-		unencrypted                         bool
+		unencrypted, tls                    bool
 		want                                pywinrmAnswer
 		raised                              string
 	}{
@@ -117,19 +146,26 @@ func TestPywinrmAgreesWithTheFake(t *testing.T) {
 		{name: "operation timeout", command: "slow", encryption: "always", want: pywinrmAnswer{Out: "done"}},
 		{name: "wrong password", command: "hello", encryption: "always", password: "wrong", raised: "credentials"},
 		{name: "plaintext is refused", command: "hello", encryption: "never", raised: "Code 500"},
+		{name: "https with strict channel bindings", command: "hello", encryption: "auto", tls: true, want: pywinrmAnswer{Out: "grüezi\r\n", Err: "warnung\r\n"}},
 		{name: "plaintext where it is allowed", command: "hello", encryption: "never", unencrypted: true, want: pywinrmAnswer{Out: "grüezi\r\n", Err: "warnung\r\n"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w, err := actionstest.ListenWinRM("127.0.0.1:0", "edge1.contoso.com", actionstest.NewEstate(nil, nil, nil, actionstest.Hooks{}),
-				actionstest.WinRMOptions{User: user, Password: password, Chunk: 1001, Unencrypted: tc.unencrypted, Command: commands})
+			options := actionstest.WinRMOptions{User: user, Password: password, Chunk: 1001, Unencrypted: tc.unencrypted, Command: commands}
+			scheme, ca := "http", ""
+			if tc.tls {
+				scheme = "https"
+				options.TLS, ca = loopbackTLS(t)
+				options.RequireBindings = true
+			}
+			w, err := actionstest.ListenWinRM("127.0.0.1:0", "edge1.contoso.com", actionstest.NewEstate(nil, nil, nil, actionstest.Hooks{}), options)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer w.Close()
+			t.Cleanup(func() { _ = w.Close() })
 			if tc.password == "" {
 				tc.password = password
 			}
-			got := runPywinrm(t, map[string]string{"url": "http://" + w.Addr() + "/wsman", "user": user, "password": tc.password,
+			got := runPywinrm(t, map[string]string{"url": scheme + "://" + w.Addr() + "/wsman", "ca": ca, "user": user, "password": tc.password,
 				"transport": "ntlm", "encryption": tc.encryption, "command": tc.command})
 			if tc.raised != "" {
 				if !strings.Contains(got.Raised, tc.raised) {

@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"edgewatch/probe"
 )
 
 // fullBacklog listens with a queue that is full already, so that the system
@@ -40,4 +42,13 @@ func fullBacklog(t *testing.T) netip.AddrPort {
 		}
 		t.Cleanup(func() { _ = c.Close() })
 	}
+}
+
+// TestFullBacklog proves that a host that drops requests is a timeout,
+// on real sockets without a firewall: case 2.
+func TestFullBacklog(t *testing.T) {
+	t.Parallel()
+	addr := fullBacklog(t)
+	r := probe.New(probe.Options{Timeout: hung}).Probe(t.Context(), probe.Target{Addr: addr, Domain: domain, From: from})
+	want{phase: probe.PhaseConnect, class: probe.Timeout, level: probe.Down}.check(t, r)
 }

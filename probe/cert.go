@@ -224,8 +224,8 @@ func listNames(names []string) string {
 func leafNames(leaf *x509.Certificate, xmpp []string) []string {
 	var names []string
 	for _, n := range slices.Concat(leaf.DNSNames, xmpp) {
-		if len(names) < 64 && len(n) <= maxEvidence && !slices.Contains(names, n) {
-			names = append(names, strings.ToLower(n))
+		if n = printable(strings.ToLower(n)); len(names) < 64 && !slices.Contains(names, n) {
+			names = append(names, n)
 		}
 	}
 	return names

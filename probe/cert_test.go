@@ -101,7 +101,7 @@ func TestCertificate(t *testing.T) {
 				roots = f.ca.Pool()
 			}
 			s := probetest.NewServer(t, probetest.Config{Domain: domain, CA: f.ca, Cert: c.cert})
-			p := probe.New(probe.Options{RootCAs: roots})
+			p := probe.New(probe.Options{RootCAs: roots, SlowConnect: -1})
 			w := want{phase: probe.PhaseDone, class: probe.OK, level: probe.Up, remarks: c.remarks, evidence: c.evidence}
 			if len(c.problems) > 0 {
 				w.phase, w.class, w.level = probe.PhaseCert, c.problems[0], probe.Degraded

@@ -19,6 +19,7 @@ import (
 // names that are in trouble.
 type zone struct {
 	addr string
+	tcp  net.Listener
 
 	mu      sync.Mutex
 	records []dns.RR
@@ -27,37 +28,53 @@ type zone struct {
 	handle  func(w dns.ResponseWriter, m *dns.Msg) bool // before everything else
 }
 
-// newZone serves the records, one per line, over UDP and, unless udpOnly, TCP.
-func newZone(t *testing.T, records string, udpOnly bool) *zone {
+// newZone serves the records, one per line, over UDP and TCP.
+func newZone(t *testing.T, records string) *zone {
+	t.Helper()
+	z := newUDPZone(t, records)
+	z.run(t, &dns.Server{Listener: z.tcp, Handler: z})
+	return z
+}
+
+// newUDPZone serves over UDP; its TCP port is taken, by nobody who answers.
+func newUDPZone(t *testing.T, records string) *zone {
 	t.Helper()
 	z := &zone{rcodes: map[string]int{}}
 	z.add(t, records)
 	var lc net.ListenConfig
-	pc, err := lc.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	z.addr = pc.LocalAddr().String()
-	servers := []*dns.Server{{PacketConn: pc, Handler: z}}
-	if !udpOnly {
-		l, err := lc.Listen(t.Context(), "tcp", z.addr)
+	for range 20 {
+		pc, err := lc.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
 		if err != nil {
-			t.Skipf("TCP port of %s is taken: %v", z.addr, err)
+			t.Fatal(err)
 		}
-		servers = append(servers, &dns.Server{Listener: l, Handler: z})
+		z.addr = pc.LocalAddr().String()
+		if z.tcp, err = lc.Listen(t.Context(), "tcp", z.addr); err != nil {
+			_ = pc.Close() // the same port is taken there
+			continue
+		}
+		t.Cleanup(func() { _ = z.tcp.Close() })
+		z.run(t, &dns.Server{PacketConn: pc, Handler: z})
+		return z
 	}
-	for _, s := range servers {
-		started := make(chan struct{})
-		s.NotifyStartedFunc = func() { close(started) }
-		done := make(chan error, 1)
-		go func() { done <- s.ActivateAndServe() }()
-		<-started
-		t.Cleanup(func() {
-			_ = s.ShutdownContext(context.Background())
-			<-done
-		})
-	}
-	return z
+	t.Fatal("no port is free for both UDP and TCP")
+	return nil
+}
+
+func (z *zone) run(t *testing.T, s *dns.Server) {
+	t.Helper()
+	started := make(chan struct{})
+	s.NotifyStartedFunc = func() { close(started) }
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.ActivateAndServe(); err != nil {
+			t.Errorf("name server on %s: %v", z.addr, err)
+		}
+	})
+	<-started
+	t.Cleanup(func() {
+		_ = s.ShutdownContext(context.Background())
+		wg.Wait()
+	})
 }
 
 func (z *zone) add(t *testing.T, records string) {
@@ -72,6 +89,13 @@ func (z *zone) add(t *testing.T, records string) {
 	if err := p.Err(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// set changes the server under its lock.
+func (z *zone) set(f func()) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	f()
 }
 
 func (z *zone) questions() []string {
@@ -130,10 +154,10 @@ _xmpp-server._tcp.a.test. SRV 20 0 5269 b.test.
 _xmpp-server._tcp.a.test. SRV 10 1 5269 Light.test.
 _xmpp-server._tcp.a.test. SRV 10 9 5269 heavy.test.
 big.test. AAAA 2001:db8::1
-`+manyAddresses(60), false)
-	for name, rcode := range map[string]int{"fail.test.": dns.RcodeServerFailure, "no.test.": dns.RcodeRefused, "odd.test.": dns.RcodeNotImplemented} {
-		z.rcodes[name] = rcode
-	}
+`+manyAddresses(60))
+	z.set(func() {
+		z.rcodes = map[string]int{"fail.test.": dns.RcodeServerFailure, "no.test.": dns.RcodeRefused, "odd.test.": dns.RcodeNotImplemented}
+	})
 	for _, c := range []struct {
 		name  string
 		class probe.Class
@@ -189,32 +213,41 @@ func manyAddresses(n int) string {
 // next one is asked then.
 func TestLookupServers(t *testing.T) {
 	t.Parallel()
-	good := newZone(t, "a.test. A 192.0.2.1\n", false)
-	silent := newZone(t, "", false)
-	silent.handle = func(dns.ResponseWriter, *dns.Msg) bool { return true }
-	lame := newZone(t, "", false)
-	lame.handle = func(w dns.ResponseWriter, m *dns.Msg) bool {
-		r := new(dns.Msg)
-		r.SetReply(m)
-		r.Ns = append(r.Ns, &dns.NS{Hdr: dns.RR_Header{Name: "test.", Rrtype: dns.TypeNS, Class: dns.ClassINET}, Ns: "elsewhere.test."})
-		return w.WriteMsg(r) == nil
-	}
-	cut := newZone(t, "", true)
-	cut.handle = func(w dns.ResponseWriter, m *dns.Msg) bool {
-		r := new(dns.Msg)
-		r.SetReply(m)
-		r.Truncated = true
-		return w.WriteMsg(r) == nil
-	}
-	old := newZone(t, "a.test. A 192.0.2.1\n", false)
-	old.handle = func(w dns.ResponseWriter, m *dns.Msg) bool {
-		if m.IsEdns0() == nil {
-			return false
+	good := newZone(t, "a.test. A 192.0.2.1\n")
+	silent := newZone(t, "")
+	silent.set(func() { silent.handle = func(dns.ResponseWriter, *dns.Msg) bool { return true } })
+	lame := newZone(t, "")
+	lame.set(func() {
+		lame.handle = func(w dns.ResponseWriter, m *dns.Msg) bool {
+			r := new(dns.Msg)
+			r.SetReply(m)
+			r.Ns = append(r.Ns, &dns.NS{Hdr: dns.RR_Header{Name: "test.", Rrtype: dns.TypeNS, Class: dns.ClassINET}, Ns: "elsewhere.test."})
+			return w.WriteMsg(r) == nil
 		}
-		r := new(dns.Msg)
-		r.SetRcode(m, dns.RcodeFormatError)
-		return w.WriteMsg(r) == nil
-	}
+	})
+	cut := newUDPZone(t, "")
+	cut.set(func() {
+		cut.handle = func(w dns.ResponseWriter, m *dns.Msg) bool {
+			r := new(dns.Msg)
+			r.SetReply(m)
+			r.Truncated = true
+			return w.WriteMsg(r) == nil
+		}
+	})
+	curt := newUDPZone(t, "")
+	curt.set(func() { curt.handle = cut.handle })
+	_ = curt.tcp.Close()
+	old := newZone(t, "a.test. A 192.0.2.1\n")
+	old.set(func() {
+		old.handle = func(w dns.ResponseWriter, m *dns.Msg) bool {
+			if m.IsEdns0() == nil {
+				return false
+			}
+			r := new(dns.Msg)
+			r.SetRcode(m, dns.RcodeFormatError)
+			return w.WriteMsg(r) == nil
+		}
+	})
 	closed := func() string {
 		var lc net.ListenConfig
 		pc, err := lc.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
@@ -224,15 +257,16 @@ func TestLookupServers(t *testing.T) {
 		defer func() { _ = pc.Close() }()
 		return pc.LocalAddr().String()
 	}()
-	refusing := newZone(t, "", false)
-	refusing.rcodes["a.test."] = dns.RcodeRefused
+	refusing := newZone(t, "")
+	refusing.set(func() { refusing.rcodes["a.test."] = dns.RcodeRefused })
 	for _, c := range []struct {
 		name    string
 		servers []string
 		class   probe.Class
 	}{
 		{"silent", []string{silent.addr}, probe.Timeout},
-		{"truncated without TCP", []string{cut.addr}, probe.Timeout},
+		{"truncated, silent TCP", []string{cut.addr}, probe.Timeout},
+		{"truncated, TCP closes", []string{curt.addr}, probe.Timeout},
 		{"lame", []string{lame.addr}, probe.Lame},
 		{"port closed", []string{closed}, probe.Unreachable},
 		{"older than EDNS", []string{old.addr}, probe.OK},

@@ -28,7 +28,7 @@ func (l *link) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.done = true
-	_ = l.Conn.SetDeadline(time.Unix(1, 0))
+	_ = l.SetDeadline(time.Unix(1, 0))
 }
 
 // until sets the deadline unless the link was cut.
@@ -36,7 +36,7 @@ func (l *link) until(t time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.done {
-		_ = l.Conn.SetDeadline(t)
+		_ = l.SetDeadline(t)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,38 +18,6 @@ import (
 
 func target(addr string) probe.Target {
 	return probe.Target{Addr: netip.MustParseAddrPort(addr), Domain: domain, From: from}
-}
-
-// TestDialErrors proves which errors of connecting are the server's and which
-// are ours; what nobody has heard of is ours. Cases 1, 2, 4 and 69.
-func TestDialErrors(t *testing.T) {
-	t.Parallel()
-	sys := func(e syscall.Errno) error {
-		return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", e)}
-	}
-	for _, c := range []struct {
-		err   error
-		class probe.Class
-		blame probe.Blame
-		level probe.Level
-	}{
-		{sys(syscall.ECONNREFUSED), probe.Refused, probe.Remote, probe.Down},
-		{sys(syscall.ETIMEDOUT), probe.Timeout, probe.Remote, probe.Down},
-		{sys(syscall.ECONNRESET), probe.Reset, probe.Remote, probe.Down},
-		{sys(syscall.EHOSTUNREACH), probe.Unreachable, probe.Remote, probe.Down},
-		{sys(syscall.EMFILE), probe.LocalError, probe.Local, probe.Inconclusive},
-		{sys(syscall.EADDRNOTAVAIL), probe.LocalError, probe.Local, probe.Inconclusive},
-		{sys(syscall.EPERM), probe.LocalError, probe.Local, probe.Inconclusive},
-		{sys(syscall.EAGAIN), probe.LocalError, probe.Local, probe.Inconclusive},
-		{sys(syscall.ENOTSOCK), probe.LocalError, probe.Local, probe.Inconclusive},
-		{errors.New("something new"), probe.LocalError, probe.Local, probe.Inconclusive},
-	} {
-		p := probe.New(probe.Options{Dial: func(context.Context, string, string) (net.Conn, error) { return nil, c.err }})
-		r := p.Probe(t.Context(), target("192.0.2.1:5269"))
-		if r.Phase != probe.PhaseConnect || r.Class != c.class || r.Blame != c.blame || r.Level != c.level {
-			t.Errorf("%v: got %s/%s %s %s", c.err, r.Phase, r.Class, r.Blame, r.Level)
-		}
-	}
 }
 
 // TestNoRoute proves that an address this machine has no route to is our own
@@ -200,6 +167,20 @@ func TestCaller(t *testing.T) {
 	}
 }
 
+// TestStall proves that a machine that was too busy to look in time does not
+// blame the server for it.
+func TestStall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := probe.New(probe.Options{Timeout: 5 * time.Second, Dial: func(context.Context, string, string) (net.Conn, error) {
+			time.Sleep(5*time.Second + 600*time.Millisecond) // as if the system had given us no time
+			return nil, os.ErrDeadlineExceeded
+		}})
+		r := p.Probe(t.Context(), target("192.0.2.1:5269"))
+		want{phase: probe.PhaseConnect, class: probe.LocalError, level: probe.Inconclusive, evidence: "this machine"}.check(t, r)
+	})
+}
+
 // TestSlowConnect proves the remark on a lost first packet: case 70.
 func TestSlowConnect(t *testing.T) {
 	t.Parallel()
@@ -270,7 +251,7 @@ func TestPolite(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := probetest.NewServer(t, probetest.Config{Domain: domain, CA: f.ca, Cert: &f.cert, Behaviour: b})
-			r := probe.New(probe.Options{RootCAs: f.ca.Pool()}).Probe(t.Context(), probe.Target{Addr: s.Addr(), Domain: domain, From: from})
+			r := probe.New(probe.Options{RootCAs: f.ca.Pool(), SlowConnect: -1}).Probe(t.Context(), probe.Target{Addr: s.Addr(), Domain: domain, From: from})
 			s.Stop() // waits until the server has read the rest
 			if s.Polite() != 1 || len(r.Notes)+len(r.Remarks) > 0 {
 				t.Errorf("%d polite ends of %d: %+v", s.Polite(), s.Accepted(), r)

@@ -55,7 +55,7 @@ func TestPartner(t *testing.T) {
 		addr("2001:db8::1"): server(probetest.Config{}),
 		addr("2001:db8::9"): down,
 	}
-	p := probe.New(probe.Options{RootCAs: f.ca.Pool(), Dial: servers.dial})
+	p := probe.New(probe.Options{RootCAs: f.ca.Pool(), SlowConnect: -1, Dial: servers.dial})
 	const srv, srvs = "_xmpp-server._tcp.contoso.test. SRV ", "_xmpps-server._tcp.contoso.test. SRV "
 	hosts := "x1.contoso.test. A 192.0.2.1\nx2.contoso.test. A 192.0.2.2\nd1.contoso.test. A 192.0.2.3\nno.contoso.test. A 192.0.2.4\n" +
 		"down.contoso.test. A 192.0.2.9\nlost.contoso.test. A 192.0.2.77\nempty.contoso.test. TXT x\nbad6.contoso.test. A 192.0.2.1\nbad6.contoso.test. AAAA 2001:db8::9\n" +
@@ -92,8 +92,8 @@ func TestPartner(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			z := newZone(t, hosts+c.records+"\n", false)
-			z.rcodes = c.rcodes
+			z := newZone(t, hosts+c.records+"\n")
+			z.set(func() { z.rcodes = c.rcodes })
 			r := p.Partner(t.Context(), resolver(z.addr), "Contoso.test.", from)
 			if r.Phase != c.phase || r.Class != c.class || r.Level != c.level || !slices.Equal(r.Remarks, c.remarks) || len(r.Targets) != c.targets {
 				t.Errorf("got %s/%s %s %v, %d targets: %s; want %s/%s %s %v, %d targets", r.Phase, r.Class, r.Level, r.Remarks, len(r.Targets), r.Error,
@@ -134,8 +134,8 @@ func TestPartnerAddressesOnce(t *testing.T) {
 	f := newFixture(t)
 	s := probetest.NewServer(t, probetest.Config{Domain: domain, CA: f.ca, Cert: &f.cert})
 	z := newZone(t, "_xmpp-server._tcp.contoso.test. SRV 0 0 5269 a.test.\n_xmpp-server._tcp.contoso.test. SRV 1 0 5269 b.test.\n"+
-		"a.test. A 192.0.2.1\nb.test. A 192.0.2.1\n", false)
-	p := probe.New(probe.Options{RootCAs: f.ca.Pool(), Dial: lab{netip.MustParseAddr("192.0.2.1"): s}.dial})
+		"a.test. A 192.0.2.1\nb.test. A 192.0.2.1\n")
+	p := probe.New(probe.Options{RootCAs: f.ca.Pool(), SlowConnect: -1, Dial: lab{netip.MustParseAddr("192.0.2.1"): s}.dial})
 	r := p.Partner(t.Context(), resolver(z.addr), domain, from)
 	if s.Accepted() != 1 || r.Level != probe.Up || len(r.Targets) != 2 || len(r.Targets[0].Results) != 1 || len(r.Targets[1].Results) != 1 {
 		t.Errorf("%d connections, %+v", s.Accepted(), r)

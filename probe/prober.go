@@ -20,6 +20,7 @@ const (
 
 	closeBudget = time.Second            // for the polite end, beyond the timeout
 	finBudget   = 250 * time.Millisecond // for the peer's FIN, once it said goodbye
+	maxLate     = 500 * time.Millisecond // behind the deadline, before we distrust our own machine
 	errorGrace  = 300 * time.Millisecond // for a stream error behind a poor header
 )
 
@@ -59,9 +60,10 @@ type Options struct {
 // Prober asks XMPP servers the federation question. It is safe for concurrent
 // use and holds nothing that must be closed.
 type Prober struct {
-	o     Options
-	limit limiter
-	chain chainCache
+	o      Options
+	suites []uint16
+	limit  limiter
+	chain  chainCache
 }
 
 // New returns a Prober. Zero fields of o get their defaults.
@@ -81,7 +83,7 @@ func New(o Options) *Prober {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Prober{o: o, limit: limiter{max: o.PerAddress}}
+	return &Prober{o: o, suites: allSuites(), limit: limiter{max: o.PerAddress}}
 }
 
 // Probe asks t once and returns what it learned. It always returns a Result

@@ -88,7 +88,7 @@ type testCase struct {
 }
 
 const (
-	hung = 150 * time.Millisecond // the timeout of cases that wait for it
+	hung = 500 * time.Millisecond // the timeout of cases that wait for it
 )
 
 func (f *fixture) run(t *testing.T, c testCase) {
@@ -105,6 +105,7 @@ func (f *fixture) run(t *testing.T, c testCase) {
 	if c.opts.Timeout == 0 {
 		c.opts.Timeout = 10 * time.Second
 	}
+	c.opts.SlowConnect = -1 // it is this machine that is slow
 	if c.opts.RootCAs == nil {
 		c.opts.RootCAs = f.ca.Pool()
 	}
@@ -152,7 +153,7 @@ func TestStream(t *testing.T) {
 		"<stream:error><not-well-formed xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
 	runAll(t, []testCase{
 		{5, "silence", behave(probetest.Silent), quick(), down(probe.PhaseStream, probe.Timeout, "0 bytes")},
-		{6, "slow drip", behave(probetest.Drip(header("jabber:server", nsStream, " version='1.0'"), 5*time.Millisecond)), quick(), down(probe.PhaseStream, probe.Timeout, "bytes received")},
+		{6, "slow drip", behave(probetest.Drip(header("jabber:server", nsStream, " version='1.0'"), 50*time.Millisecond)), quick(), down(probe.PhaseStream, probe.Timeout, "bytes received")},
 		{7, "accept then FIN", behave(probetest.CloseAtOnce), probe.Options{}, down(probe.PhaseStream, probe.Closed, "after 0 bytes")},
 		{8, "binary garbage", behave(probetest.Banner("\x00\x01\x02garbage")), probe.Options{}, down(probe.PhaseStream, probe.NotXMPP, `"\x00\x01\x02garbage"`)},
 		{9, "HTTP", behave(probetest.HTTP), probe.Options{}, down(probe.PhaseStream, probe.NotXMPP, "HTTP")},
@@ -262,13 +263,14 @@ func TestConnect(t *testing.T) {
 		return p.Probe(t.Context(), probe.Target{Addr: addr, Domain: domain, From: from})
 	}
 	t.Run("closed port", func(t *testing.T) { // case 1
-		s := probetest.NewServer(t, probetest.Config{})
+		s := probetest.NewServer(t, probetest.Config{Domain: domain})
 		s.Stop()
 		want{phase: probe.PhaseConnect, class: probe.Refused, level: probe.Down}.check(t, ask(s.Addr()))
 		if err := s.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if r := ask(s.Addr()); !r.Level.Answers() {
+		patient := probe.New(probe.Options{RootCAs: s.CA().Pool(), SlowConnect: -1})
+		if r := patient.Probe(t.Context(), probe.Target{Addr: s.Addr(), Domain: domain, From: from}); r.Class != probe.OK {
 			t.Errorf("after Start: %+v", r)
 		}
 	})
@@ -284,11 +286,29 @@ func TestConnect(t *testing.T) {
 	})
 }
 
-// TestFullBacklog proves that a host that drops requests is a timeout,
-// on real sockets without a firewall: case 2.
-func TestFullBacklog(t *testing.T) {
+// TestDirectTLSPort proves that a direct TLS port without a sign of life is
+// down as a plain one would be, and that any answer keeps it from being so.
+func TestDirectTLSPort(t *testing.T) {
 	t.Parallel()
-	addr := fullBacklog(t)
-	r := probe.New(probe.Options{Timeout: hung}).Probe(t.Context(), probe.Target{Addr: addr, Domain: domain, From: from})
-	want{phase: probe.PhaseConnect, class: probe.Timeout, level: probe.Down}.check(t, r)
+	for _, c := range []struct {
+		name  string
+		b     probetest.Behaviour
+		class probe.Class
+		level probe.Level
+	}{
+		{"silent", probetest.Silent, probe.Timeout, probe.Down},
+		{"closes", probetest.CloseAtOnce, probe.Closed, probe.Down},
+		{"resets", probetest.Reset, probe.Reset, probe.Down},
+		{"HTTP", probetest.HTTP, probe.NotTLS, probe.Degraded},
+		{"alert", probetest.Banner("\x15\x03\x03\x00\x02\x02\x28"), probe.TLSAlert, probe.Degraded},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := probetest.NewServer(t, behave(c.b))
+			r := probe.New(quick()).Probe(t.Context(), probe.Target{Addr: s.Addr(), Domain: domain, From: from, DirectTLS: true})
+			if r.Class != c.class || r.Level != c.level {
+				t.Errorf("got %s/%s %s: %s", r.Phase, r.Class, r.Level, r.Error)
+			}
+		})
+	}
 }

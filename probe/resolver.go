@@ -153,7 +153,7 @@ func (r *Resolver) exchange(ctx context.Context, server, name string, qtype uint
 	if err == nil && answer.Truncated {
 		if answer, err = r.once(ctx, "tcp", server, m); err != nil {
 			class := dnsClass(ctx, err)
-			if class == Refused || class == Reset || class == Closed {
+			if class != LocalError {
 				class = Timeout // the rest of the answer cannot be had
 			}
 			return nil, class, fmt.Errorf("the answer does not fit into UDP and TCP fails: %w", err)

@@ -66,6 +66,12 @@ func (r *run) fail(f *fault) {
 	if f == nil {
 		return
 	}
+	if f.class == Timeout { // always the last one
+		r.stop()
+		if late := r.start.Add(r.res.Took).Sub(r.end); late > maxLate {
+			f = local("this machine noticed only %s after the deadline that nothing had come: it is too busy to judge", late)
+		}
+	}
 	r.note("%s: %s: %s", r.res.Phase, f.class, f.text)
 	r.found = append(r.found, finding{*f, r.res.Phase, r.levelOf(f)})
 }

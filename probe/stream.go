@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Namespaces of RFC 6120 and of the features a federation server offers.
@@ -209,6 +210,20 @@ func evidence[T ~string | ~[]byte](b T) string {
 	return fmt.Sprintf("%+q", b)
 }
 
+// printable makes a peer's short text safe to show: nothing in it ends a line,
+// colours a terminal or goes on for ever.
+func printable(s string) string {
+	if len(s) > maxEvidence {
+		s = s[:maxEvidence] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
 // token is the next token of the stream that is not blank, with what XMPP
 // forbids turned into an error.
 func (s *stream) token() (xml.Token, error) {
@@ -361,7 +376,7 @@ func (e *element) condition() (condition, text string) {
 func (e *element) features() []string {
 	var out []string
 	add := func(s string) {
-		if len(s) <= maxEvidence && len(out) < 32 && !slices.Contains(out, s) {
+		if s = printable(s); len(out) < 32 && !slices.Contains(out, s) {
 			out = append(out, s)
 		}
 	}

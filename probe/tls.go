@@ -17,8 +17,8 @@ func (r *run) tlsConfig() *tls.Config {
 	c := &tls.Config{
 		ServerName:         r.res.Target.Domain,
 		InsecureSkipVerify: true,             //nolint:gosec // the chain is verified in judge, where every problem gets its own class
-		MinVersion:         tls.VersionTLS10, //nolint:gosec // an old Edge is to be reported, not to be called dead
-		CipherSuites:       allSuites(),
+		MinVersion:         tls.VersionTLS10, // an old Edge is to be reported, not to be called dead
+		CipherSuites:       r.p.suites,
 		CurvePreferences:   []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521},
 		Time:               r.p.o.Now,
 	}
@@ -61,7 +61,7 @@ func (r *run) secure(ctx context.Context) *fault {
 	if cs.Version < tls.VersionTLS12 {
 		r.remark(WeakProtocol)
 	}
-	if slices.ContainsFunc(tls.InsecureCipherSuites(), func(s *tls.CipherSuite) bool { return s.ID == cs.CipherSuite }) {
+	if cs.Version < tls.VersionTLS13 && slices.ContainsFunc(tls.InsecureCipherSuites(), func(s *tls.CipherSuite) bool { return s.ID == cs.CipherSuite }) {
 		r.remark(WeakCipher)
 	}
 	return nil
@@ -79,7 +79,7 @@ func (r *run) judge() {
 	verdict := r.p.chain.judge(certs, r.res.Target.Domain, r.p.o.RootCAs)
 	problems := verdict.at(now)
 	leaf := certs[0]
-	r.res.Cert = &Certificate{NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Names: verdict.names, Issuer: leaf.Issuer.String()}
+	r.res.Cert = &Certificate{NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Names: verdict.names, Issuer: printable(leaf.Issuer.String())}
 	for _, f := range problems {
 		r.res.Cert.Problems = append(r.res.Cert.Problems, f.class)
 		r.fail(&f)

@@ -22,7 +22,7 @@ func (c *Client) account() string {
 // class says what may happen after a command failed on its way, and what a
 // person should do.
 func (c *Client) class(s Script, at stage, err error) (actions.Kind, string) {
-	if errors.Is(err, errLogon) {
+	if errors.Is(err, ErrLogon) {
 		return actions.Rejected, fmt.Sprintf("check that the account %s can log on to %s via WinRM: its password, lockout, the group Remote Management Users, and that %s is allowed (winrm get winrm/config/service/auth)",
 			c.account(), c.o.Host, c.o.Auth)
 	}

@@ -166,7 +166,7 @@ func (x *exchange) contextFor(action string) (context.Context, context.CancelFun
 // read turns an answer into a checked envelope or a Fault.
 func read(r *reply) (*envelope, error) {
 	if r.status == http.StatusUnauthorized {
-		return nil, errLogon
+		return nil, ErrLogon
 	}
 	env, err := parseEnvelope(r.body)
 	if err != nil {

@@ -32,8 +32,9 @@ const (
 )
 
 var (
-	// errLogon says that the host refused the account.
-	errLogon = errors.New("logon was refused (HTTP 401)")
+	// ErrLogon means that the host refused the account. Asking again and again
+	// may lock it.
+	ErrLogon = errors.New("logon was refused (HTTP 401)")
 	// errNoNTLM says that the host does not speak NTLM.
 	errNoNTLM = errors.New("the host offers no Negotiate authentication")
 )
@@ -63,7 +64,7 @@ func (l *link) postNTLM(ctx context.Context, message []byte) (*reply, error) {
 			return r, nil
 		}
 		if attempt > 0 {
-			return nil, &sendError{err: errLogon}
+			return nil, &sendError{err: ErrLogon}
 		}
 	}
 }
@@ -129,7 +130,7 @@ func (l *link) handshake(ctx context.Context) (*session, error) {
 	case done.conn != r.conn:
 		return nil, &sendError{err: errors.New("the host closed the connection during logon")}
 	case done.status == http.StatusUnauthorized:
-		return nil, &sendError{err: errLogon}
+		return nil, &sendError{err: ErrLogon}
 	case done.status/100 != 2:
 		return nil, &sendError{err: &Fault{HTTP: done.status, Reason: clip(string(done.body), 120)}}
 	case !l.o.HTTPS && client.SecuritySession() == nil:

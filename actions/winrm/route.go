@@ -74,7 +74,7 @@ func (r *Route) server() string {
 // Get-CsSite prints after a server's FQDN was written is not documented, so
 // the pool, the server and the pin are all taken for the target.
 func (r *Route) reached(route string) bool {
-	if strings.TrimSpace(route) == "" {
+	if bare(route) == "" {
 		return false
 	}
 	return same(route, r.PoolFQDN) || same(route, r.server()) || r.Value != "" && same(route, r.Value)

@@ -30,11 +30,7 @@ type PSError struct {
 
 // Error implements error.
 func (e *PSError) Error() string {
-	where := e.Cmdlet
-	if where == "" {
-		where = "script"
-	}
-	return fmt.Sprintf("%s: %s [%s, %s]", where, clip(e.Message, 300), clip(e.ID, 120), e.Type)
+	return fmt.Sprintf("%s [%s: %s, %s]", clip(e.Message, 300), clip(e.Cmdlet, 60), clip(e.ID, 120), clip(e.Type, 120))
 }
 
 // Run executes s and decodes its answer into out, which may be nil.

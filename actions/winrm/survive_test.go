@@ -198,15 +198,17 @@ func TestErrorComesBeforeExitCode(t *testing.T) {
 // year of trouble would.
 func TestFiveHundredCommandsAndFaultsLeakNothing(t *testing.T) {
 	for _, tc := range []struct {
-		name string
-		make func(*testing.T) (*actionstest.WinRM, *Client)
+		name  string
+		calm  int // commands without a fault
+		storm int // commands with one
+		make  func(*testing.T) (*actionstest.WinRM, *Client)
 	}{
-		{"ntlm", func(t *testing.T) (*actionstest.WinRM, *Client) {
+		{"ntlm", 400, 100, func(t *testing.T) (*actionstest.WinRM, *Client) {
 			t.Helper()
 			_, w, c := edge(t)
 			return w, c
 		}},
-		{"https", func(t *testing.T) (*actionstest.WinRM, *Client) {
+		{"https", 40, 70, func(t *testing.T) (*actionstest.WinRM, *Client) {
 			t.Helper()
 			_, w, c := tlsEdge(t, actionstest.WinRMOptions{})
 			return w, c
@@ -223,9 +225,9 @@ func TestFiveHundredCommandsAndFaultsLeakNothing(t *testing.T) {
 			}
 			run(5)
 			before := runtime.NumGoroutine()
-			run(400)
+			run(tc.calm)
 			faults := []actionstest.FaultKind{actionstest.HTML503, actionstest.EmptyBody, actionstest.BadXML, actionstest.PlainText, actionstest.Reset, actionstest.ResetAfter, actionstest.WrongReply}
-			for i := range 100 {
+			for i := range tc.storm {
 				on := []string{"Create", "Command", "Receive", "Signal", "Delete"}[i%5]
 				w.Inject(actionstest.Fault{On: on, Kind: faults[i%len(faults)], Times: 1})
 				_ = c.Run(t.Context(), getServices(), nil)
@@ -369,7 +371,7 @@ func TestAnswerLostBeforeTheCommandIsTransient(t *testing.T) {
 
 func TestHugeAnswerIsRefused(t *testing.T) {
 	_, _, c := tlsEdge(t, actionstest.WinRMOptions{Chunk: 100_000, Command: func(string) (actionstest.Output, bool) {
-		return actionstest.Output{Stdout: strings.Repeat("x", 3<<20)}, true
+		return actionstest.Output{Stdout: strings.Repeat("x", maxOutput+100_000)}, true
 	}})
 	wantError(t, c.Run(t.Context(), getServices(), nil), actions.Transient, edgeHost, "output")
 }
@@ -440,13 +442,14 @@ func TestSilentHost(t *testing.T) {
 	wantError(t, c.Run(t.Context(), stop, nil), actions.Transient, edgeHost, edgeHost+": Stop-CsWindowsService: ", "not done within 100ms", "firewall")
 }
 
+// A name that no resolver is asked for.
 func TestUnknownName(t *testing.T) {
-	c, err := New(Options{Host: "edge.invalid", User: testUser, Password: actions.NewSecret(password)})
+	c, err := New(Options{Host: "edge..contoso.com", User: testUser, Password: actions.NewSecret(password)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	wantError(t, c.Run(t.Context(), stop, nil), actions.Transient, "edge.invalid", "edge.invalid: Stop-CsWindowsService: ", "resolves from here")
+	wantError(t, c.Run(t.Context(), stop, nil), actions.Transient, "edge..contoso.com", "edge..contoso.com: Stop-CsWindowsService: ", "resolves from here")
 }
 
 func TestSomethingElseAnswers(t *testing.T) {

@@ -303,6 +303,9 @@ func TestReached(t *testing.T) {
 			t.Errorf("reached(%q) = %v", tc.route, got)
 		}
 	}
+	if empty := (Route{}); empty.reached("EdgeServer:") {
+		t.Error("no route is taken for a route to no pool")
+	}
 }
 
 func TestManagementPreflight(t *testing.T) {

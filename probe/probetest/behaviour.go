@@ -53,7 +53,7 @@ func (c *Conn) Greet(features string) error {
 		}
 		return c.Bye()
 	}
-	return c.Write(c.header("") + "<stream:features>" + features + "</stream:features>")
+	return c.Write(c.header() + "<stream:features>" + features + "</stream:features>")
 }
 
 // ToTLS goes from connect to a finished handshake.
@@ -166,7 +166,7 @@ func (c *Conn) fill(text string) string {
 	if !strings.Contains(text, "%H") {
 		return text
 	}
-	return strings.ReplaceAll(text, "%H", c.header(""))
+	return strings.ReplaceAll(text, "%H", c.header())
 }
 
 // ReplyThen is Reply followed by end instead of waiting.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strings"
 )
 
@@ -79,14 +78,14 @@ func (c *Conn) ReadHeader() error {
 }
 
 // SendHeader answers the client's opening tag.
-func (c *Conn) SendHeader() error { return c.Write(c.header("")) }
+func (c *Conn) SendHeader() error { return c.Write(c.header()) }
 
-// header is our opening tag, with more attributes.
-func (c *Conn) header(more string) string {
+// header is our opening tag.
+func (c *Conn) header() string {
 	c.open = true
 	return fmt.Sprintf("<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' "+
-		"xmlns:stream='http://etherx.jabber.org/streams' id='%d' from='%s' to='%s' version='1.0'%s>",
-		c.accepted.Load(), escape(c.Header.To), escape(c.Header.From), more)
+		"xmlns:stream='http://etherx.jabber.org/streams' id='%d' from='%s' to='%s' version='1.0'>",
+		c.accepted.Load(), escape(c.Header.To), escape(c.Header.From))
 }
 
 func escape(s string) string {
@@ -116,18 +115,7 @@ func (c *Conn) ReadElement() (xml.Name, error) {
 
 // TLS does the handshake; the stream starts anew.
 func (c *Conn) TLS() error {
-	cfg := c.Server.tls
-	if len(c.cfg.SNI) > 0 {
-		cfg = cfg.Clone()
-		cfg.GetCertificate = func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			if slices.Contains(c.cfg.SNI, h.ServerName) {
-				return c.cfg.Cert, nil
-			}
-			return nil, nil
-		}
-		cfg.Certificates = nil
-	}
-	t := tls.Server(c.conn, cfg)
+	t := tls.Server(c.conn, c.Server.tls)
 	if err := t.Handshake(); err != nil {
 		return err
 	}
@@ -140,7 +128,7 @@ func (c *Conn) TLS() error {
 func (c *Conn) StreamError(condition, text string) error {
 	var head string
 	if !c.open {
-		head = c.header("")
+		head = c.header()
 	}
 	if text != "" {
 		text = "<text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>" + escape(text) + "</text>"

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,6 +43,7 @@ type Server struct {
 	addr      netip.AddrPort
 	tls       *tls.Config
 	behaviour atomic.Pointer[Behaviour]
+	cert      atomic.Pointer[tls.Certificate]
 	accepted  atomic.Int64
 	polite    atomic.Int64
 
@@ -90,6 +92,7 @@ func Listen(addr string, cfg Config) (*Server, error) {
 		cfg.Patience = 30 * time.Second
 	}
 	s := &Server{ca: cfg.CA, cfg: cfg, conns: map[net.Conn]struct{}{}}
+	s.Present(*cfg.Cert)
 	s.tls = s.tlsConfig()
 	s.Behave(cfg.Behaviour)
 	if err := s.listen(addr); err != nil {
@@ -100,12 +103,17 @@ func Listen(addr string, cfg Config) (*Server, error) {
 
 func (s *Server) tlsConfig() *tls.Config {
 	c := &tls.Config{
-		Certificates: []tls.Certificate{*s.cfg.Cert},
 		ClientCAs:    s.cfg.ClientCAs,
 		ClientAuth:   s.cfg.ClientAuth,
 		MinVersion:   s.cfg.MinTLS,
 		MaxVersion:   s.cfg.MaxTLS,
 		CipherSuites: s.cfg.Suites,
+		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if len(s.cfg.SNI) > 0 && !slices.Contains(s.cfg.SNI, h.ServerName) {
+				return nil, nil // the alert unrecognized_name
+			}
+			return s.cert.Load(), nil
+		},
 	}
 	if s.cfg.ClientCAs != nil && c.ClientAuth == tls.NoClientCert {
 		c.ClientAuth = tls.VerifyClientCertIfGiven
@@ -138,6 +146,9 @@ func (s *Server) Behave(b Behaviour) {
 	}
 	s.behaviour.Store(&b)
 }
+
+// Present sets the certificate shown to connections from now on.
+func (s *Server) Present(cert tls.Certificate) { s.cert.Store(&cert) }
 
 // Stop closes the port, so that connecting is refused, and breaks the
 // connections there are. It returns when they have ended. Start undoes it.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"edgewatch/actions"
@@ -31,6 +32,7 @@ type builder struct {
 	zones    []zone
 	chain    map[string]*winrm.Client // by host: of failovers
 	survey   map[string]*winrm.Client // by host: of readiness checks, so that none holds a failover up
+	refused  sync.Map                 // by pool: the logonRefusal that its last readiness check met
 }
 
 // zone is one DNS zone with the updater that changes it.
@@ -236,29 +238,52 @@ func (b *builder) canary(ctx context.Context, addr string) error {
 	return conn.Close()
 }
 
+// logonPause is how long a pool whose logon was refused is not asked again:
+// readiness checks with a wrong password must not lock the account.
+const logonPause = 15 * time.Minute
+
 // ready runs the pool's preflight for real; it changes nothing.
 func (b *builder) ready(ctx context.Context, pool string) error {
 	if !b.f.CanAct() {
 		return errors.New(unable)
 	}
-	p := b.f.Pool(pool)
+	if r, ok := b.refused.Load(pool); ok {
+		if refusal := r.(logonRefusal); time.Since(refusal.at) < logonPause {
+			return fmt.Errorf("%w (asked again at %s, so that the account is not locked)", refusal.err, refusal.at.Add(logonPause).UTC().Format(time.TimeOnly+" MST"))
+		}
+	}
+	err := b.rehearse(ctx, b.f.Pool(pool))
+	if errors.Is(err, winrm.ErrLogon) {
+		b.refused.Store(pool, logonRefusal{err, time.Now()})
+	} else {
+		b.refused.Delete(pool)
+	}
+	return err
+}
+
+// logonRefusal is a logon that a host of a pool refused.
+type logonRefusal struct {
+	err error
+	at  time.Time
+}
+
+// rehearse checks every preflight task of the pool once.
+func (b *builder) rehearse(ctx context.Context, p *configs.Pool) error {
 	ctx, cancel := context.WithTimeout(ctx, b.f.Timeouts.Preflight.Duration)
 	defer cancel()
 	tasks := b.preflight(p, b.survey)
-	errs := make(chan error, len(tasks))
-	for _, t := range tasks {
-		go func() {
+	failures := make([]error, len(tasks))
+	var wg sync.WaitGroup
+	for i, t := range tasks {
+		wg.Go(func() {
 			obs, err := t.Check(ctx)
 			if err == nil && obs.Status != actions.Done {
 				err = fmt.Errorf("%s: %s", t.Target(), obs.Detail)
 			}
-			errs <- err
-		}()
+			failures[i] = err
+		})
 	}
-	var failures []error
-	for range tasks {
-		failures = append(failures, <-errs)
-	}
+	wg.Wait()
 	return errors.Join(failures...)
 }
 

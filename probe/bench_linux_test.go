@@ -1,0 +1,173 @@
+package probe_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"edgewatch/probe"
+	"edgewatch/probe/probetest"
+)
+
+// serveEnv makes the test binary a server: benchmarks start themselves a
+// second time, so that the CPU they measure is the client's alone.
+const serveEnv = "EDGEWATCH_PROBE_SERVE"
+
+// serve prints where it listens and its root, and ends with its input.
+func serve() error {
+	s, err := probetest.Listen("127.0.0.1:0", probetest.Config{Domain: domain})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	fmt.Println(s.Addr(), base64.StdEncoding.EncodeToString(s.CA().Root().Raw))
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+func startServer(b *testing.B) (netip.AddrPort, *x509.CertPool) {
+	b.Helper()
+	cmd := exec.CommandContext(b.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), serveEnv+"=1")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		b.Fatal(err)
+	}
+	addr, root, _ := strings.Cut(strings.TrimSpace(line), " ")
+	der, err := base64.StdEncoding.DecodeString(root)
+	if err != nil {
+		b.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		b.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	return netip.MustParseAddrPort(addr), pool
+}
+
+// cpu is the CPU time this process has used.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func measure(b *testing.B, f func() error) {
+	b.Helper()
+	b.ReportAllocs()
+	before := cpu(b)
+	for b.Loop() {
+		if err := f(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
+}
+
+// BenchmarkProbe is a full probe of a healthy server.
+func BenchmarkProbe(b *testing.B) {
+	addr, pool := startServer(b)
+	p := probe.New(probe.Options{RootCAs: pool})
+	t := probe.Target{Addr: addr, Domain: domain, From: from}
+	measure(b, func() error {
+		if r := p.Probe(b.Context(), t); r.Class != probe.OK {
+			return fmt.Errorf("%s/%s: %s", r.Phase, r.Class, r.Error)
+		}
+		return nil
+	})
+}
+
+// BenchmarkProbeCold verifies the chain every time, as a one-shot probe does.
+func BenchmarkProbeCold(b *testing.B) {
+	addr, pool := startServer(b)
+	t := probe.Target{Addr: addr, Domain: domain, From: from}
+	measure(b, func() error {
+		if r := probe.New(probe.Options{RootCAs: pool}).Probe(b.Context(), t); r.Class != probe.OK {
+			return fmt.Errorf("%s/%s: %s", r.Phase, r.Class, r.Error)
+		}
+		return nil
+	})
+}
+
+// BenchmarkFloor is the least that can be done: fixed strings and crypto/tls.
+func BenchmarkFloor(b *testing.B) {
+	addr, pool := startServer(b)
+	const header = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' from='probe.test' to='contoso.test' version='1.0'>"
+	cfg := &tls.Config{ServerName: domain, RootCAs: pool, CurvePreferences: []tls.CurveID{tls.X25519}}
+	buf := make([]byte, 4096)
+	ask := func(c net.Conn, question, end string) error {
+		if _, err := io.WriteString(c, question); err != nil {
+			return err
+		}
+		for n := 0; ; {
+			m, err := c.Read(buf[n:])
+			if n += m; bytes.Contains(buf[:n], []byte(end)) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	measure(b, func() error {
+		var d net.Dialer
+		c, err := d.DialContext(b.Context(), "tcp", addr.String())
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close() }()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		if err := ask(c, header, "</stream:features>"); err != nil {
+			return err
+		}
+		if err := ask(c, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "<proceed"); err != nil {
+			return err
+		}
+		t := tls.Client(c, cfg)
+		if err := ask(t, header, "</stream:features>"); err != nil {
+			return err
+		}
+		return ask(t, "</stream:stream>", "</stream:stream>")
+	})
+}
+
+// asServer reports whether this process was the server of a benchmark.
+func asServer() bool {
+	if os.Getenv(serveEnv) == "" {
+		return false
+	}
+	if err := serve(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return true
+}

@@ -1,0 +1,110 @@
+package probe
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+// countingReader counts what is taken from it.
+type countingReader struct {
+	r io.Reader
+	n int
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += n
+	return n, err
+}
+
+const goodStream = `<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' id='1' version='1.0'>` +
+	`<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features></stream:stream>`
+
+// TestStreamSegments proves that segment borders change nothing.
+func TestStreamSegments(t *testing.T) {
+	t.Parallel()
+	for name, r := range map[string]io.Reader{
+		"one":         strings.NewReader(goodStream),
+		"bytes":       iotest.OneByteReader(strings.NewReader(goodStream)),
+		"data at EOF": iotest.DataErrReader(strings.NewReader(goodStream)),
+		"BOM":         strings.NewReader("\xef\xbb\xbf\n" + goodStream),
+	} {
+		s := newStream(r, nil)
+		if other, err := s.sniff(); other != "" || err != nil {
+			t.Errorf("%s: sniff says %q, %v", name, other, err)
+		}
+		h, err := s.header()
+		if err != nil || h.id != "1" || h.content != nsServer || h.poor() != "" {
+			t.Errorf("%s: header %+v, %v", name, h, err)
+		}
+		e, err := s.next()
+		if err != nil || e.child(nsTLS, "starttls") == nil {
+			t.Errorf("%s: features %+v, %v", name, e, err)
+		}
+		if _, err := s.next(); !errors.Is(err, errStreamEnd) || !s.ended {
+			t.Errorf("%s: end is %v", name, err)
+		}
+	}
+}
+
+// TestStreamKeepsRest proves that what follows an element is still there for
+// whoever comes next, to the byte.
+func TestStreamKeepsRest(t *testing.T) {
+	t.Parallel()
+	s := newStream(strings.NewReader("<a><b/>\x16\x03\x01rest"), nil)
+	if _, err := s.header(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.next(); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(s.buffered()); got != "\x16\x03\x01rest" || !looksLikeTLS(s.buffered()) {
+		t.Errorf("buffered %q", got)
+	}
+}
+
+// FuzzStream proves that no peer makes the reader panic, take more than it
+// may, or grow without bound.
+func FuzzStream(f *testing.F) {
+	for _, seed := range []string{
+		goodStream, "", "HTTP/1.1 400\r\n", "<!DOCTYPE a>", "<a><!-- -->", "<a b='" + strings.Repeat("x", 100), strings.Repeat("<a>", 50),
+		"<?xml version='1.1'?><a>", "<?xml version='1.0' encoding='x'?><a>", "<a>&lt;&bomb;", "\xef\xbb\xbf<a/>", "</stream:stream>",
+		"<stream:stream xmlns:stream='http://etherx.jabber.org/streams'><stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>x</see-other-host></stream:error>",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		src := &countingReader{r: bytes.NewReader(data)}
+		s := newStream(src, nil)
+		other, err := s.sniff()
+		if err == nil && other == "" {
+			if _, err = s.header(); err == nil {
+				for range 8 {
+					var e element
+					if e, err = s.next(); err != nil {
+						break
+					}
+					if f := streamError(e); f.text == "" {
+						t.Error("a fault without evidence")
+					}
+					if n := len(e.features()); n > 32 {
+						t.Errorf("%d features", n)
+					}
+				}
+			}
+		}
+		if err != nil {
+			if f := streamFault(t.Context(), err, s.seen, "a test"); f.class.Meaning() == "" || f.class == LocalError {
+				t.Errorf("%v is %q", err, f.class)
+			}
+		}
+		_ = s.drain()
+		if limit := 2*maxPhaseBytes + 2*bufferSize; src.n > limit {
+			t.Errorf("%d bytes read, limit %d", src.n, limit)
+		}
+	})
+}
