@@ -4,14 +4,11 @@ package integration
 
 import (
 	"encoding/base64"
-	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"edgewatch/actions/actionstest"
 	"edgewatch/integration/lab"
@@ -189,31 +186,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// fullDisk gives the state a disk of its own with no room left. Only root
-// can; others skip.
+// fullDisk gives the state a disk with no room left.
 func fullDisk(t *testing.T, e *estate) {
-	dir := filepath.Join(filepath.Dir(e.Files.Config), "disk")
-	must(t, os.Mkdir(dir, 0o700))
-	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k")
-	if errors.Is(err, syscall.EPERM) {
-		t.Skip("a disk cannot be mounted here")
-	}
-	must(t, err)
-	t.Cleanup(func() {
-		e.kill()
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
-	f, err := os.Create(filepath.Join(dir, "filler"))
-	must(t, err)
-	defer f.Close()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
-		if _, err := f.Write(make([]byte, 512)); errors.Is(err, syscall.ENOSPC) {
-			break
-		}
-	}
-	text, err := os.ReadFile(e.Files.Config)
-	must(t, err)
-	must(t, os.WriteFile(e.Files.Config, []byte(strings.Replace(string(text), e.Files.State, filepath.Join(dir, "edgewatch.db"), 1)), 0o600))
+	fill(t, filepath.Join(smallDisk(t, e, "64k"), "filler"))
 }
