@@ -209,10 +209,9 @@ func manyAddresses(n int) string {
 	return b.String()
 }
 
-// TestLookupServers proves what a resolver in trouble is called, and that the
-// next one is asked then.
-func TestLookupServers(t *testing.T) {
-	t.Parallel()
+// troubled are name servers by what is wrong with them.
+func troubled(t *testing.T) map[string]string {
+	t.Helper()
 	good := newZone(t, "a.test. A 192.0.2.1\n")
 	silent := newZone(t, "")
 	silent.set(func() { silent.handle = func(dns.ResponseWriter, *dns.Msg) bool { return true } })
@@ -259,20 +258,29 @@ func TestLookupServers(t *testing.T) {
 	}()
 	refusing := newZone(t, "")
 	refusing.set(func() { refusing.rcodes["a.test."] = dns.RcodeRefused })
+	return map[string]string{"good": good.addr, "silent": silent.addr, "lame": lame.addr, "cut": cut.addr, "curt": curt.addr,
+		"old": old.addr, "refusing": refusing.addr, "closed": closed}
+}
+
+// TestLookupServers proves what a resolver in trouble is called, and that the
+// next one is asked then.
+func TestLookupServers(t *testing.T) {
+	t.Parallel()
+	s := troubled(t)
 	for _, c := range []struct {
 		name    string
 		servers []string
 		class   probe.Class
 	}{
-		{"silent", []string{silent.addr}, probe.Timeout},
-		{"truncated, silent TCP", []string{cut.addr}, probe.Timeout},
-		{"truncated, TCP closes", []string{curt.addr}, probe.Timeout},
-		{"lame", []string{lame.addr}, probe.Lame},
-		{"port closed", []string{closed}, probe.Unreachable},
-		{"older than EDNS", []string{old.addr}, probe.OK},
+		{"silent", []string{s["silent"]}, probe.Timeout},
+		{"truncated, silent TCP", []string{s["cut"]}, probe.Timeout},
+		{"truncated, TCP closes", []string{s["curt"]}, probe.Timeout},
+		{"lame", []string{s["lame"]}, probe.Lame},
+		{"port closed", []string{s["closed"]}, probe.Unreachable},
+		{"older than EDNS", []string{s["old"]}, probe.OK},
 		{"none configured", nil, probe.LocalError},
-		{"the next one knows", []string{silent.addr, lame.addr, closed, refusing.addr, good.addr}, probe.OK},
-		{"none knows", []string{refusing.addr, silent.addr}, probe.Refused},
+		{"the next one knows", []string{s["silent"], s["lame"], s["closed"], s["refusing"], s["good"]}, probe.OK},
+		{"none knows", []string{s["refusing"], s["silent"]}, probe.Refused},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -287,7 +295,7 @@ func TestLookupServers(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(10*time.Millisecond, func() { cancel(errors.New("enough")) })
 		start := time.Now()
-		l := probe.NewResolver(probe.ResolverOptions{Servers: []string{silent.addr}, Timeout: time.Minute}).LookupA(ctx, "a.test")
+		l := probe.NewResolver(probe.ResolverOptions{Servers: []string{s["silent"]}, Timeout: time.Minute}).LookupA(ctx, "a.test")
 		if took := time.Since(start); l.Class != probe.LocalError || took > 5*time.Second {
 			t.Errorf("got %+v after %s", l, took)
 		}

@@ -101,10 +101,10 @@ func (l Level) Answers() bool { return l == Up || l == Degraded }
 // Target is one question: is this address a server-to-server endpoint of
 // this domain?
 type Target struct {
-	Addr      netip.AddrPort // where to connect
-	Domain    string         // the XMPP domain asked for: the stream's "to"
-	From      string         // the stream's "from": a stable domain of ours, never equal to Domain
-	DirectTLS bool           // XEP-0368: TLS before the stream
+	Addr      netip.AddrPort `json:"addr"`                 // where to connect
+	Domain    string         `json:"domain"`               // the XMPP domain asked for: the stream's "to"
+	From      string         `json:"from"`                 // the stream's "from": a stable domain of ours, never equal to Domain
+	DirectTLS bool           `json:"direct_tls,omitempty"` // XEP-0368: TLS before the stream
 }
 
 // String names the target as "domain@addr".

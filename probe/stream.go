@@ -27,7 +27,7 @@ const (
 	maxDepth      = 12       // of elements
 	maxElements   = 512      // below one top-level element
 	maxEvidence   = 200      // bytes of a peer's text that are kept
-	bufferSize    = 2 << 10
+	bufferSize    = 1 << 10
 )
 
 // Reasons why a stream cannot be read on, beside the transport's own errors.
