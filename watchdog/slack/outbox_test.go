@@ -33,7 +33,7 @@ func (r *rig) checkStory(t *testing.T) {
 	if want := "✓ EdgePool1 is down – failed over to EdgePool2"; msgs[0].Text != want {
 		t.Errorf("incident says %q, want %q", msgs[0].Text, want)
 	}
-	if want := "✓ stop-services finished in 1.2 s\n✓ edge3: finished in 1.2 s\n✓ edge4: finished in 1.2 s"; msgs[5].Text != want {
+	if want := "✓ stop-services finished in 1.2 s\n✓ edge3: done in 1.2 s\n✓ edge4: done in 1.2 s"; msgs[5].Text != want {
 		t.Errorf("step says %q, want %q", msgs[5].Text, want)
 	}
 }
