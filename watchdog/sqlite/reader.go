@@ -36,7 +36,7 @@ func OpenReadOnly(ctx context.Context, path string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(path); err != nil { //nolint:gosec // the operator's own configuration names it
+	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("state file: %w – has edgewatch run with this configuration?", err)
 	}
 	r, err := openReader(ctx, path, url.Values{"mode": {"ro"}})
@@ -66,7 +66,7 @@ func openReader(ctx context.Context, path string, query url.Values) (*Reader, er
 }
 
 func exists(path string) bool {
-	_, err := os.Stat(path) //nolint:gosec // the operator's own configuration names it
+	_, err := os.Stat(path)
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
