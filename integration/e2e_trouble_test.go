@@ -123,7 +123,9 @@ func TestCannotTakeOver(t *testing.T) {
 		}, []string{"edgeserver2.contoso.local"}},
 		{"wrong password", func(_ *testing.T, e *estate) { e.Host("edgeserver2.contoso.local").SetPassword("changed yesterday") },
 			[]string{"edgeserver2.contoso.local", "password"}},
-		{"management host off", func(_ *testing.T, e *estate) { e.Host("fe1.contoso.local").SetPassword("changed yesterday") },
+		{"management host off", func(t *testing.T, e *estate) { must(t, e.Host("fe1.contoso.local").Close()) },
+			[]string{"fe1.contoso.local", "refused"}},
+		{"wrong password of the management host", func(_ *testing.T, e *estate) { e.Host("fe1.contoso.local").SetPassword("changed yesterday") },
 			[]string{"fe1.contoso.local", "password"}},
 		{"store down", func(_ *testing.T, e *estate) {
 			e.Windows.Set(func(k *actionstest.Knobs) { k.StoreDown = true })
@@ -140,6 +142,7 @@ func TestCannotTakeOver(t *testing.T) {
 			[]string{"contoso.test", "sign"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // they wait more than they work
 			e := newEstate(t, ownXMPP)
 			tt.wreck(t, e)
 			p := e.run()
