@@ -37,7 +37,7 @@ const small = `federations:
       - name: EdgePool1
         site: "site:Site 1"
         fqdn: edgepool1.contoso.local
-        route: {server: edge1.contoso.com}
+        route: {server: edge1.contoso.local}
         addresses: ["::ffff:192.0.2.10", 2001:db8::10]
         servers:
           - {fqdn: edge1.contoso.local, winrm: {addr: "10.0.0.1:15986", timeout: 1m}}

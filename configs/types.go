@@ -275,7 +275,7 @@ type Pool struct {
 // Route is what Set-CsSite is given. Microsoft's pages disagree about the
 // parameter, so it is asked of the management host unless it is pinned.
 type Route struct {
-	// FQDN of an Edge Server of the pool, the value of XmppExternalFederationRoute.
+	// Internal FQDN of one of the pool's servers, the value of XmppExternalFederationRoute.
 	Server string `yaml:"server,omitempty" check:"fqdn"`
 	// Parameter of Set-CsSite; auto takes the one that the management host knows.
 	Parameter string `yaml:"parameter" default:"auto" enum:"auto,XmppExternalFederationRoute,XmppFederationRoute"`

@@ -246,6 +246,9 @@ func (r *rules) pools() {
 		if n := len(p.Servers); n > 0 && p.MinUp > n {
 			r.bad(r.in("pools[%d].min_up", i), "%d servers cannot be up when there are %d", p.MinUp, n)
 		}
+		if r.strangeRoute(p) {
+			r.bad(r.in("pools[%d].route.server", i), "%s is none of the pool's servers: Set-CsSite wants the internal FQDN of one of them", p.Route.Server)
+		}
 		for k, s := range p.Servers {
 			if s.FQDN != "" && s.FQDN == p.DNSName {
 				r.bad(r.in("pools[%d].dns_name", i), "%s is the internal name of servers[%d]: the external name is wanted", p.DNSName, k)
@@ -256,4 +259,10 @@ func (r *rules) pools() {
 		}
 		priorities[p.SRVPriority] = p.Name
 	}
+}
+
+// strangeRoute reports whether the route names a server that is not the pool's.
+func (r *rules) strangeRoute(p *Pool) bool {
+	named := func(s Server) bool { return s.FQDN == p.Route.Server }
+	return p.Route.Server != "" && len(p.Servers) > 0 && !slices.ContainsFunc(p.Servers, named)
 }
