@@ -1,6 +1,9 @@
 package actions
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // Record is what the runner makes durable about a task, or, with an empty
 // Target, about a step as a whole. A task's Started record is durable before
@@ -53,21 +56,22 @@ type progressKey struct {
 	target string
 }
 
-// Add folds r in.
+// Add folds r in. A server that is about to be stopped is no longer one that
+// was started, even if an earlier run rescued it.
 func (p *Progress) Add(r Record) {
 	if p.last == nil {
 		p.last = make(map[progressKey]RecordPhase)
 	}
 	p.last[progressKey{r.Step, r.Target}] = r.Phase
+	if r.Step == StopServices && r.Target != "" && r.Phase == Started {
+		delete(p.last, progressKey{StartServices, r.Target})
+		delete(p.last, progressKey{StartServices, ""})
+	}
 }
 
 // Clone returns a copy that shares nothing with p.
 func (p Progress) Clone() Progress {
-	var c Progress
-	for k, v := range p.last {
-		c.Add(Record{Step: k.step, Target: k.target, Phase: v})
-	}
-	return c
+	return Progress{last: maps.Clone(p.last)}
 }
 
 // Step returns the newest phase of the step as a whole, "" before it began.

@@ -13,6 +13,15 @@ func TestResumedRunStillOwesTheStart(t *testing.T) {
 		{Step: StopServices, Target: "e1", Phase: Started}, {Step: StopServices, Target: "e2", Phase: Started},
 		{Step: StopServices, Target: "e1", Phase: Finished}, {Step: StopServices, Target: "e2", Phase: Finished},
 	}
+	rescued := []Record{
+		{Step: StopServices, Phase: Started},
+		{Step: StopServices, Target: "e1", Phase: Started}, {Step: StopServices, Target: "e1", Phase: Finished},
+		{Step: StopServices, Target: "e2", Phase: Started}, {Step: StopServices, Target: "e2", Phase: Failed},
+		{Step: StopServices, Phase: Failed},
+		{Step: StartServices, Phase: Started},
+		{Step: StartServices, Target: "e1", Phase: Finished}, {Step: StartServices, Target: "e2", Phase: Already},
+		{Step: StartServices, Phase: Finished},
+	}
 	tests := []struct {
 		name    string
 		records []Record
@@ -21,6 +30,8 @@ func TestResumedRunStillOwesTheStart(t *testing.T) {
 		end     string
 	}{
 		{"died between the last stop and the step's end, then the route is refused", stopped, false, "route", untouched},
+		{"died after a rescue, then stop fails again", rescued, true, "stop e2", untouched},
+		{"died after a rescue, then all goes well", rescued, true, "", restored},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
