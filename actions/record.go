@@ -2,6 +2,7 @@ package actions
 
 import (
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -80,6 +81,22 @@ func (p Progress) Step(name StepName) RecordPhase { return p.last[progressKey{na
 // Task returns the newest phase of one task, "" before it began.
 func (p Progress) Task(name StepName, target string) RecordPhase {
 	return p.last[progressKey{name, target}]
+}
+
+// Stopped names the servers, sorted, whose services the chain may have stopped
+// and did not see running again.
+func (p Progress) Stopped() []string {
+	var out []string
+	for key, phase := range p.last {
+		if key.step != StopServices || key.target == "" || phase == Already {
+			continue
+		}
+		if started := p.Task(StartServices, key.target); started != Finished && started != Already {
+			out = append(out, key.target)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // passed reports whether the step was seen done.

@@ -3,6 +3,8 @@ package actions
 import (
 	"testing"
 	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // A run that takes over from one which died keeps the duty to start what that
@@ -47,4 +49,32 @@ func TestResumedRunStillOwesTheStart(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A server that stayed behind when enough others were started is tried again:
+// on the way out of a failed run, and whenever the chain is carried on.
+func TestStartsWhatStayedBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		w.fail["start e2"] = []error{refused, refused}
+		w.checks["verify"] = []error{refused}
+		plan := w.plan()
+		for i := range plan.Steps {
+			if plan.Steps[i].Name == StartServices {
+				plan.Steps[i].Need = 1
+			}
+		}
+		r := &Runner{Record: n.record}
+		out := r.Run(t.Context(), plan, "c", Progress{})
+		if d := cmp.Diff([]string{"e2"}, out.Stopped); d != "" || out.OK || w.applied("start e2") != 0 {
+			t.Errorf("outcome %+v; stopped (-want +got):\n%s", out, d)
+		}
+		if len(w.fail["start e2"]) != 0 {
+			t.Error("the way out did not try to start e2 again")
+		}
+		if out = r.Run(t.Context(), plan, "c", n.progress()); !out.OK || len(out.Stopped) != 0 {
+			t.Errorf("carried on: %+v", out)
+		}
+		mustEnd(t, w, restored)
+	})
 }
