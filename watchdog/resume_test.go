@@ -1,0 +1,37 @@
+package watchdog_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgewatch/watchdog"
+	"edgewatch/watchdog/watchdogtest"
+)
+
+// The disk that ended the last life in the middle of a failover is still full
+// when the next one begins: the failover is taken up once it is not.
+func TestEngineTakesUpOnceTheJournalCanBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		p := startEngine(t, w, j)
+		p.until(time.Minute, "stopping services", func(*watchdog.Snapshot) bool { return w.count("stop edge3") == 1 })
+		w.with(func(w *estate) { w.life++ })
+		dead := j.CrashAt(1, false)
+		<-dead
+		p.cancel()
+		j = j.Reopen()
+		<-p.ended
+		for range 3 {
+			j.FailNext(errors.New("no space left on device"))
+		}
+		p = startEngine(t, w, j)
+		p.until(10*time.Minute, "failed over", activeIs("EdgePool2"))
+		p.stop()
+		if got := w.String(); got != onPool2 {
+			t.Errorf("the estate ended as %s", got)
+		}
+	})
+}
