@@ -129,9 +129,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(ErrStopping)
 	s := &surveyor{engine: e, wanted: make(chan struct{}, 1)}
-	e.work.Go(func() { s.run(ctx) })
 	e.levels.Since = e.ports.Now()
 	e.boot(ctx)
+	e.work.Go(func() { s.run(ctx) })
 
 	due := time.Now()
 	timer := time.NewTimer(0)
@@ -146,7 +146,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case r := <-e.rounds:
 			e.took(r)
 			_, _ = e.do(ctx, Tick{})
-			if e.machine.State() == Confirming {
+			if e.needsCandidate(r) {
 				s.hurry()
 			}
 			wait := e.settings.Watch.wait(r.Pool(e.machine.Active()), time.Since(r.At))
@@ -180,6 +180,13 @@ func (e *Engine) boot(ctx context.Context) {
 		_, err := e.do(ctx, Booted{})
 		e.booted = err == nil
 	}
+}
+
+// needsCandidate reports whether a failover may follow soon, or would have if
+// there were a pool to take over.
+func (e *Engine) needsCandidate(r *Round) bool {
+	active := r.Pool(e.machine.Active()).Breaker
+	return active.Bad > 0 && !active.Tripped() || e.Snapshot().Decision.BlockedBy == GuardCandidate
 }
 
 // drain serves what still runs of a failover, whose own context has ended,
