@@ -144,12 +144,13 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.retryUnsaved(ctx)
 			e.work.Go(func() { e.look(ctx, late) })
 		case r := <-e.rounds:
+			began := r.At // still with its monotonic reading
 			e.took(r)
 			_, _ = e.do(ctx, Tick{})
 			if e.needsCandidate(r) {
 				s.hurry()
 			}
-			wait := e.settings.Watch.wait(r.Pool(e.machine.Active()), time.Since(r.At))
+			wait := e.settings.Watch.wait(r.Pool(e.machine.Active()), time.Since(began))
 			due = time.Now().Add(wait)
 			timer.Reset(wait)
 		case v := <-e.surveys:
