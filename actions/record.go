@@ -1,6 +1,10 @@
 package actions
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // Record is what the runner makes durable about a task, or, with an empty
 // Target, about a step as a whole. A task's Started record is durable before
@@ -70,21 +74,22 @@ type progressKey struct {
 	target string
 }
 
-// Add folds r in.
+// Add folds r in. A server that is about to be stopped is no longer one that
+// was started, even if an earlier run rescued it.
 func (p *Progress) Add(r Record) {
 	if p.last == nil {
 		p.last = make(map[progressKey]RecordPhase)
 	}
 	p.last[progressKey{r.Step, r.Target}] = r.Phase
+	if r.Step == StopServices && r.Target != "" && r.Phase == Started {
+		delete(p.last, progressKey{StartServices, r.Target})
+		delete(p.last, progressKey{StartServices, ""})
+	}
 }
 
 // Clone returns a copy that shares nothing with p.
 func (p Progress) Clone() Progress {
-	var c Progress
-	for k, v := range p.last {
-		c.Add(Record{Step: k.step, Target: k.target, Phase: v})
-	}
-	return c
+	return Progress{last: maps.Clone(p.last)}
 }
 
 // Step returns the newest phase of the step as a whole, "" before it began.
@@ -93,6 +98,22 @@ func (p Progress) Step(name StepName) RecordPhase { return p.last[progressKey{na
 // Task returns the newest phase of one task, "" before it began.
 func (p Progress) Task(name StepName, target string) RecordPhase {
 	return p.last[progressKey{name, target}]
+}
+
+// Stopped names the servers, sorted, whose services the chain may have stopped
+// and did not see running again.
+func (p Progress) Stopped() []string {
+	var out []string
+	for key, phase := range p.last {
+		if key.step != StopServices || key.target == "" || phase == Already {
+			continue
+		}
+		if started := p.Task(StartServices, key.target); started != Finished && started != Already {
+			out = append(out, key.target)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // passed reports whether the step was seen done.

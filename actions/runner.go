@@ -39,7 +39,7 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, chain string, progress Pro
 	begin := time.Now()
 	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone()}
 	failed, err := x.forward(ctx)
-	if err != nil && x.owesStart() {
+	if err != nil && len(x.stillStopped()) > 0 {
 		if rescue := x.rescue(ctx); rescue != nil {
 			err = errors.Join(err, fmt.Errorf("and services could not all be started again: %w", rescue))
 		}
@@ -62,7 +62,7 @@ func (r *Runner) Abandon(ctx context.Context, plan *Plan, chain string, progress
 	begin := time.Now()
 	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone()}
 	err := errors.New(why)
-	if x.owesStart() {
+	if len(x.stillStopped()) > 0 {
 		if rescue := x.rescue(ctx); rescue != nil {
 			err = fmt.Errorf("%w, and services could not all be started again: %w", err, rescue)
 		}
@@ -117,7 +117,11 @@ func (x *run) settled(s Step) bool {
 		return ok && !x.untouched(stop)
 	case Verify:
 		return false
-	case StopServices, SetRoute, DNSRecords, CheckPort, StartServices:
+	case StartServices:
+		if len(x.stillStopped()) > 0 { // enough were started, not all
+			return false
+		}
+	case StopServices, SetRoute, DNSRecords, CheckPort:
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -228,37 +232,12 @@ func (x *run) rescue(ctx context.Context) error {
 	return x.step(context.WithoutCancel(ctx), s)
 }
 
-// owesStart reports whether services may be down because of this chain.
-func (x *run) owesStart() bool {
-	stop, ok := x.plan.Step(StopServices)
-	if !ok {
-		return false
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.progress.touched(stop) && !x.progress.passed(StartServices)
-}
-
+// stillStopped names the servers that may be down because of this chain: for
+// as long as there is one, the chain owes a start.
 func (x *run) stillStopped() []string {
-	stop, ok := x.plan.Step(StopServices)
-	if !ok {
-		return nil
-	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	var out []string
-	for _, t := range stop.Tasks {
-		switch x.progress.Task(StopServices, t.Target()) {
-		case Started, Finished, Failed:
-			switch x.progress.Task(StartServices, t.Target()) {
-			case Finished, Already:
-			default:
-				out = append(out, t.Target())
-			}
-		case Already:
-		}
-	}
-	return out
+	return x.progress.Stopped()
 }
 
 // routeMoved reports whether the route may have been moved: in doubt, yes.

@@ -33,7 +33,7 @@ func (x *run) task(ctx context.Context, s Step, t Task) (did bool, err error) {
 	x.mu.Lock()
 	phase := x.progress.Task(s.Name, t.Target())
 	x.mu.Unlock()
-	a := &attempt{run: x, step: s, task: t, begin: time.Now(), touched: phase == Started || phase == Failed}
+	a := &attempt{run: x, step: s, task: t, begin: time.Now(), touched: phase != "" && phase != Already}
 	if err := a.converge(ctx); err != nil {
 		x.recordBestEffort(ctx, a.recordOf(Failed, err))
 		return a.did(), err

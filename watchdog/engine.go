@@ -55,6 +55,7 @@ type Engine struct {
 	partner   []PartnerView
 	moved     time.Time // when a chain last ended: what partners found before is no evidence
 	chain     string    // of the running chain's goroutine, "" when there is none
+	booted    bool      // that this life began is durable, and what the last one left undone taken up
 	unsaved   *Ended    // an end that could not be made durable yet
 	journal   error     // why the newest entries could not be kept; nil when they were
 	fatal     error
@@ -129,9 +130,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(ErrStopping)
 	s := &surveyor{engine: e, wanted: make(chan struct{}, 1)}
-	e.work.Go(func() { s.run(ctx) })
 	e.levels.Since = e.ports.Now()
-	_, _ = e.do(ctx, Booted{}) // what could not be kept shows in the snapshot
+	e.boot(ctx)
+	e.work.Go(func() { s.run(ctx) })
 
 	due := time.Now()
 	timer := time.NewTimer(0)
@@ -139,16 +140,18 @@ func (e *Engine) Run(ctx context.Context) error {
 	for e.fatal == nil {
 		select {
 		case <-timer.C:
-			e.retryUnsaved(ctx)
 			late := time.Since(due)
+			e.boot(ctx)
+			e.retryUnsaved(ctx)
 			e.work.Go(func() { e.look(ctx, late) })
 		case r := <-e.rounds:
+			began := r.At // still with its monotonic reading
 			e.took(r)
 			_, _ = e.do(ctx, Tick{})
-			if e.machine.State() == Confirming {
+			if e.needsCandidate(r) {
 				s.hurry()
 			}
-			wait := e.settings.Watch.wait(r.Pool(e.machine.Active()), time.Since(r.At))
+			wait := e.settings.Watch.wait(r.Pool(e.machine.Active()), time.Since(began))
 			due = time.Now().Add(wait)
 			timer.Reset(wait)
 		case v := <-e.surveys:
@@ -169,6 +172,23 @@ func (e *Engine) Run(ctx context.Context) error {
 	cancel(e.fatal)
 	e.drain(ctx)
 	return e.fatal
+}
+
+// boot tells the machine that this life began, until that is durable: before,
+// nothing takes up what the last life left undone. What could not be kept
+// shows in the snapshot.
+func (e *Engine) boot(ctx context.Context) {
+	if !e.booted {
+		_, err := e.do(ctx, Booted{})
+		e.booted = err == nil
+	}
+}
+
+// needsCandidate reports whether a failover may follow soon, or would have if
+// there were a pool to take over.
+func (e *Engine) needsCandidate(r *Round) bool {
+	active := r.Pool(e.machine.Active()).Breaker
+	return active.Bad > 0 && !active.Tripped() || e.Snapshot().Decision.BlockedBy == GuardCandidate
 }
 
 // drain serves what still runs of a failover, whose own context has ended,

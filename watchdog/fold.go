@@ -99,6 +99,8 @@ func (f *fold) state() State {
 		return FailingOver
 	case f.faulted():
 		return Faulted
+	case f.decision.Will == WillFailover:
+		return Watching // it ran and is over; the next event decides anew
 	}
 	return f.decision.State
 }

@@ -42,7 +42,8 @@ type WatchPool struct {
 // more means that the process or the machine stood still.
 const freezeSlack = 5 * time.Second
 
-// wait is how long to wait for the next round, counted from its end. The
+// wait is how long to wait for the next round, counted from its end. Took is
+// by the monotonic clock: a clock that is set must not make us blind. The
 // jitter keeps many federations from probing in step.
 func (w *WatchRules) wait(active PoolRound, took time.Duration) time.Duration {
 	every := w.Interval
@@ -51,7 +52,7 @@ func (w *WatchRules) wait(active PoolRound, took time.Duration) time.Duration {
 		every = w.SuspectInterval
 	}
 	jitter := time.Duration((rand.Float64() - 0.5) * 0.1 * float64(every)) //nolint:gosec // spreads load, guards nothing
-	return max(every+jitter-took, w.SuspectInterval/2)
+	return max(every+jitter-max(took, 0), w.SuspectInterval/2)
 }
 
 // look does one round and hands it to the loop.

@@ -1,0 +1,72 @@
+package watchdog_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgewatch/watchdog"
+	"edgewatch/watchdog/watchdogtest"
+)
+
+// The disk that ended the last life in the middle of a failover is still full
+// when the next one begins: the failover is taken up once it is not.
+func TestEngineTakesUpOnceTheJournalCanBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		p := startEngine(t, w, j)
+		p.until(time.Minute, "stopping services", func(*watchdog.Snapshot) bool { return w.count("stop edge3") == 1 })
+		w.with(func(w *estate) { w.life++ })
+		dead := j.CrashAt(1, false)
+		<-dead
+		p.cancel()
+		j = j.Reopen()
+		<-p.ended
+		for range 3 {
+			j.FailNext(errors.New("no space left on device"))
+		}
+		p = startEngine(t, w, j)
+		p.until(10*time.Minute, "failed over", activeIs("EdgePool2"))
+		p.stop()
+		if got := w.String(); got != onPool2 {
+			t.Errorf("the estate ended as %s", got)
+		}
+	})
+}
+
+// What was decided before the stop is over: a process that begins with nothing
+// running does not look as if something were.
+func TestEngineBeginsIdleAfterAStopInTheMiddle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		p := startEngine(t, w, j)
+		p.until(time.Minute, "stopping services", func(*watchdog.Snapshot) bool { return w.count("stop edge3") == 1 })
+		p.stop()
+		e := watchdog.NewEngine(testSettings(), watchdog.Ports{Senses: w.senses(), Plan: w.plan, Journal: j})
+		if err := e.Replay(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if s := e.Snapshot(); s.State != watchdog.Watching {
+			t.Errorf("state %s with nothing running", s.State)
+		}
+	})
+}
+
+// While the pool is down and nobody can take over, one minute is long enough
+// between two looks at who can.
+func TestEngineLooksForACandidateSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.notReady["EdgePool2"] = errors.New("edge3: WinRM: connection refused")
+		p := startEngine(t, w, j)
+		time.Sleep(time.Minute)
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		p.until(time.Minute, "held", func(s *watchdog.Snapshot) bool { return s.Decision.BlockedBy == watchdog.GuardCandidate })
+		w.with(func(w *estate) { clear(w.notReady) })
+		p.until(100*time.Second, "failed over", activeIs("EdgePool2"))
+		p.stop()
+	})
+}
