@@ -64,3 +64,13 @@ func TestLoadBalancerWaitsForTheJournal(t *testing.T) {
 		t.Errorf("no such federation, once running = %d", r.Code)
 	}
 }
+
+func TestNotReadyBeforeTheJournalIsRead(t *testing.T) {
+	h := Health(HealthConfig{Watchdog: &replaying{}, Now: clock})
+	if r := ask(h, http.MethodGet, "/readyz"); r.Code != http.StatusServiceUnavailable {
+		t.Errorf("/readyz = %d %q", r.Code, bodyOf(r))
+	}
+	if r := ask(h, http.MethodGet, "/livez"); r.Code != http.StatusOK {
+		t.Errorf("/livez = %d %q", r.Code, bodyOf(r))
+	}
+}
