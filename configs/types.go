@@ -179,9 +179,9 @@ type Zone struct {
 	Name string `yaml:"name" required:"true" check:"dnsname"`
 	// Address of the primary server, which takes the updates.
 	Server netip.AddrPort `yaml:"server" required:"true" port:"53"`
-	// Key that signs the updates (RFC 8945).
+	// Key that signs the updates (RFC 8945). Without it nothing is changed in the zone.
 	TSIG *TSIG `yaml:"tsig,omitempty"`
-	// Every authoritative server partners may ask. A change counts when all of them serve it.
+	// Every authoritative server partners may ask. A change counts when all of them serve it. Wanted with tsig.
 	Authoritative []netip.AddrPort `yaml:"authoritative,omitempty" port:"53"`
 	// Time limit of one query or update.
 	Timeout Duration `yaml:"timeout" default:"5s" min:"100ms"`
