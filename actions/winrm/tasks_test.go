@@ -282,12 +282,14 @@ func TestSetRouteWithALostAnswerIsSeenByCheck(t *testing.T) {
 	wantError(t, task.Apply(t.Context()), actions.Transient, manageHost)
 	wantError(t, c.Run(t.Context(), task.write(parameterReference, "EdgeServer:edgepool2.contoso.com", ""), nil), actions.Indeterminate, manageHost)
 	// The host works on although nobody listens any more.
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for o := check(t, task); o.Status != actions.Done; o = check(t, task) {
 		select {
 		case <-tick.C:
-		case <-t.Context().Done():
+		case <-ctx.Done():
 			t.Fatalf("after the lost answer: %+v", o)
 		}
 	}
