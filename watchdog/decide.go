@@ -51,7 +51,7 @@ func (q *question) judge() Decision {
 	case q.pool.Breaker.Tripped():
 		return q.down()
 	case q.fold.tripped[active] && !answers:
-		return q.hold(GuardEvidence, time.Time{}, fmt.Sprintf("%s counted as down before edgewatch started and has not been watched long enough since: %s", active, q.pool.Why))
+		return q.hold(GuardEvidence, time.Time{}, fmt.Sprintf("%s counted as down before and has not been watched long enough since: %s", active, q.pool.Why))
 	case q.pool.Breaker.Bad > 0:
 		return Decision{State: Confirming, Will: WillWatch, Because: fmt.Sprintf("%s does not answer since %s (%s): making sure", active, clock(q.pool.Breaker.Since), q.pool.Why)}
 	case q.pool.Verdict == Inconclusive:

@@ -133,16 +133,17 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.boot(ctx)
 	e.work.Go(func() { s.run(ctx) })
 
-	due := time.Now()
+	due, dueWall := time.Now(), e.ports.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for e.fatal == nil {
 		select {
 		case <-timer.C:
 			late := time.Since(due)
+			leapt := e.ports.Now().Round(0).Sub(dueWall.Round(0)) - late
 			e.boot(ctx)
 			e.retryUnsaved(ctx)
-			e.work.Go(func() { e.look(ctx, late) })
+			e.work.Go(func() { e.look(ctx, late, leapt) })
 		case r := <-e.rounds:
 			began := r.At // still with its monotonic reading
 			e.took(r)
@@ -151,7 +152,7 @@ func (e *Engine) Run(ctx context.Context) error {
 				s.hurry()
 			}
 			wait := e.settings.Watch.wait(r.Pool(e.machine.Active()), time.Since(began))
-			due = time.Now().Add(wait)
+			due, dueWall = time.Now().Add(wait), e.ports.Now().Add(wait)
 			timer.Reset(wait)
 		case v := <-e.surveys:
 			e.surveyed(v)

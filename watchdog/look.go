@@ -55,8 +55,9 @@ func (w *WatchRules) wait(active PoolRound, took time.Duration) time.Duration {
 	return max(every+jitter-max(took, 0), w.SuspectInterval/2)
 }
 
-// look does one round and hands it to the loop.
-func (e *Engine) look(ctx context.Context, late time.Duration) {
+// look does one round and hands it to the loop. Late is how much later than due
+// it is, leapt how much more the wall clock says.
+func (e *Engine) look(ctx context.Context, late, leapt time.Duration) {
 	w := &e.settings.Watch
 	r := &Round{At: time.Now(), Pools: make([]PoolRound, len(w.Pools))}
 	wall := e.ports.Now()
@@ -73,7 +74,7 @@ func (e *Engine) look(ctx context.Context, late time.Duration) {
 	}
 	wg.Wait()
 	r.Canaries = judgeCanaries(w.Canaries, answers, w.MinCanaries)
-	r.Frozen = frozen(late, time.Since(r.At), e.ports.Now().Round(0).Sub(wall.Round(0)), w.ProbeTimeout)
+	r.Frozen = frozen(late, time.Since(r.At), leapt+e.ports.Now().Round(0).Sub(wall.Round(0)), w.ProbeTimeout)
 	select {
 	case e.rounds <- r:
 	case <-ctx.Done():
@@ -131,6 +132,10 @@ func (e *Engine) took(r *Round) {
 		p := &r.Pools[i]
 		p.Verdict, p.Why = Judge(p.Results, e.settings.Watch.Pools[i].MinUp, r.Canaries, r.Frozen)
 		d := e.detectors[p.Pool]
+		if r.Frozen != "" || d.blind(r.At) { // it is watched anew before it counts as down
+			d = newDetector(e.settings.Breaker)
+			e.detectors[p.Pool] = d
+		}
 		p.Breaker = d.feed(r.At, p.Verdict)
 		p.Degraded = d.degraded
 	}
