@@ -77,7 +77,7 @@ func (q *question) down() Decision {
 	if q.at.Before(f.cooldown) {
 		return q.hold(GuardCooldown, f.cooldown, fmt.Sprintf("%s is down, but an automatic failover ended a short while ago: cooling down until %s, or until an ack", active, clock(f.cooldown)))
 	}
-	if n := f.recent(q.at.Add(-r.BudgetWindow)); r.Budget > 0 && n >= r.Budget && f.attempts == 0 {
+	if n := f.recent(q.at.Add(-r.BudgetWindow)); r.Budget > 0 && n >= r.Budget && !f.charged {
 		return q.hold(GuardBudget, time.Time{}, fmt.Sprintf("%s is down, but there were %s within %s already: more needs a person", active, automatic(n), r.BudgetWindow))
 	}
 	to, why := q.candidate()

@@ -16,7 +16,9 @@ type fold struct {
 	decision  Decision // the last one recorded
 	incident  string   // the open incident, "" when there is none
 	incidents int      // how many there ever were; numbers the next
-	attempts  int      // failovers tried in the open incident
+	chains    int      // failovers begun in the open incident; numbers the next
+	attempts  int      // those of them that count as tried
+	charged   bool     // an automatic failover of the open incident is in autos
 	tripped   map[string]bool
 	degraded  map[string]bool
 	quit      map[string]bool // pools that were failed over from and have not been seen back
@@ -43,6 +45,7 @@ const keptCommands = 256
 // chainFold is one failover as the journal tells it.
 type chainFold struct {
 	ChainStart
+	incident  string
 	startedAt time.Time
 	endedAt   time.Time
 	progress  actions.Progress
@@ -90,6 +93,11 @@ func (f *fold) running() bool { return f.chain != nil && f.chain.outcome == nil 
 // faulted: the route moved and the failover is not through.
 func (f *fold) faulted() bool { return !f.running() && !f.retryAt.IsZero() }
 
+// unfinished: the last failover moved the route and did not get through.
+func (f *fold) unfinished() bool {
+	return f.chain != nil && f.chain.outcome != nil && f.chain.outcome.RouteMoved && !f.chain.outcome.OK && f.chain.To == f.active
+}
+
 // state is where the fold stands in the transition table.
 func (f *fold) state() State {
 	switch {
@@ -136,12 +144,15 @@ func (f *fold) applyPool(e Entry) {
 	if e.Pool.Pool != f.active {
 		return
 	}
-	if e.Pool.Tripped {
+	switch {
+	case e.Pool.Tripped:
 		f.open(e)
-		return
+	case f.unfinished() && (f.faulted() || f.confirm != ""):
+		// The incident ends with its failover, or with an ack.
+	default:
+		f.close()
+		f.confirm = ""
 	}
-	f.close()
-	f.confirm = ""
 }
 
 // open begins the incident that the entry carries.
@@ -151,12 +162,12 @@ func (f *fold) open(e Entry) {
 	}
 	f.incident = e.Incident
 	f.incidents++
-	f.attempts = 0
+	f.chains, f.attempts, f.charged = 0, 0, false
 }
 
 func (f *fold) close() {
 	f.incident = ""
-	f.attempts = 0
+	f.chains, f.attempts, f.charged = 0, 0, false
 	clear(f.failed)
 }
 
@@ -175,6 +186,9 @@ func (f *fold) applyCommand(e Entry) {
 		f.confirm, f.cooldown, f.retryAt = "", time.Time{}, time.Time{}
 		f.attempts = 0
 		clear(f.failed)
+		if !f.tripped[f.active] {
+			f.close()
+		}
 	case VerbFailover:
 		f.confirm = ""
 	}
@@ -185,14 +199,18 @@ func (f *fold) applyChain(e Entry) {
 	if f.chain != nil && f.chain.ID == e.Chain.ID {
 		f.chain.outcome, f.chain.endedAt = nil, time.Time{}
 		f.chain.Retry = e.Chain.Retry
+		if f.incident == "" {
+			f.incident = e.Incident
+		}
 		return
 	}
 	f.open(e)
+	f.chains++
 	f.attempts++
-	if e.Chain.Trigger == TriggerAuto && f.attempts == 1 {
-		f.autos = append(f.autos, e.At)
+	if e.Chain.Trigger == TriggerAuto && !f.charged {
+		f.autos, f.charged = append(f.autos, e.At), true
 	}
-	f.chain = &chainFold{ChainStart: *e.Chain, startedAt: e.At}
+	f.chain = &chainFold{ChainStart: *e.Chain, incident: e.Incident, startedAt: e.At}
 }
 
 func (f *fold) applyStep(e Entry) {
@@ -234,6 +252,7 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		}
 	case out.RouteMoved:
 		f.active = f.chain.To
+		f.tripped[f.chain.To] = false
 		if f.chain.Retry < rules.MaxRetries {
 			f.retryAt = e.At.Add(rules.RetryEvery)
 		} else {
