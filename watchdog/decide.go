@@ -19,6 +19,8 @@ func decide(at time.Time, levels Levels, rules *Rules, f *fold) Decision {
 			State: Faulted, Will: WillFinish, To: f.chain.To, NextAt: f.retryAt,
 			Because: fmt.Sprintf("the failover to %s stopped at %s after the route had moved and is tried again at %s: %s", f.chain.To, f.chain.outcome.Step, clock(f.retryAt), f.chain.outcome.Error),
 		}
+	case f.confirm != "" && f.unfinished():
+		return q.hold(GuardUnconfirmed, time.Time{}, fmt.Sprintf("%s: once what it stopped at is mended, take it up again with failover %s REASON, or ack and do the rest by hand", f.confirm, f.active))
 	case f.confirm != "":
 		return q.hold(GuardUnconfirmed, time.Time{}, f.confirm+"; a person's ack is needed before edgewatch acts again")
 	case levels.Round == nil:
