@@ -301,7 +301,10 @@ func (e *Engine) start(ctx context.Context, effect Effect) {
 		plan, err := e.ports.Plan(c.From, c.To)
 		switch {
 		case err != nil:
+			// Nothing can be done, so that what earlier runs did is all there is to say.
 			out.Error = fmt.Sprintf("make the plan from %s to %s: %v", c.From, c.To, err)
+			out.RouteMoved = effect.Progress.Step(actions.SetRoute) != ""
+			out.Stopped = effect.Progress.Stopped()
 		case effect.Abandon != "":
 			out = runner.Abandon(ctx, plan, c.ID, effect.Progress, effect.Abandon)
 		default:

@@ -251,8 +251,10 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 			f.cooldown = e.At.Add(rules.Cooldown)
 		}
 	case out.RouteMoved:
-		f.active = f.chain.To
-		f.tripped[f.chain.To] = false
+		if knows(rules.Pools, f.chain.To) {
+			f.active = f.chain.To
+			f.tripped[f.chain.To] = false
+		}
 		if f.chain.Retry < rules.MaxRetries {
 			f.retryAt = e.At.Add(rules.RetryEvery)
 		} else {
