@@ -62,3 +62,28 @@ func TestEngineForgetsWhatItSawBeforeItWasBlind(t *testing.T) {
 		})
 	}
 }
+
+// A defect in one sense blinds that sense; it does not end the watchdog.
+func TestEngineSurvivesADefectInASense(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		senses := w.senses()
+		senses.Canary = func(context.Context, string) error { panic("boom") }
+		senses.Partner = func(context.Context) []watchdog.PartnerView { panic("boom") }
+		e := watchdog.NewEngine(testSettings(), watchdog.Ports{Senses: senses, Plan: w.plan, Journal: j})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- e.Run(ctx) }()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		s := e.Snapshot()
+		if s.Canaries.OK || !strings.Contains(s.Canaries.Why, "boom") {
+			t.Errorf("canaries %+v", s.Canaries)
+		}
+		if !s.Pools[1].Readiness.Ready {
+			t.Errorf("readiness %+v", s.Pools[1].Readiness)
+		}
+		cancel()
+		<-ended
+	})
+}

@@ -70,7 +70,7 @@ func (e *Engine) look(ctx context.Context, late, leapt time.Duration) {
 	}
 	answers := make([]error, len(w.Canaries))
 	for i, addr := range w.Canaries {
-		wg.Go(func() { answers[i] = e.ports.Canary(ctx, addr) })
+		wg.Go(func() { answers[i] = e.canary(ctx, addr) })
 	}
 	wg.Wait()
 	r.Canaries = judgeCanaries(w.Canaries, answers, w.MinCanaries)
@@ -89,6 +89,16 @@ func (e *Engine) probe(ctx context.Context, t probe.Target) (r probe.Result) {
 		}
 	}()
 	return e.ports.Probe(ctx, t)
+}
+
+// canary is one look at a canary; a defect in it is no answer.
+func (e *Engine) canary(ctx context.Context, addr string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a defect in edgewatch: %v", p)
+		}
+	}()
+	return e.ports.Canary(ctx, addr)
 }
 
 // frozen says why a round cannot be trusted: late is how much later than due
@@ -191,7 +201,7 @@ func (s *surveyor) survey(ctx context.Context) {
 	e := s.engine
 	if e.ports.Partner != nil {
 		began := time.Now()
-		s.send(ctx, survey{began: began, partner: e.ports.Partner(ctx)})
+		s.send(ctx, survey{began: began, partner: s.partner(ctx)})
 	}
 	snap := e.Snapshot()
 	var wg sync.WaitGroup
@@ -209,6 +219,16 @@ func (s *surveyor) survey(ctx context.Context) {
 		})
 	}
 	wg.Wait()
+}
+
+// partner is what partners find; nothing, if the look at it has a defect.
+func (s *surveyor) partner(ctx context.Context) (views []PartnerView) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.engine.ports.Log.Error().Any("panic", p).Msg("a defect in the look at what partners find")
+		}
+	}()
+	return s.engine.ports.Partner(ctx)
 }
 
 func (s *surveyor) ready(ctx context.Context, pool string) (err error) {
