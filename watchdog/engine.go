@@ -239,6 +239,9 @@ const saveTimeout = 15 * time.Second
 
 func (e *Engine) save(ctx context.Context, ready *Ready) error {
 	if len(ready.Entries) == 0 {
+		if e.unsaved == nil {
+			e.journal = nil // nothing waits to be written
+		}
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)

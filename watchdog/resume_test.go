@@ -113,3 +113,25 @@ func TestEngineNamesWhatItCannotTakeUp(t *testing.T) {
 		<-ended
 	})
 }
+
+// A journal that could not take one command, and that nothing waits for, is no
+// news for ever.
+func TestEngineForgetsAJournalErrorThatNothingWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		p := startEngine(t, w, j)
+		time.Sleep(time.Minute)
+		j.FailNext(errors.New("no space left on device"))
+		if _, err := p.Submit(t.Context(), watchdog.Command{ID: "1", Verb: watchdog.VerbPause, For: time.Hour, Reason: "patching"}); err == nil {
+			t.Fatal("accepted without being durable")
+		}
+		if s := p.Snapshot(); s.JournalError == "" {
+			t.Error("the error is not shown")
+		}
+		time.Sleep(time.Minute)
+		if s := p.Snapshot(); s.JournalError != "" {
+			t.Errorf("a minute later: %s", s.Headline())
+		}
+		p.stop()
+	})
+}
