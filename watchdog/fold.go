@@ -14,6 +14,7 @@ type fold struct {
 	lastSeq   uint64
 	active    string
 	decision  Decision // the last one recorded
+	told      []told   // the newest decisions recorded
 	incident  string   // the open incident, "" when there is none
 	incidents int      // how many there ever were; numbers the next
 	chains    int      // failovers begun in the open incident; numbers the next
@@ -38,6 +39,20 @@ type accepted struct {
 	seq  uint64
 	verb Verb
 }
+
+// told is a decision as it was recorded.
+type told struct {
+	decision Decision
+	at       time.Time
+}
+
+// A decision that comes and goes is recorded so often in so much time: what
+// flaps must not fill the journal and the channel.
+const (
+	tellTimes = 3
+	tellTime  = time.Hour
+	keptTold  = 64
+)
 
 // keptCommands is how many command ids are remembered.
 const keptCommands = 256
@@ -74,7 +89,7 @@ func (f *fold) clone() fold {
 	c := *f
 	c.tripped, c.degraded, c.quit = maps.Clone(f.tripped), maps.Clone(f.degraded), maps.Clone(f.quit)
 	c.drift, c.failed = maps.Clone(f.drift), maps.Clone(f.failed)
-	c.autos, c.accepted = slices.Clone(f.autos), slices.Clone(f.accepted)
+	c.autos, c.accepted, c.told = slices.Clone(f.autos), slices.Clone(f.accepted), slices.Clone(f.told)
 	if f.pause != nil {
 		p := *f.pause
 		c.pause = &p
@@ -126,6 +141,8 @@ func (f *fold) apply(e Entry, rules *Rules) {
 		f.applyPool(e)
 	case KindDecision:
 		f.decision = *e.Decision
+		f.told = append(f.told, told{f.decision, e.At})
+		f.told = f.told[max(0, len(f.told)-keptTold):]
 	case KindCommand:
 		f.applyCommand(e)
 	case KindChain:
@@ -173,6 +190,7 @@ func (f *fold) close() {
 
 func (f *fold) applyCommand(e Entry) {
 	cmd := *e.Command
+	f.told = nil // whoever spoke is told again
 	f.accepted = append(f.accepted, accepted{cmd.ID, e.Seq, cmd.Verb})
 	if len(f.accepted) > keptCommands {
 		f.accepted = f.accepted[1:]
@@ -239,6 +257,7 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 	}
 	out := e.ChainEnd.Outcome
 	f.chain.outcome, f.chain.endedAt = &out, e.At
+	f.told = nil
 	automatic := f.chain.Trigger == TriggerAuto
 	switch {
 	case out.OK:
@@ -286,8 +305,23 @@ func (f *fold) applyNotice(e Entry) {
 	case NoticeRecovered:
 		delete(f.degraded, n.Pool)
 	case NoticeStarted:
-		f.active = n.Pool
+		f.active, f.told = n.Pool, nil
 	}
+}
+
+// flaps reports whether d has come and gone so often lately that it is no news.
+// What a person may have to act on always is.
+func (f *fold) flaps(d Decision, at time.Time) bool {
+	if d.Will != WillWatch && d.BlockedBy != GuardEvidence && d.BlockedBy != GuardCanaries {
+		return false
+	}
+	n := 0
+	for _, t := range f.told {
+		if !d.changed(t.decision) && at.Sub(t.at).Abs() < tellTime {
+			n++
+		}
+	}
+	return n >= tellTimes
 }
 
 // recent counts the automatic failovers that began after t.

@@ -198,7 +198,7 @@ func (s *step) settle() {
 	}
 	s.notice()
 	d := decide(s.At, s.Levels, s.rules, &s.fold)
-	if !s.fold.running() && d.changed(s.fold.decision) {
+	if !s.fold.running() && d.changed(s.fold.decision) && !s.fold.flaps(d, s.At) {
 		s.emit(Entry{Kind: KindDecision, Decision: &d}) // while a chain runs, its own entries tell
 	}
 	switch {
