@@ -78,3 +78,19 @@ func TestStartsWhatStayedBehind(t *testing.T) {
 		mustEnd(t, w, restored)
 	})
 }
+
+// A panic in a look at the whole is no answer, and no route that moved.
+func TestPanicInCheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		w.dns = "new"
+		plan := w.plan()
+		route, _ := plan.Step(SetRoute)
+		route.Tasks[0].(*job).see = func(*world) bool { panic("boom") }
+		r := &Runner{Record: n.record}
+		if out := r.Run(t.Context(), plan, "c", Progress{}); out.OK || out.Step != SetRoute || out.RouteMoved {
+			t.Errorf("outcome %+v", out)
+		}
+		mustEnd(t, w, "e1=true e2=true route=old dns=new")
+	})
+}

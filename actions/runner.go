@@ -144,7 +144,7 @@ func (x *run) reached(ctx context.Context) bool {
 		}
 		for _, t := range s.Tasks {
 			cctx, cancel := context.WithTimeout(ctx, s.Timeout)
-			obs, err := t.Check(cctx)
+			obs, err := look(cctx, t)
 			cancel()
 			if err != nil || obs.Status != Done {
 				return false
@@ -152,6 +152,16 @@ func (x *run) reached(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// look is a Check outside of the task's own run; a defect in it is no answer.
+func look(ctx context.Context, t Task) (obs Observation, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%s: a defect in edgewatch: %v", t.Target(), p)
+		}
+	}()
+	return t.Check(ctx)
 }
 
 func (x *run) skip(ctx context.Context, s Step, why string) error {
@@ -255,7 +265,7 @@ func (x *run) routeMoved(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Timeout)
 	defer cancel()
 	for _, t := range s.Tasks {
-		if obs, err := t.Check(ctx); err != nil || obs.Status != Pending {
+		if obs, err := look(ctx, t); err != nil || obs.Status != Pending {
 			return true
 		}
 	}

@@ -19,6 +19,8 @@ func decide(at time.Time, levels Levels, rules *Rules, f *fold) Decision {
 			State: Faulted, Will: WillFinish, To: f.chain.To, NextAt: f.retryAt,
 			Because: fmt.Sprintf("the failover to %s stopped at %s after the route had moved and is tried again at %s: %s", f.chain.To, f.chain.outcome.Step, clock(f.retryAt), f.chain.outcome.Error),
 		}
+	case f.confirm != "" && f.unfinished():
+		return q.hold(GuardUnconfirmed, time.Time{}, fmt.Sprintf("%s: once what it stopped at is mended, take it up again with failover %s REASON, or ack and do the rest by hand", f.confirm, f.active))
 	case f.confirm != "":
 		return q.hold(GuardUnconfirmed, time.Time{}, f.confirm+"; a person's ack is needed before edgewatch acts again")
 	case levels.Round == nil:
@@ -51,7 +53,7 @@ func (q *question) judge() Decision {
 	case q.pool.Breaker.Tripped():
 		return q.down()
 	case q.fold.tripped[active] && !answers:
-		return q.hold(GuardEvidence, time.Time{}, fmt.Sprintf("%s counted as down before edgewatch started and has not been watched long enough since: %s", active, q.pool.Why))
+		return q.hold(GuardEvidence, time.Time{}, fmt.Sprintf("%s counted as down before and has not been watched long enough since: %s", active, q.pool.Why))
 	case q.pool.Breaker.Bad > 0:
 		return Decision{State: Confirming, Will: WillWatch, Because: fmt.Sprintf("%s does not answer since %s (%s): making sure", active, clock(q.pool.Breaker.Since), q.pool.Why)}
 	case q.pool.Verdict == Inconclusive:
@@ -77,7 +79,7 @@ func (q *question) down() Decision {
 	if q.at.Before(f.cooldown) {
 		return q.hold(GuardCooldown, f.cooldown, fmt.Sprintf("%s is down, but an automatic failover ended a short while ago: cooling down until %s, or until an ack", active, clock(f.cooldown)))
 	}
-	if n := f.recent(q.at.Add(-r.BudgetWindow)); r.Budget > 0 && n >= r.Budget && f.attempts == 0 {
+	if n := f.recent(q.at.Add(-r.BudgetWindow)); r.Budget > 0 && n >= r.Budget && !f.charged {
 		return q.hold(GuardBudget, time.Time{}, fmt.Sprintf("%s is down, but there were %s within %s already: more needs a person", active, automatic(n), r.BudgetWindow))
 	}
 	to, why := q.candidate()

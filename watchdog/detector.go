@@ -25,16 +25,18 @@ type detector struct {
 	steady *gobreaker.TwoStepCircuitBreaker[struct{}] // consecutive bad rounds
 	ratio  *gobreaker.TwoStepCircuitBreaker[struct{}] // bad share of a window; nil when off
 
+	window   time.Duration
 	bad      int // consecutive
 	firstBad time.Time
 	tripped  time.Time
 	degraded int
 	now      time.Time // of the verdict being fed: the breakers' callbacks need it
 	anyBad   time.Time // first bad verdict since the last time both breakers were clean
+	unclear  time.Time // first Inconclusive verdict since the last that said something
 }
 
 func newDetector(rules BreakerRules) *detector {
-	d := &detector{}
+	d := &detector{window: rules.Window}
 	settings := gobreaker.Settings{
 		Timeout:     rules.RetryAfter,
 		MaxRequests: uint32(max(rules.GoodRounds, 1)),
@@ -64,6 +66,9 @@ func newDetector(rules BreakerRules) *detector {
 // verdict changes nothing.
 func (d *detector) feed(now time.Time, v Verdict) Breaker {
 	d.now = now
+	if v != Inconclusive {
+		d.unclear = time.Time{}
+	}
 	switch v {
 	case PoolDown:
 		if d.bad++; d.bad == 1 {
@@ -81,8 +86,17 @@ func (d *detector) feed(now time.Time, v Verdict) Breaker {
 		}
 		d.report(nil)
 	case Inconclusive:
+		if d.unclear.IsZero() {
+			d.unclear = now
+		}
 	}
 	return d.breaker(now)
+}
+
+// blind reports whether nothing could be said for a whole window: what was
+// seen before is no evidence any more.
+func (d *detector) blind(now time.Time) bool {
+	return d.window > 0 && !d.unclear.IsZero() && now.Sub(d.unclear) > d.window
 }
 
 // report feeds both breakers. An open breaker refuses, and that is right: it

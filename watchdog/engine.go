@@ -134,16 +134,17 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.boot(ctx)
 	e.work.Go(func() { s.run(ctx) })
 
-	due := time.Now()
+	due, dueWall := time.Now(), e.ports.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for e.fatal == nil {
 		select {
 		case <-timer.C:
 			late := time.Since(due)
+			leapt := e.ports.Now().Round(0).Sub(dueWall.Round(0)) - late
 			e.boot(ctx)
 			e.retryUnsaved(ctx)
-			e.work.Go(func() { e.look(ctx, late) })
+			e.work.Go(func() { e.look(ctx, late, leapt) })
 		case r := <-e.rounds:
 			began := r.At // still with its monotonic reading
 			e.took(r)
@@ -152,7 +153,7 @@ func (e *Engine) Run(ctx context.Context) error {
 				s.hurry()
 			}
 			wait := e.settings.Watch.wait(r.Pool(e.machine.Active()), time.Since(began))
-			due = time.Now().Add(wait)
+			due, dueWall = time.Now().Add(wait), e.ports.Now().Add(wait)
 			timer.Reset(wait)
 		case v := <-e.surveys:
 			e.surveyed(v)
@@ -239,6 +240,9 @@ const saveTimeout = 15 * time.Second
 
 func (e *Engine) save(ctx context.Context, ready *Ready) error {
 	if len(ready.Entries) == 0 {
+		if e.unsaved == nil {
+			e.journal = nil // nothing waits to be written
+		}
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
@@ -301,7 +305,10 @@ func (e *Engine) start(ctx context.Context, effect Effect) {
 		plan, err := e.ports.Plan(c.From, c.To)
 		switch {
 		case err != nil:
+			// Nothing can be done, so that what earlier runs did is all there is to say.
 			out.Error = fmt.Sprintf("make the plan from %s to %s: %v", c.From, c.To, err)
+			out.RouteMoved = effect.Progress.Step(actions.SetRoute) != ""
+			out.Stopped = effect.Progress.Stopped()
 		case effect.Abandon != "":
 			out = runner.Abandon(ctx, plan, c.ID, effect.Progress, effect.Abandon)
 		default:

@@ -14,9 +14,12 @@ type fold struct {
 	lastSeq   uint64
 	active    string
 	decision  Decision // the last one recorded
+	told      []told   // the newest decisions recorded
 	incident  string   // the open incident, "" when there is none
 	incidents int      // how many there ever were; numbers the next
-	attempts  int      // failovers tried in the open incident
+	chains    int      // failovers begun in the open incident; numbers the next
+	attempts  int      // those of them that count as tried
+	charged   bool     // an automatic failover of the open incident is in autos
 	tripped   map[string]bool
 	degraded  map[string]bool
 	quit      map[string]bool // pools that were failed over from and have not been seen back
@@ -37,12 +40,27 @@ type accepted struct {
 	verb Verb
 }
 
+// told is a decision as it was recorded.
+type told struct {
+	decision Decision
+	at       time.Time
+}
+
+// A decision that comes and goes is recorded so often in so much time: what
+// flaps must not fill the journal and the channel.
+const (
+	tellTimes = 3
+	tellTime  = time.Hour
+	keptTold  = 64
+)
+
 // keptCommands is how many command ids are remembered.
 const keptCommands = 256
 
 // chainFold is one failover as the journal tells it.
 type chainFold struct {
 	ChainStart
+	incident  string
 	startedAt time.Time
 	endedAt   time.Time
 	progress  actions.Progress
@@ -71,7 +89,7 @@ func (f *fold) clone() fold {
 	c := *f
 	c.tripped, c.degraded, c.quit = maps.Clone(f.tripped), maps.Clone(f.degraded), maps.Clone(f.quit)
 	c.drift, c.failed = maps.Clone(f.drift), maps.Clone(f.failed)
-	c.autos, c.accepted = slices.Clone(f.autos), slices.Clone(f.accepted)
+	c.autos, c.accepted, c.told = slices.Clone(f.autos), slices.Clone(f.accepted), slices.Clone(f.told)
 	if f.pause != nil {
 		p := *f.pause
 		c.pause = &p
@@ -89,6 +107,11 @@ func (f *fold) running() bool { return f.chain != nil && f.chain.outcome == nil 
 
 // faulted: the route moved and the failover is not through.
 func (f *fold) faulted() bool { return !f.running() && !f.retryAt.IsZero() }
+
+// unfinished: the last failover moved the route and did not get through.
+func (f *fold) unfinished() bool {
+	return f.chain != nil && f.chain.outcome != nil && f.chain.outcome.RouteMoved && !f.chain.outcome.OK && f.chain.To == f.active
+}
 
 // state is where the fold stands in the transition table.
 func (f *fold) state() State {
@@ -118,6 +141,8 @@ func (f *fold) apply(e Entry, rules *Rules) {
 		f.applyPool(e)
 	case KindDecision:
 		f.decision = *e.Decision
+		f.told = append(f.told, told{f.decision, e.At})
+		f.told = f.told[max(0, len(f.told)-keptTold):]
 	case KindCommand:
 		f.applyCommand(e)
 	case KindChain:
@@ -136,12 +161,15 @@ func (f *fold) applyPool(e Entry) {
 	if e.Pool.Pool != f.active {
 		return
 	}
-	if e.Pool.Tripped {
+	switch {
+	case e.Pool.Tripped:
 		f.open(e)
-		return
+	case f.unfinished() && (f.faulted() || f.confirm != ""):
+		// The incident ends with its failover, or with an ack.
+	default:
+		f.close()
+		f.confirm = ""
 	}
-	f.close()
-	f.confirm = ""
 }
 
 // open begins the incident that the entry carries.
@@ -151,17 +179,18 @@ func (f *fold) open(e Entry) {
 	}
 	f.incident = e.Incident
 	f.incidents++
-	f.attempts = 0
+	f.chains, f.attempts, f.charged = 0, 0, false
 }
 
 func (f *fold) close() {
 	f.incident = ""
-	f.attempts = 0
+	f.chains, f.attempts, f.charged = 0, 0, false
 	clear(f.failed)
 }
 
 func (f *fold) applyCommand(e Entry) {
 	cmd := *e.Command
+	f.told = nil // whoever spoke is told again
 	f.accepted = append(f.accepted, accepted{cmd.ID, e.Seq, cmd.Verb})
 	if len(f.accepted) > keptCommands {
 		f.accepted = f.accepted[1:]
@@ -175,6 +204,9 @@ func (f *fold) applyCommand(e Entry) {
 		f.confirm, f.cooldown, f.retryAt = "", time.Time{}, time.Time{}
 		f.attempts = 0
 		clear(f.failed)
+		if !f.tripped[f.active] {
+			f.close()
+		}
 	case VerbFailover:
 		f.confirm = ""
 	}
@@ -185,14 +217,18 @@ func (f *fold) applyChain(e Entry) {
 	if f.chain != nil && f.chain.ID == e.Chain.ID {
 		f.chain.outcome, f.chain.endedAt = nil, time.Time{}
 		f.chain.Retry = e.Chain.Retry
+		if f.incident == "" {
+			f.incident = e.Incident
+		}
 		return
 	}
 	f.open(e)
+	f.chains++
 	f.attempts++
-	if e.Chain.Trigger == TriggerAuto && f.attempts == 1 {
-		f.autos = append(f.autos, e.At)
+	if e.Chain.Trigger == TriggerAuto && !f.charged {
+		f.autos, f.charged = append(f.autos, e.At), true
 	}
-	f.chain = &chainFold{ChainStart: *e.Chain, startedAt: e.At}
+	f.chain = &chainFold{ChainStart: *e.Chain, incident: e.Incident, startedAt: e.At}
 }
 
 func (f *fold) applyStep(e Entry) {
@@ -221,6 +257,7 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 	}
 	out := e.ChainEnd.Outcome
 	f.chain.outcome, f.chain.endedAt = &out, e.At
+	f.told = nil
 	automatic := f.chain.Trigger == TriggerAuto
 	switch {
 	case out.OK:
@@ -233,7 +270,10 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 			f.cooldown = e.At.Add(rules.Cooldown)
 		}
 	case out.RouteMoved:
-		f.active = f.chain.To
+		if knows(rules.Pools, f.chain.To) {
+			f.active = f.chain.To
+			f.tripped[f.chain.To] = false
+		}
 		if f.chain.Retry < rules.MaxRetries {
 			f.retryAt = e.At.Add(rules.RetryEvery)
 		} else {
@@ -265,8 +305,23 @@ func (f *fold) applyNotice(e Entry) {
 	case NoticeRecovered:
 		delete(f.degraded, n.Pool)
 	case NoticeStarted:
-		f.active = n.Pool
+		f.active, f.told = n.Pool, nil
 	}
+}
+
+// flaps reports whether d has come and gone so often lately that it is no news.
+// What a person may have to act on always is.
+func (f *fold) flaps(d Decision, at time.Time) bool {
+	if d.Will != WillWatch && d.BlockedBy != GuardEvidence && d.BlockedBy != GuardCanaries {
+		return false
+	}
+	n := 0
+	for _, t := range f.told {
+		if !d.changed(t.decision) && at.Sub(t.at).Abs() < tellTime {
+			n++
+		}
+	}
+	return n >= tellTimes
 }
 
 // recent counts the automatic failovers that began after t.

@@ -3,6 +3,7 @@ package watchdog
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,6 +94,9 @@ func (h *history) checkChain(e Entry, running bool, before *Machine) {
 	if e.Chain.From == e.Chain.To {
 		h.r.Fatalf("%s from %s to itself", e.Chain.ID, e.Chain.From)
 	}
+	if !resumed && slices.ContainsFunc(h.s.kept[:e.Seq-1], func(k Entry) bool { return k.Kind == KindChain && k.Chain.ID == e.Chain.ID }) {
+		h.r.Fatalf("%s is the name of an earlier failover", e.Chain.ID)
+	}
 	if resumed || e.Chain.Trigger != TriggerAuto {
 		return
 	}
@@ -102,7 +106,7 @@ func (h *history) checkChain(e Entry, running bool, before *Machine) {
 		h.r.Fatalf("%s begins while paused", e.Chain.ID)
 	case e.At.Before(f.cooldown):
 		h.r.Fatalf("%s begins while cooling down", e.Chain.ID)
-	case f.recent(e.At.Add(-h.s.rules.BudgetWindow)) >= h.s.rules.Budget && f.attempts == 0:
+	case f.recent(e.At.Add(-h.s.rules.BudgetWindow)) >= h.s.rules.Budget && !f.charged:
 		h.r.Fatalf("%s exceeds the budget", e.Chain.ID)
 	case round == nil || e.At.Sub(round.At) > h.s.rules.EvidenceAge || !round.Canaries.OK || round.Frozen != "":
 		h.r.Fatalf("%s begins on evidence that proves nothing: %+v", e.Chain.ID, round)

@@ -55,8 +55,9 @@ func (w *WatchRules) wait(active PoolRound, took time.Duration) time.Duration {
 	return max(every+jitter-max(took, 0), w.SuspectInterval/2)
 }
 
-// look does one round and hands it to the loop.
-func (e *Engine) look(ctx context.Context, late time.Duration) {
+// look does one round and hands it to the loop. Late is how much later than due
+// it is, leapt how much more the wall clock says.
+func (e *Engine) look(ctx context.Context, late, leapt time.Duration) {
 	w := &e.settings.Watch
 	r := &Round{At: time.Now(), Pools: make([]PoolRound, len(w.Pools))}
 	wall := e.ports.Now()
@@ -69,11 +70,11 @@ func (e *Engine) look(ctx context.Context, late time.Duration) {
 	}
 	answers := make([]error, len(w.Canaries))
 	for i, addr := range w.Canaries {
-		wg.Go(func() { answers[i] = e.ports.Canary(ctx, addr) })
+		wg.Go(func() { answers[i] = e.canary(ctx, addr) })
 	}
 	wg.Wait()
 	r.Canaries = judgeCanaries(w.Canaries, answers, w.MinCanaries)
-	r.Frozen = frozen(late, time.Since(r.At), e.ports.Now().Round(0).Sub(wall.Round(0)), w.ProbeTimeout)
+	r.Frozen = frozen(late, time.Since(r.At), leapt+e.ports.Now().Round(0).Sub(wall.Round(0)), w.ProbeTimeout)
 	select {
 	case e.rounds <- r:
 	case <-ctx.Done():
@@ -88,6 +89,16 @@ func (e *Engine) probe(ctx context.Context, t probe.Target) (r probe.Result) {
 		}
 	}()
 	return e.ports.Probe(ctx, t)
+}
+
+// canary is one look at a canary; a defect in it is no answer.
+func (e *Engine) canary(ctx context.Context, addr string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a defect in edgewatch: %v", p)
+		}
+	}()
+	return e.ports.Canary(ctx, addr)
 }
 
 // frozen says why a round cannot be trusted: late is how much later than due
@@ -131,6 +142,10 @@ func (e *Engine) took(r *Round) {
 		p := &r.Pools[i]
 		p.Verdict, p.Why = Judge(p.Results, e.settings.Watch.Pools[i].MinUp, r.Canaries, r.Frozen)
 		d := e.detectors[p.Pool]
+		if r.Frozen != "" || d.blind(r.At) { // it is watched anew before it counts as down
+			d = newDetector(e.settings.Breaker)
+			e.detectors[p.Pool] = d
+		}
 		p.Breaker = d.feed(r.At, p.Verdict)
 		p.Degraded = d.degraded
 	}
@@ -186,7 +201,7 @@ func (s *surveyor) survey(ctx context.Context) {
 	e := s.engine
 	if e.ports.Partner != nil {
 		began := time.Now()
-		s.send(ctx, survey{began: began, partner: e.ports.Partner(ctx)})
+		s.send(ctx, survey{began: began, partner: s.partner(ctx)})
 	}
 	snap := e.Snapshot()
 	var wg sync.WaitGroup
@@ -204,6 +219,16 @@ func (s *surveyor) survey(ctx context.Context) {
 		})
 	}
 	wg.Wait()
+}
+
+// partner is what partners find; nothing, if the look at it has a defect.
+func (s *surveyor) partner(ctx context.Context) (views []PartnerView) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.engine.ports.Log.Error().Any("panic", p).Msg("a defect in the look at what partners find")
+		}
+	}()
+	return s.engine.ports.Partner(ctx)
 }
 
 func (s *surveyor) ready(ctx context.Context, pool string) (err error) {

@@ -159,16 +159,12 @@ func (s *step) nextIncident() string {
 // startChain begins a failover.
 func (s *step) startChain(to, trigger, actor, reason string) {
 	incident := s.nextIncident()
-	attempt := 1
+	n := 1
 	if incident == s.fold.incident {
-		attempt = s.fold.attempts + 1
-	}
-	id := fmt.Sprintf("%s.%d", incident, attempt)
-	if s.fold.chain != nil && s.fold.chain.ID == id { // after an ack attempts count anew, names must not
-		id = fmt.Sprintf("%s-%d", id, s.fold.lastSeq)
+		n = s.fold.chains + 1
 	}
 	start := ChainStart{
-		ID: id, From: s.fold.active, To: to,
+		ID: fmt.Sprintf("%s.%d", incident, n), From: s.fold.active, To: to,
 		Trigger: trigger, Actor: actor, Reason: reason,
 		Detected: s.Levels.Round.Pool(s.fold.active).Breaker.Since,
 	}
@@ -186,7 +182,11 @@ func (s *step) continueChain() {
 	if tooOld && !routeBegun {
 		effect.Abandon = fmt.Sprintf("it began %s ago and its route had not moved: too old to be carried on", s.At.Sub(s.fold.chain.startedAt).Round(time.Second))
 	}
-	s.emit(Entry{Kind: KindChain, Incident: s.nextIncident(), Chain: &start})
+	incident := s.fold.incident
+	if incident == "" {
+		incident = s.fold.chain.incident
+	}
+	s.emit(Entry{Kind: KindChain, Incident: incident, Chain: &start})
 	s.ready.Effects = append(s.ready.Effects, effect)
 }
 
@@ -198,7 +198,7 @@ func (s *step) settle() {
 	}
 	s.notice()
 	d := decide(s.At, s.Levels, s.rules, &s.fold)
-	if !s.fold.running() && d.changed(s.fold.decision) {
+	if !s.fold.running() && d.changed(s.fold.decision) && !s.fold.flaps(d, s.At) {
 		s.emit(Entry{Kind: KindDecision, Decision: &d}) // while a chain runs, its own entries tell
 	}
 	switch {

@@ -22,6 +22,9 @@ func (e *Engine) publish() {
 		LastSeq:    f.lastSeq,
 		Partner:    e.partner,
 	}
+	if !f.running() && !f.faulted() && s.Decision.Will != WillFailover {
+		s.State = s.Decision.State // which the journal need not hold, if it flaps
+	}
 	if e.journal != nil {
 		s.JournalError = e.journal.Error()
 	}

@@ -1,11 +1,14 @@
 package watchdog_test
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"edgewatch/actions"
 	"edgewatch/watchdog"
 	"edgewatch/watchdog/watchdogtest"
 )
@@ -67,6 +70,68 @@ func TestEngineLooksForACandidateSoon(t *testing.T) {
 		p.until(time.Minute, "held", func(s *watchdog.Snapshot) bool { return s.Decision.BlockedBy == watchdog.GuardCandidate })
 		w.with(func(w *estate) { clear(w.notReady) })
 		p.until(100*time.Second, "failed over", activeIs("EdgePool2"))
+		p.stop()
+	})
+}
+
+// The configuration no longer knows the pool that a failover died on its way
+// to: what that one left behind is named, so that a person can put it right.
+func TestEngineNamesWhatItCannotTakeUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		p := startEngine(t, w, j)
+		p.until(time.Minute, "moving the route", func(*watchdog.Snapshot) bool { return w.count("route") == 1 })
+		w.with(func(w *estate) { w.life++ })
+		dead := j.CrashAt(1, false)
+		<-dead
+		p.cancel()
+		j = j.Reopen()
+		<-p.ended
+
+		s := testSettings()
+		s.Rules.Pools, s.Watch.Pools = s.Rules.Pools[:1], s.Watch.Pools[:1]
+		noPlan := func(_, to string) (*actions.Plan, error) { return nil, errors.New("no such pool: " + to) }
+		e := watchdog.NewEngine(s, watchdog.Ports{Senses: w.senses(), Plan: noPlan, Journal: j})
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := e.Replay(ctx); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- e.Run(ctx) }()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		snap := e.Snapshot()
+		out := snap.Chain.Outcome
+		if out == nil || out.OK || !out.RouteMoved || !slices.Equal(out.Stopped, []string{"edge3", "edge4"}) {
+			t.Errorf("outcome %+v; want the route moved, edge3 and edge4 stopped", out)
+		}
+		if snap.Active != "EdgePool1" {
+			t.Errorf("active pool %q is not configured", snap.Active)
+		}
+		cancel()
+		<-ended
+	})
+}
+
+// A journal that could not take one command, and that nothing waits for, is no
+// news for ever.
+func TestEngineForgetsAJournalErrorThatNothingWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		p := startEngine(t, w, j)
+		time.Sleep(time.Minute)
+		j.FailNext(errors.New("no space left on device"))
+		if _, err := p.Submit(t.Context(), watchdog.Command{ID: "1", Verb: watchdog.VerbPause, For: time.Hour, Reason: "patching"}); err == nil {
+			t.Fatal("accepted without being durable")
+		}
+		if s := p.Snapshot(); s.JournalError == "" {
+			t.Error("the error is not shown")
+		}
+		time.Sleep(time.Minute)
+		if s := p.Snapshot(); s.JournalError != "" {
+			t.Errorf("a minute later: %s", s.Headline())
+		}
 		p.stop()
 	})
 }

@@ -136,12 +136,16 @@ func (s *step) ordered() {
 	switch {
 	case !knows(s.rules.Pools, cmd.Pool):
 		s.ready = s.refuse(unknownWord("pool", cmd.Pool, s.rules.Pools))
-	case cmd.Pool == s.fold.active:
+	case cmd.Pool == s.fold.active && !s.fold.unfinished():
 		s.ready = s.refuse(fmt.Sprintf("%s carries federation already", cmd.Pool))
 	case s.rules.Unable != "":
 		s.ready = s.refuse("no failover is possible: " + s.rules.Unable)
 	case cmd.Reason == "":
 		s.ready = s.refuse("a failover needs a reason, for those who read the history")
+	case cmd.Pool == s.fold.active:
+		if s.accept(fmt.Sprintf("the failover %s to %s is taken up again now", s.fold.chain.ID, cmd.Pool)) {
+			s.continueChain()
+		}
 	case s.accept(fmt.Sprintf("failing over from %s to %s now", s.fold.active, cmd.Pool)):
 		s.startChain(cmd.Pool, cmd.Via, cmd.Actor, cmd.Reason)
 	}

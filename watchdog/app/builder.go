@@ -276,6 +276,11 @@ func (b *builder) rehearse(ctx context.Context, p *configs.Pool) error {
 	var wg sync.WaitGroup
 	for i, t := range tasks {
 		wg.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					failures[i] = fmt.Errorf("%s: a defect in edgewatch: %v", t.Target(), p)
+				}
+			}()
 			obs, err := t.Check(ctx)
 			if err == nil && obs.Status != actions.Done {
 				err = fmt.Errorf("%s: %s", t.Target(), obs.Detail)
