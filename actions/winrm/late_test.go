@@ -1,0 +1,75 @@
+package winrm
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"sync/atomic"
+	"testing"
+
+	"edgewatch/actions"
+)
+
+// script answers each operation over https with Basic, as nothing sound would.
+type script struct {
+	receive  func(w http.ResponseWriter, n int64)
+	deletes  func(w http.ResponseWriter)
+	received atomic.Int64
+	ended    atomic.Int64 // Signal and Delete
+}
+
+var actionElement = regexp.MustCompile(`/([A-Z][a-z]+)</a:Action>`)
+
+func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	m := actionElement.FindSubmatch(body)
+	if m == nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	switch op := string(m[1]); op {
+	case "Create":
+		soapAnswer(w, actionCreate, `<rsp:Shell><rsp:ShellId>1</rsp:ShellId></rsp:Shell>`)
+	case "Command":
+		soapAnswer(w, actionCommand, `<rsp:CommandResponse><rsp:CommandId>2</rsp:CommandId></rsp:CommandResponse>`)
+	case "Receive":
+		s.receive(w, s.received.Add(1))
+	default:
+		s.ended.Add(1)
+		if s.deletes != nil {
+			s.deletes(w)
+			return
+		}
+		soapAnswer(w, map[string]string{"Signal": actionSignal, "Delete": actionDelete}[op], "")
+	}
+}
+
+func soapAnswer(w http.ResponseWriter, action, body string) {
+	fmt.Fprintf(w, `<s:Envelope xmlns:s=%q xmlns:a=%q xmlns:rsp=%q><s:Header><a:Action>%sResponse</a:Action></s:Header><s:Body>%s</s:Body></s:Envelope>`,
+		nsEnvelope, nsAddressing, nsShell, action, body)
+}
+
+func dialScript(t *testing.T, s *script) *Client {
+	t.Helper()
+	srv := httptest.NewTLSServer(s)
+	t.Cleanup(srv.Close)
+	o := Options{Host: edgeHost, Addr: srv.Listener.Addr().String(), HTTPS: true, Auth: Basic, User: "u", Password: actions.NewSecret(password), ServerName: "example.com"}
+	o.RootCAs = srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	c, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// TestRefusedWhileItRuns: what is refused after a command was started says
+// nothing about the command.
+func TestRefusedWhileItRuns(t *testing.T) {
+	for _, status := range []int{http.StatusNotFound, http.StatusForbidden, http.StatusUnauthorized} {
+		c := dialScript(t, &script{receive: func(w http.ResponseWriter, _ int64) { w.WriteHeader(status) }})
+		wantError(t, c.Run(t.Context(), stop, nil), actions.Indeterminate, edgeHost, fmt.Sprint("HTTP ", status), "checked")
+	}
+}
