@@ -21,6 +21,7 @@ const (
 	quickAnswer    = 100 * time.Millisecond
 	idlePause      = 250 * time.Millisecond // between empty answers that came at once
 	maxOutput      = 1 << 20
+	maxReceived    = 4 * maxOutput // of both streams, in base64
 )
 
 // stage says how far a command got.
@@ -41,6 +42,7 @@ type exchange struct {
 	link  *link
 	stage stage
 	fail  error // the first failure; nothing but clean-up is sent after it
+	got   int   // output received, as it was sent
 
 	cleanup  context.Context // set by the first Signal or Delete
 	release  context.CancelFunc
@@ -126,6 +128,9 @@ func (x *exchange) ask(action, text string) (string, error) {
 	}
 	if action == actionCommand {
 		x.stage = commandRuns
+	}
+	if x.got += env.size(); x.got > maxReceived {
+		return "", fmt.Errorf("%w: more than %d bytes of output", errMalformed, maxOutput)
 	}
 	if action == actionReceive && env.idle() {
 		return "", x.pause(began)

@@ -1,13 +1,17 @@
 package winrm
 
 import (
+	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"edgewatch/actions"
 )
@@ -51,6 +55,10 @@ func soapAnswer(w http.ResponseWriter, action, body string) {
 		nsEnvelope, nsAddressing, nsShell, action, body)
 }
 
+func output(w http.ResponseWriter, data string) {
+	soapAnswer(w, actionReceive, `<rsp:ReceiveResponse><rsp:Stream Name="stdout">`+base64.StdEncoding.EncodeToString([]byte(data))+`</rsp:Stream></rsp:ReceiveResponse>`)
+}
+
 func dialScript(t *testing.T, s *script) *Client {
 	t.Helper()
 	srv := httptest.NewTLSServer(s)
@@ -71,5 +79,26 @@ func TestRefusedWhileItRuns(t *testing.T) {
 	for _, status := range []int{http.StatusNotFound, http.StatusForbidden, http.StatusUnauthorized} {
 		c := dialScript(t, &script{receive: func(w http.ResponseWriter, _ int64) { w.WriteHeader(status) }})
 		wantError(t, c.Run(t.Context(), stop, nil), actions.Indeterminate, edgeHost, fmt.Sprint("HTTP ", status), "checked")
+	}
+}
+
+// TestEmptyOutputDoesNotSpin: output without a byte is no output.
+func TestEmptyOutputDoesNotSpin(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+	defer cancel()
+	s := &script{receive: func(w http.ResponseWriter, _ int64) { output(w, "") }}
+	wantError(t, dialScript(t, s).Run(ctx, getServices(), nil), actions.Transient, edgeHost)
+	if n := s.received.Load(); n > 5 {
+		t.Errorf("%d Receive requests in 0.6 s", n)
+	}
+}
+
+// TestOutputWithoutEndIsGivenUp: a host that prints for ever holds nobody up.
+func TestOutputWithoutEndIsGivenUp(t *testing.T) {
+	chunk := strings.Repeat("x", 100<<10)
+	s := &script{receive: func(w http.ResponseWriter, _ int64) { output(w, chunk) }}
+	wantError(t, dialScript(t, s).Run(t.Context(), getServices(), nil), actions.Transient, edgeHost, "bytes of output")
+	if n := s.received.Load(); n > maxReceived/int64(len(chunk)) {
+		t.Errorf("%d Receive requests", n)
 	}
 }
