@@ -47,7 +47,7 @@ type exchange struct {
 	cleanup  context.Context // set by the first Signal or Delete
 	release  context.CancelFunc
 	signaled bool
-	stuck    bool // a clean-up message had no answer: do not wait for another
+	stuck    bool // a clean-up message had no answer, or the logon was refused: send no other
 }
 
 var _ mz.Transporter = (*exchange)(nil)
@@ -209,13 +209,16 @@ func (x *exchange) clean(action, text string) {
 	if x.cleanup == nil {
 		x.cleanup, x.release = context.WithTimeout(context.WithoutCancel(x.ctx), cleanupTimeout)
 	}
+	if errors.Is(x.fail, ErrLogon) {
+		x.stuck = true // another refusal might lock the account
+	}
 	if x.stuck || action == actionSignal && (x.signaled || x.stage < commandRuns) {
 		return
 	}
 	x.signaled = x.signaled || action == actionSignal
 	for range 2 { // a shell that stays counts against the account's quota for hours
 		r, err := x.link.post(x.cleanup, []byte(text))
-		if x.cleanup.Err() != nil {
+		if x.cleanup.Err() != nil || errors.Is(err, ErrLogon) || err == nil && r.status == http.StatusUnauthorized {
 			x.stuck = true
 			return
 		}

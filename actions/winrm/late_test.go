@@ -102,3 +102,14 @@ func TestOutputWithoutEndIsGivenUp(t *testing.T) {
 		t.Errorf("%d Receive requests", n)
 	}
 }
+
+// TestCleanUpSparesTheAccount: a refused logon is not tried again for the
+// sake of a shell.
+func TestCleanUpSparesTheAccount(t *testing.T) {
+	no := func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) }
+	s := &script{receive: func(w http.ResponseWriter, _ int64) { no(w) }, deletes: no}
+	wantError(t, dialScript(t, s).Run(t.Context(), getServices(), nil), actions.Rejected, edgeHost, "logon was refused")
+	if n := s.ended.Load(); n > 0 {
+		t.Errorf("%d more logons after one was refused", n)
+	}
+}
