@@ -21,6 +21,7 @@ const (
 	quickAnswer    = 100 * time.Millisecond
 	idlePause      = 250 * time.Millisecond // between empty answers that came at once
 	maxOutput      = 1 << 20
+	maxReceived    = 4 * maxOutput // of both streams, in base64
 )
 
 // stage says how far a command got.
@@ -41,11 +42,12 @@ type exchange struct {
 	link  *link
 	stage stage
 	fail  error // the first failure; nothing but clean-up is sent after it
+	got   int   // output received, as it was sent
 
 	cleanup  context.Context // set by the first Signal or Delete
 	release  context.CancelFunc
 	signaled bool
-	stuck    bool // a clean-up message had no answer: do not wait for another
+	stuck    bool // a clean-up message had no answer, or the logon was refused: send no other
 }
 
 var _ mz.Transporter = (*exchange)(nil)
@@ -127,6 +129,9 @@ func (x *exchange) ask(action, text string) (string, error) {
 	if action == actionCommand {
 		x.stage = commandRuns
 	}
+	if x.got += env.size(); x.got > maxReceived {
+		return "", fmt.Errorf("%w: more than %d bytes of output", errMalformed, maxOutput)
+	}
 	if action == actionReceive && env.idle() {
 		return "", x.pause(began)
 	}
@@ -204,13 +209,16 @@ func (x *exchange) clean(action, text string) {
 	if x.cleanup == nil {
 		x.cleanup, x.release = context.WithTimeout(context.WithoutCancel(x.ctx), cleanupTimeout)
 	}
+	if errors.Is(x.fail, ErrLogon) {
+		x.stuck = true // another refusal might lock the account
+	}
 	if x.stuck || action == actionSignal && (x.signaled || x.stage < commandRuns) {
 		return
 	}
 	x.signaled = x.signaled || action == actionSignal
 	for range 2 { // a shell that stays counts against the account's quota for hours
 		r, err := x.link.post(x.cleanup, []byte(text))
-		if x.cleanup.Err() != nil {
+		if x.cleanup.Err() != nil || errors.Is(err, ErrLogon) || err == nil && r.status == http.StatusUnauthorized {
 			x.stuck = true
 			return
 		}

@@ -61,6 +61,7 @@ func TestFaultOnReceiveDoesNotSpin(t *testing.T) {
 		{"XML that breaks off", actionstest.Fault{Kind: actionstest.BadXML}, "not WinRM's"},
 		{"answer to another request", actionstest.Fault{Kind: actionstest.WrongReply}, "not WinRM's"},
 		{"connection reset", actionstest.Fault{Kind: actionstest.Reset}, "reset"},
+		{"quota reached meanwhile", actionstest.Fault{Kind: actionstest.SOAPFault, Code: 2150859174}, "2150859174"},
 	} {
 		for name, script := range map[string]Script{"writes": stop, "reads": getServices()} {
 			t.Run(tc.name+" "+name, func(t *testing.T) {

@@ -25,7 +25,7 @@ var errHeld = errors.New("held by another process")
 func acquire(path string) (*lockFile, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open lock file: %w – check owner and permissions of the folder", err)
+		return nil, fmt.Errorf("open lock file: %w – check owner and permissions of that file and its folder", err)
 	}
 	if err := tryLock(f); err != nil {
 		defer f.Close()
