@@ -102,13 +102,24 @@ func (q *question) down() Decision {
 }
 
 // candidate is the first pool by priority that could take over, or why none
-// can.
+// can. One that was failed over from and has not been seen answering since
+// comes after all others, however well its preflight goes.
 func (q *question) candidate() (pool, why string) {
 	if q.rules.Unable != "" {
 		return "", q.rules.Unable
 	}
 	var reasons []string
-	for _, p := range q.rules.Pools {
+	pools := slices.Clone(q.rules.Pools)
+	slices.SortStableFunc(pools, func(a, b string) int {
+		switch {
+		case q.fold.quit[a] == q.fold.quit[b]:
+			return 0
+		case q.fold.quit[b]:
+			return -1
+		}
+		return 1
+	})
+	for _, p := range pools {
 		if p == q.fold.active {
 			continue
 		}
