@@ -183,6 +183,8 @@ type Zone struct {
 	TSIG *TSIG `yaml:"tsig,omitempty"`
 	// Every authoritative server partners may ask. A change counts when all of them serve it. Wanted with tsig.
 	Authoritative []netip.AddrPort `yaml:"authoritative,omitempty" port:"53"`
+	// How many of them may give no answer at all without holding a failover up: those that die with a site. One that answers must always agree.
+	MaySilent int `yaml:"may_be_silent" default:"0" min:"0"`
 	// Time limit of one query or update.
 	Timeout Duration `yaml:"timeout" default:"5s" min:"100ms"`
 }

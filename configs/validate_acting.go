@@ -126,6 +126,9 @@ func (r *rules) dns() {
 		if whole := r.f.Timeouts.DNSRecords; z.Timeout.Duration > whole.Duration {
 			r.bad(r.in("dns.zones[%d].timeout", i), "%s is longer than all of the step may take (timeouts.dns_records: %s)", z.Timeout, whole)
 		}
+		if n := len(z.Authoritative); z.MaySilent > 0 && z.MaySilent >= n {
+			r.bad(r.in("dns.zones[%d].may_be_silent", i), "%d of %d servers may be silent: at least one must answer", z.MaySilent, n)
+		}
 		if z.TSIG != nil && len(z.Authoritative) == 0 && !r.f.acts() {
 			r.bad(r.in("dns.zones[%d].authoritative", i), "is missing: tsig is for changes, and a change counts when every server that a partner may ask serves it")
 		}

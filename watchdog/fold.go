@@ -275,7 +275,7 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 			f.tripped[f.chain.To] = false
 		}
 		if f.chain.Retry < rules.MaxRetries {
-			f.retryAt = e.At.Add(rules.RetryEvery)
+			f.retryAt = e.At.Add(rules.retryAfter(f.chain.Retry))
 		} else {
 			f.confirm = "the failover to " + f.chain.To + " is not through and was tried " + times(f.chain.Retry+1)
 		}

@@ -18,7 +18,7 @@ type Rules struct {
 	Budget       int           // automatic failovers allowed …
 	BudgetWindow time.Duration // … in this time, counted by incident
 	MaxAttempts  int           // pools tried in one incident before a person must ack
-	RetryEvery   time.Duration // a chain that failed after the route moved is tried again
+	RetryEvery   time.Duration // a chain that failed after the route moved is tried again after this, then at doubled distances
 	MaxRetries   int           // … this often
 	RetryFailed  time.Duration // a pool whose failover failed may be a candidate again after this
 
@@ -26,6 +26,14 @@ type Rules struct {
 	EvidenceAge  time.Duration // a round older than this proves nothing
 	ReadinessAge time.Duration // a readiness older than this proves nothing
 	ResumeWithin time.Duration // a chain older than this whose route did not move is not carried on
+}
+
+// retryAfter is how long to wait before the chain is tried again, when it was
+// tried again n times before: a host that refuses our logon must not be asked
+// so often that the account is locked.
+func (r *Rules) retryAfter(n int) time.Duration {
+	const slowest = 4 // sixteen times as long
+	return r.RetryEvery << min(n, slowest)
 }
 
 // Levels are what is true now as far as anybody knows, restated with every

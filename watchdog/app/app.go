@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
+	"golang.org/x/net/netutil"
 
 	"edgewatch/configs"
 	"edgewatch/watchdog"
@@ -146,6 +147,10 @@ func slackPace(c *configs.Slack) time.Duration {
 	return time.Second
 }
 
+// maxHealthConns limits the connections of load balancers and monitors: they
+// must not take the file descriptors that probes need.
+const maxHealthConns = 512
+
 func (a *App) listen(ctx context.Context) error {
 	log := a.opts.Log
 	if addr := a.cfg.Listen.Health; addr != "" {
@@ -160,7 +165,7 @@ func (a *App) listen(ctx context.Context) error {
 			return err
 		}
 		handler := web.Health(web.HealthConfig{Watchdog: a.supervisor, Checks: a.checks(), Metrics: reg})
-		a.servers = append(a.servers, server{web.NewServer(handler, log), ln})
+		a.servers = append(a.servers, server{web.NewServer(handler, log), netutil.LimitListener(ln, maxHealthConns)})
 	}
 	if a.cfg.Socket != "" {
 		ln, err := web.ListenUnix(ctx, a.cfg.Socket, socketMode)

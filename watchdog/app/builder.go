@@ -96,7 +96,7 @@ func (b *builder) buildZones() error {
 	for _, z := range b.f.DNS.Zones {
 		rz := rfc2136.Zone{
 			Name: z.Name, Server: z.Server.String(),
-			Authoritative: addrPorts(z.Authoritative), Timeout: z.Timeout.Duration,
+			Authoritative: addrPorts(z.Authoritative), MaySilent: z.MaySilent, Timeout: z.Timeout.Duration,
 		}
 		if z.TSIG != nil {
 			rz.TSIG = rfc2136.Key{Name: z.TSIG.Name, Algorithm: z.TSIG.Algorithm, Secret: b.secret(z.TSIG.Secret)}

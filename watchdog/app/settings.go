@@ -13,8 +13,8 @@ import (
 // What is no setting: bounds that keep an incident from going on for ever.
 const (
 	maxAttempts = 3                // pools tried in one incident before a person must ack
-	retryEvery  = time.Minute      // a failover that stopped after the route moved is tried again
-	maxRetries  = 30               // … this often
+	retryEvery  = time.Minute      // a failover that stopped after the route moved is tried again, then at doubled distances
+	maxRetries  = 12               // … this often: for about two hours
 	retryFailed = 10 * time.Minute // a pool whose failover failed may be tried again after this
 	minRounds   = 10               // conclusive rounds that the cumulative rule needs
 )
