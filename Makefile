@@ -58,11 +58,13 @@ lab:
 
 ## bench: ratios against a baseline in the same run; absolute figures depend on the machine
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v '/integration')
+	$(GO) test -run '^$$' -bench . -benchtime 3x ./integration/lab
+	$(GO) test -tags integration -run '^$$' -bench . -benchtime 1x ./integration
 
 ## soak: what takes too long for every change
 soak:
-	$(GO) test -tags integration -count=10 -timeout 60m -run 'TestFederation' ./integration/...
+	$(GO) test -tags integration -count=10 -timeout 60m -run 'TestPrimaryKilled|TestWatchdogKilled|TestSlackFails|TestOwnLineDead|TestPaused' ./integration
 
 clean:
 	rm -rf $(BIN)

@@ -32,6 +32,23 @@ const (
 	Failed   RecordPhase = "failed"   // given up
 )
 
+// Word says how the step or task stands, e.g. "done", "passed" for what only
+// looks, "found done already".
+func (r Record) Word() string {
+	observes := r.Step == Preflight || r.Step == CheckPort || r.Step == Verify
+	switch {
+	case r.Phase == Failed:
+		return "failed"
+	case r.Phase == Started:
+		return "started"
+	case observes:
+		return "passed"
+	case r.Phase == Already:
+		return "found done already"
+	}
+	return "done"
+}
+
 // Outcome is how a run of a plan ended.
 type Outcome struct {
 	OK         bool          `json:"ok"`

@@ -20,7 +20,7 @@ type Runner struct {
 	Record RecordFunc
 	Log    zerolog.Logger
 
-	Poll    time.Duration // first pause between two looks at a task; doubles up to PollMax. Default 250 ms
+	Poll    time.Duration // first pause between two looks at a task; doubles up to PollMax. Default 100 ms
 	PollMax time.Duration // default 5 s
 	Reapply time.Duration // a task applied and not seen done is applied again after this. Default 1 min
 	Grace   time.Duration // what is left of a step once enough of its tasks are done. Default 30 s

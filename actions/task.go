@@ -46,7 +46,8 @@ func (a *attempt) did() bool { return a.tries > 0 || a.touched }
 // converge checks, applies and checks again until the task is done, an error
 // says that trying on is useless, or ctx ends.
 func (a *attempt) converge(ctx context.Context) error {
-	for pause := orDefault(a.Poll, 250*time.Millisecond); ; pause = min(2*pause, orDefault(a.PollMax, 5*time.Second)) {
+	first := orDefault(a.Poll, 100*time.Millisecond)
+	for pause := first; ; pause = min(2*pause, orDefault(a.PollMax, 5*time.Second)) {
 		obs, err := a.task.Check(ctx)
 		switch {
 		case err == nil && obs.Status == Done:
@@ -69,6 +70,7 @@ func (a *attempt) converge(ctx context.Context) error {
 			if again, err := a.apply(ctx); err != nil {
 				return err
 			} else if again {
+				pause = first / 2
 				continue // look at once: most calls return when their work is done
 			}
 		}

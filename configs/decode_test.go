@@ -25,8 +25,8 @@ const small = `federations:
     dns:
       record: XMPP.contoso.com.
       zones:
-        - {name: contoso.com, server: 192.0.2.53, authoritative: ["2001:db8::53", "192.0.2.54:5353"]}
-        - {name: com., server: 192.0.2.53}
+        - {name: contoso.com, server: 192.0.2.53, authoritative: ["2001:db8::53", "192.0.2.54:5353"], tsig: {name: key, secret_env: TSIG}}
+        - {name: com., server: 192.0.2.53, authoritative: [192.0.2.53], tsig: {name: key, secret_env: TSIG}}
       resolvers: []
     management: {host: FE1.contoso.local, winrm: {credential: internal, https: false}}
     winrm: {credential: edge, timeout: 10s, auth: ntlm, ca_file: /ca.pem, cert_file: cert.pem, key_file: key.pem}
@@ -37,7 +37,7 @@ const small = `federations:
       - name: EdgePool1
         site: "site:Site 1"
         fqdn: edgepool1.contoso.local
-        route: {server: edge1.contoso.com}
+        route: {server: edge1.contoso.local}
         addresses: ["::ffff:192.0.2.10", 2001:db8::10]
         servers:
           - {fqdn: edge1.contoso.local, winrm: {addr: "10.0.0.1:15986", timeout: 1m}}

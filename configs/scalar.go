@@ -105,6 +105,9 @@ var whole = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
 func setText(v reflect.Value, word string) error {
 	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		err := u.UnmarshalText([]byte(word))
+		if a, ok := u.(*netip.AddrPort); ok && a.Port() == 0 {
+			err = errors.New("port 0")
+		}
 		if err == nil || errors.Is(err, errDuration) {
 			return err
 		}

@@ -177,7 +177,7 @@ func TestSecretForms(t *testing.T) {
 	base := withCredential("password_env: EDGEWATCH_TEST", "")
 	c, err := Parse("c.yaml", []byte(`slack: {app_token_env: EDGEWATCH_TEST, bot_token_env: EDGEWATCH_TEST, channel: C1, users: [U1]}
 `+strings.Replace(base, "    pools:", `    dns:
-      zones: [{name: contoso.com, server: 192.0.2.53, tsig: {name: Key., secret_env: EDGEWATCH_TEST}}]
+      zones: [{name: contoso.com, server: 192.0.2.53, authoritative: [192.0.2.53], tsig: {name: Key., secret_env: EDGEWATCH_TEST}}]
     pools:`, 1)), Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +187,7 @@ func TestSecretForms(t *testing.T) {
 	}
 	want := `c.yaml:1:24: slack.app_token_env: holds something else: what is wanted begins with xapp-
 c.yaml:1:55: slack.bot_token_env: holds something else: what is wanted begins with xoxb-
-c.yaml:11:86: federations[0].dns.zones[0].tsig.secret_env: holds no base64`
+c.yaml:11:115: federations[0].dns.zones[0].tsig.secret_env: holds no base64`
 	err = c.LoadSecrets()
 	if err == nil {
 		t.Fatal("all is well")

@@ -179,9 +179,9 @@ type Zone struct {
 	Name string `yaml:"name" required:"true" check:"dnsname"`
 	// Address of the primary server, which takes the updates.
 	Server netip.AddrPort `yaml:"server" required:"true" port:"53"`
-	// Key that signs the updates (RFC 8945).
+	// Key that signs the updates (RFC 8945). Without it nothing is changed in the zone.
 	TSIG *TSIG `yaml:"tsig,omitempty"`
-	// Every authoritative server partners may ask. A change counts when all of them serve it.
+	// Every authoritative server partners may ask. A change counts when all of them serve it. Wanted with tsig.
 	Authoritative []netip.AddrPort `yaml:"authoritative,omitempty" port:"53"`
 	// Time limit of one query or update.
 	Timeout Duration `yaml:"timeout" default:"5s" min:"100ms"`
@@ -275,7 +275,7 @@ type Pool struct {
 // Route is what Set-CsSite is given. Microsoft's pages disagree about the
 // parameter, so it is asked of the management host unless it is pinned.
 type Route struct {
-	// FQDN of an Edge Server of the pool, the value of XmppExternalFederationRoute.
+	// Internal FQDN of one of the pool's servers, the value of XmppExternalFederationRoute.
 	Server string `yaml:"server,omitempty" check:"fqdn"`
 	// Parameter of Set-CsSite; auto takes the one that the management host knows.
 	Parameter string `yaml:"parameter" default:"auto" enum:"auto,XmppExternalFederationRoute,XmppFederationRoute"`

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"edgewatch/watchdog"
@@ -15,6 +16,8 @@ func (c *Config) validate() {
 	c.validateProgram()
 	c.validateSecretKeys()
 	c.validateUnique()
+	c.validateAddrs()
+	c.validateRoutes()
 	for i := range c.Federations {
 		r := rules{source: c.src, f: &c.Federations[i], path: fmt.Sprintf("federations[%d]", i)}
 		r.probe()
@@ -102,6 +105,61 @@ func (c *Config) validateUnique() {
 			}
 			for k, s := range p.Servers {
 				all.add(fmt.Sprintf("%s.servers[%d].fqdn", at, k), "server", s.FQDN)
+			}
+		}
+	}
+}
+
+// validateAddrs wants one WinRM address for one host: of two with the same,
+// the services of one would be stopped in the name of the other.
+func (c *Config) validateAddrs() {
+	hosts := map[string]string{} // by address
+	add := func(path, host string, w WinRM) {
+		addr := strings.ToLower(w.Addr)
+		if host == "" || addr == "" {
+			return
+		}
+		if first, ok := hosts[addr]; ok && first != host {
+			c.src.bad(path+".winrm.addr", "%s is the address of %s already", w.Addr, first)
+			return
+		}
+		hosts[addr] = host
+	}
+	for i, f := range c.Federations {
+		path := fmt.Sprintf("federations[%d]", i)
+		add(path+".management", f.Management.Host, f.Management.WinRM)
+		for j, p := range f.Pools {
+			if p.Management != nil {
+				add(fmt.Sprintf("%s.pools[%d].management", path, j), p.Management.Host, p.Management.WinRM)
+			}
+			for k, s := range p.Servers {
+				add(fmt.Sprintf("%s.pools[%d].servers[%d]", path, j, k), s.FQDN, s.WinRM)
+			}
+		}
+	}
+}
+
+// validateRoutes wants the route of each pool to lead to that pool: a name
+// that is another's would stop one pool and send federation to the other.
+func (c *Config) validateRoutes() {
+	pools := map[string]string{} // path of the pool a name leads to
+	for i, f := range c.Federations {
+		for j, p := range f.Pools {
+			if p.FQDN != "" {
+				pools[p.FQDN] = fmt.Sprintf("federations[%d].pools[%d]", i, j)
+			}
+		}
+	}
+	for i, f := range c.Federations {
+		for j, p := range f.Pools {
+			pool := fmt.Sprintf("federations[%d].pools[%d]", i, j)
+			value := strings.ToLower(strings.TrimSpace(p.Route.Value[strings.LastIndexByte(p.Route.Value, ':')+1:]))
+			for key, name := range map[string]string{"server": p.Route.Server, "value": value} {
+				if first, ok := pools[name]; ok && first != pool {
+					c.src.bad(pool+".route."+key, "%s leads to %s", name, first)
+				} else if name != "" {
+					pools[name] = pool
+				}
 			}
 		}
 	}
@@ -246,6 +304,9 @@ func (r *rules) pools() {
 		if n := len(p.Servers); n > 0 && p.MinUp > n {
 			r.bad(r.in("pools[%d].min_up", i), "%d servers cannot be up when there are %d", p.MinUp, n)
 		}
+		if r.strangeRoute(p) {
+			r.bad(r.in("pools[%d].route.server", i), "%s is none of the pool's servers: Set-CsSite wants the internal FQDN of one of them", p.Route.Server)
+		}
 		for k, s := range p.Servers {
 			if s.FQDN != "" && s.FQDN == p.DNSName {
 				r.bad(r.in("pools[%d].dns_name", i), "%s is the internal name of servers[%d]: the external name is wanted", p.DNSName, k)
@@ -256,4 +317,10 @@ func (r *rules) pools() {
 		}
 		priorities[p.SRVPriority] = p.Name
 	}
+}
+
+// strangeRoute reports whether the route names a server that is not the pool's.
+func (r *rules) strangeRoute(p *Pool) bool {
+	named := func(s Server) bool { return s.FQDN == p.Route.Server }
+	return p.Route.Server != "" && len(p.Servers) > 0 && !slices.ContainsFunc(p.Servers, named)
 }

@@ -26,6 +26,10 @@ func (f *Federation) needs() []need {
 	}
 	lacks(len(f.Pools) < 2, "there is no other pool to fail over to", "pools[%d]", len(f.Pools))
 	lacks(len(f.DNS.Zones) == 0, "the records of steps 4 and 5 are changed there", "dns.zones")
+	for i, z := range f.DNS.Zones {
+		lacks(z.TSIG == nil, "updates are always signed", "dns.zones[%d].tsig", i)
+		lacks(len(z.Authoritative) == 0, "a change counts when every server that a partner may ask serves it", "dns.zones[%d].authoritative", i)
+	}
 	out = append(out, lackOf(f.Management.WinRM, f.Management.Host, "management")...)
 	for i := range f.Pools {
 		p := &f.Pools[i]
@@ -84,11 +88,6 @@ func (r *rules) mode() {
 	if len(r.f.Canaries.Targets) == 0 {
 		r.bad(r.in("canaries.targets"), "is empty: mode auto wants at least one, or an outage of edgewatch's own network would look like one of a pool")
 	}
-	for i, z := range r.f.DNS.Zones {
-		if len(z.Authoritative) == 0 {
-			r.bad(r.in("dns.zones[%d].authoritative", i), "is missing: mode auto wants every server a partner may ask, to prove that a change arrived")
-		}
-	}
 }
 
 // zone is the index of the zone that holds name, the most specific one, or
@@ -127,8 +126,8 @@ func (r *rules) dns() {
 		if whole := r.f.Timeouts.DNSRecords; z.Timeout.Duration > whole.Duration {
 			r.bad(r.in("dns.zones[%d].timeout", i), "%s is longer than all of the step may take (timeouts.dns_records: %s)", z.Timeout, whole)
 		}
-		if z.TSIG == nil && z.Name != "" {
-			r.warn(r.in("dns.zones[%d]", i), "there is no tsig: updates are not signed, so the server must trust the address they come from")
+		if z.TSIG != nil && len(z.Authoritative) == 0 && !r.f.acts() {
+			r.bad(r.in("dns.zones[%d].authoritative", i), "is missing: tsig is for changes, and a change counts when every server that a partner may ask serves it")
 		}
 	}
 	r.record()

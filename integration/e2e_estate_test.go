@@ -1,4 +1,4 @@
-//go:build integration
+//go:build integration && linux
 
 package integration
 
@@ -31,6 +31,8 @@ type estate struct {
 	ctx context.Context // ends a test that waits in vain
 	api *web.Client
 
+	prosody map[string]*prosody // by server name; empty when the lab's own XMPP is used
+
 	mu    sync.Mutex
 	watch *process // guarded by mu
 }
@@ -43,10 +45,13 @@ func newEstate(t *testing.T, change func(*lab.Options)) *estate {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), estateLimit)
 	t.Cleanup(cancel)
+	prosodies := map[string]*prosody{}
 	o := lab.Options{
 		Dir: t.TempDir(), ServersPerPool: 1, NoProduct: true,
 		XMPP: func(s lab.Server, domain string, f lab.Files) (lab.XMPP, error) {
-			return newProsody(t, prosodyOptions{Addr: s.XMPP.String(), Domain: domain, CertFile: f.Cert, KeyFile: f.Key, CAFile: f.CA}), nil
+			p := newProsody(t, prosodyOptions{Addr: s.XMPP.String(), Domain: domain, CertFile: f.Cert, KeyFile: f.Key, CAFile: f.CA})
+			prosodies[s.Name] = p
+			return p, nil
 		},
 	}
 	if change != nil {
@@ -56,7 +61,7 @@ func newEstate(t *testing.T, change func(*lab.Options)) *estate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &estate{Lab: l, t: t, ctx: ctx, api: web.NewClient(l.Files.Socket)}
+	e := &estate{Lab: l, t: t, ctx: ctx, api: web.NewClient(l.Files.Socket), prosody: prosodies}
 	t.Cleanup(func() {
 		e.kill()
 		if t.Failed() {
@@ -105,6 +110,18 @@ func (e *estate) start() {
 		}
 		return lab.Settled(s)
 	})
+}
+
+// stop ends edgewatch as systemd does and returns its exit code.
+func (e *estate) stop() int {
+	e.t.Helper()
+	e.mu.Lock()
+	p := e.watch
+	e.mu.Unlock()
+	if err := p.end(syscall.SIGTERM, 30*time.Second); err != nil {
+		e.t.Error(err)
+	}
+	return p.cmd.ProcessState.ExitCode()
 }
 
 // kill ends edgewatch as a power cut would. It may be called from any
@@ -159,7 +176,9 @@ func (e *estate) await(what string, ok func(watchdog.Entry) bool) watchdog.Entry
 // and holds that a partner finds the pool.
 func (e *estate) awaitRestored(pool string) {
 	e.t.Helper()
-	end := e.await("the end of the failover", func(entry watchdog.Entry) bool { return entry.Kind == watchdog.KindChainEnd })
+	end := e.await("the end of the failover to "+pool, func(entry watchdog.Entry) bool {
+		return entry.Kind == watchdog.KindChainEnd && !entry.ChainEnd.Outcome.Interrupted && e.chain(entry.ChainEnd.ID).To == pool
+	})
 	if !end.ChainEnd.Outcome.OK {
 		e.t.Fatalf("the failover ended badly: %s", end.Sentence())
 	}
@@ -167,6 +186,16 @@ func (e *estate) awaitRestored(pool string) {
 	if err != nil || found.Pool != pool {
 		e.t.Fatalf("a partner finds %+v, %v; want %s", found, err, pool)
 	}
+}
+
+// chain is how the journal says that a failover began.
+func (e *estate) chain(id string) watchdog.ChainStart {
+	for _, entry := range e.journal() {
+		if entry.Kind == watchdog.KindChain && entry.Chain.ID == id {
+			return *entry.Chain
+		}
+	}
+	return watchdog.ChainStart{}
 }
 
 // awaitHold waits for the decision not to act.

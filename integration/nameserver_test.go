@@ -244,7 +244,7 @@ func runServer(t *testing.T, addr, zone, path string, args ...string) {
 }
 
 // poll asks until ok says yes, and fails the test when ctx ends first.
-func poll(ctx context.Context, t *testing.T, what string, ok func() bool) {
+func poll(ctx context.Context, t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -1,4 +1,4 @@
-//go:build integration
+//go:build integration && linux
 
 package integration
 
@@ -72,8 +72,7 @@ func startProsody(t *testing.T, opts prosodyOptions) *prosody {
 func newProsody(t *testing.T, opts prosodyOptions) *prosody {
 	t.Helper()
 	binary := program(t, "prosody")
-	// Not t.TempDir: another user has to be able to enter it.
-	dir, err := os.MkdirTemp("", "edgewatch-prosody-")
+	dir, err := os.MkdirTemp("", "edgewatch-prosody-") //nolint:usetesting // t.TempDir cannot be entered by another user
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (p *Phase) UnmarshalText(b []byte) error {
 	i, err := index(phaseWords, "phase", b)
-	*p = Phase(i) //nolint:gosec // an index of a short table
+	*p = Phase(i)
 	return err
 }
 
@@ -65,7 +65,7 @@ func (b Blame) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (b *Blame) UnmarshalText(t []byte) error {
 	i, err := index(blameWords, "blame", t)
-	*b = Blame(i) //nolint:gosec // an index of a short table
+	*b = Blame(i)
 	return err
 }
 
@@ -91,7 +91,7 @@ func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (l *Level) UnmarshalText(t []byte) error {
 	i, err := index(levelWords, "level", t)
-	*l = Level(i) //nolint:gosec // an index of a short table
+	*l = Level(i)
 	return err
 }
 

@@ -24,7 +24,7 @@ func decide(at time.Time, levels Levels, rules *Rules, f *fold) Decision {
 	case f.confirm != "":
 		return q.hold(GuardUnconfirmed, time.Time{}, f.confirm+"; a person's ack is needed before edgewatch acts again")
 	case levels.Round == nil:
-		return q.watch("the first round of probes is not complete")
+		return q.watch("no round of probes is complete yet")
 	case at.Sub(levels.Round.At) > rules.EvidenceAge:
 		return q.hold(GuardEvidence, time.Time{}, fmt.Sprintf("the last complete round is %s old", at.Sub(levels.Round.At).Round(time.Second)))
 	}

@@ -38,6 +38,7 @@ type Ports struct {
 type Engine struct {
 	settings Settings
 	ports    Ports
+	log      zerolog.Logger
 	snapshot atomic.Pointer[Snapshot]
 
 	commands chan order
@@ -82,7 +83,7 @@ func NewEngine(s Settings, p Ports) *Engine {
 		p.Now = time.Now
 	}
 	e := &Engine{
-		settings: s, ports: p,
+		settings: s, ports: p, log: p.Log.With().Str("component", "engine").Logger(),
 		commands: make(chan order), records: make(chan record), ended: make(chan Ended),
 		rounds: make(chan *Round), surveys: make(chan survey), dead: make(chan struct{}),
 		machine: NewMachine(s.Rules), detectors: map[string]*detector{},
@@ -253,7 +254,7 @@ func (e *Engine) save(ctx context.Context, ready *Ready) error {
 	}
 	if err != nil {
 		if e.journal == nil {
-			e.ports.Log.Error().Err(err).Msg("journal cannot be written: nothing is decided until it can")
+			e.log.Error().Err(err).Msg("journal cannot be written: nothing is decided until it can")
 		}
 		e.journal = err
 		e.publish()
@@ -265,7 +266,7 @@ func (e *Engine) save(ctx context.Context, ready *Ready) error {
 		if entry.Kind == KindCommand && ready.Answer.Accepted {
 			ready.Answer.Entry = entry.Seq
 		}
-		e.ports.Log.Info().Uint64("seq", entry.Seq).Str("event", string(entry.Kind)).Str("incident", entry.Incident).Msg(entry.Sentence())
+		e.log.Info().Uint64("seq", entry.Seq).Str("event", string(entry.Kind)).Str("incident", entry.Incident).Msg(entry.Sentence())
 	}
 	if e.ports.Wake != nil {
 		e.ports.Wake()

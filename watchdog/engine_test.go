@@ -285,7 +285,7 @@ func TestSupervisor(t *testing.T) {
 		if s := sup.Snapshots(); len(s) != 1 || s[0].Federation != "contoso" {
 			t.Errorf("snapshots %v", s)
 		}
-		if a, err := sup.Submit(ctx, watchdog.Command{Federation: "fabrikam", Verb: watchdog.VerbAck}); err != nil || a.Accepted {
+		if a, err := sup.Submit(ctx, watchdog.Command{Federation: "fabrikam", Verb: watchdog.VerbAck}); !errors.Is(err, watchdog.ErrNoFederation) {
 			t.Errorf("unknown federation: %+v, %v", a, err)
 		}
 		if _, err := sup.History(ctx, "fabrikam", 5); !errors.Is(err, watchdog.ErrNoFederation) {

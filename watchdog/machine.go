@@ -204,9 +204,17 @@ func (s *step) settle() {
 	switch {
 	case d.Will == WillFailover:
 		s.startChain(d.To, TriggerAuto, "", d.Because)
-	case s.fold.faulted() && !s.At.Before(s.fold.retryAt):
+	case s.fold.faulted() && (!s.At.Before(s.fold.retryAt) || s.restarted()):
 		s.continueChain()
 	}
+}
+
+// restarted reports whether this is the first event of a process and the one
+// before it ended in the middle of a chain: nothing speaks against the target
+// then, and waiting would only make the outage longer.
+func (s *step) restarted() bool {
+	_, booted := s.Event.(Booted)
+	return booted && s.fold.chain.outcome.Interrupted
 }
 
 // changed reports whether a person should be told again: wording and times

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -107,9 +108,7 @@ func outcomeOf(words []string) actions.Outcome {
 		return actions.Outcome{OK: true, RouteMoved: true, Took: 95 * time.Second}
 	}
 	o := actions.Outcome{Step: actions.StepName(words[0]), Error: words[0] + " broke"}
-	if len(words) > 1 {
-		o.RouteMoved, o.Interrupted = words[1] == "moved", words[1] == "interrupted"
-	}
+	o.RouteMoved, o.Interrupted = slices.Contains(words, "moved"), slices.Contains(words, "interrupted")
 	return o
 }
 

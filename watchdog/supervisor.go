@@ -75,11 +75,12 @@ func (s *Supervisor) Snapshots() []*Snapshot {
 
 // Submit hands cmd to its federation and returns when it is durable or
 // refused. A refusal is an Answer, not an error; an error says that nothing
-// is known to have changed. An empty Federation means the only one.
+// is known to have changed. An empty Federation means the only one; an
+// unknown one is ErrNoFederation.
 func (s *Supervisor) Submit(ctx context.Context, cmd Command) (Answer, error) {
 	e, err := s.engine(cmd.Federation)
 	if err != nil {
-		return Answer{Text: err.Error()}, nil
+		return Answer{}, err
 	}
 	cmd.Federation = e.Name()
 	return e.Submit(ctx, cmd)

@@ -133,7 +133,7 @@ func stepSentence(r *actions.Record) string {
 	case actions.Started:
 		s = what + " begins"
 	case actions.Finished, actions.Already:
-		s = fmt.Sprintf("%s %s in %s", what, participle(r), short(r.Took))
+		s = fmt.Sprintf("%s %s in %s", what, r.Word(), short(r.Took))
 	case actions.Failed:
 		s = what + " failed"
 	default:
@@ -146,17 +146,6 @@ func stepSentence(r *actions.Record) string {
 		s += ": " + r.Detail
 	}
 	return s
-}
-
-// participle says how a step or task came to be done.
-func participle(r *actions.Record) string {
-	switch {
-	case r.Step == actions.Preflight || r.Step == actions.CheckPort || r.Step == actions.Verify:
-		return "passed"
-	case r.Phase == actions.Already:
-		return "found done already"
-	}
-	return "done"
 }
 
 func (c *ChainEnd) sentence() string {

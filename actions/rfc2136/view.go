@@ -212,7 +212,7 @@ func (u *Updater) readEach(ctx context.Context, servers []string, w Wanted) []re
 func (v *view) outdated(rs []reading) bool {
 	return slices.ContainsFunc(rs, func(r reading) bool {
 		// Serials are compared on a circle (RFC 1982).
-		return r.view != nil && int32(r.view.serial-v.serial) > 0 //nolint:gosec // the wrap-around is the point
+		return r.view != nil && int32(r.view.serial-v.serial) > 0
 	})
 }
 

@@ -22,6 +22,10 @@ func (c *Client) account() string {
 // class says what may happen after a command failed on its way, and what a
 // person should do.
 func (c *Client) class(s Script, at stage, err error) (actions.Kind, string) {
+	if at >= commandSent && s.Writes {
+		// Whoever refused the message, the command may have been started.
+		return actions.Indeterminate, fmt.Sprintf("whether it took effect on %s is unknown until it is checked", c.o.Host)
+	}
 	if errors.Is(err, ErrLogon) {
 		return actions.Rejected, fmt.Sprintf("check that the account %s can log on to %s via WinRM: its password, lockout, the group Remote Management Users, and that %s is allowed (winrm get winrm/config/service/auth)",
 			c.account(), c.o.Host, c.o.Auth)
@@ -36,18 +40,15 @@ func (c *Client) class(s Script, at stage, err error) (actions.Kind, string) {
 		return actions.Rejected, fmt.Sprintf("%s ended TLS: check that it accepts TLS 1.2 and that the client certificate is mapped to an account there", c.o.Host)
 	}
 	if f, ok := errors.AsType[*Fault](err); ok {
-		return c.classFault(s, at, f)
+		return c.classFault(f)
 	}
 	if at >= commandSent {
-		if s.Writes {
-			return actions.Indeterminate, fmt.Sprintf("whether it took effect on %s is unknown until it is checked", c.o.Host)
-		}
 		return actions.Transient, ""
 	}
 	return actions.Transient, c.unreachable(err)
 }
 
-func (c *Client) classFault(s Script, at stage, f *Fault) (actions.Kind, string) {
+func (c *Client) classFault(f *Fault) (actions.Kind, string) {
 	switch f.Code {
 	case codeAccessDenied:
 		return actions.Rejected, fmt.Sprintf("add %s to the group Remote Management Users or Administrators of %s", c.account(), c.o.Host)
@@ -56,9 +57,6 @@ func (c *Client) classFault(s Script, at stage, f *Fault) (actions.Kind, string)
 	}
 	if f.HTTP == http.StatusNotFound {
 		return actions.Rejected, fmt.Sprintf("what answers at %s is not WinRM: check the address, or run winrm quickconfig on the host", c.o.Addr)
-	}
-	if at >= commandSent && s.Writes {
-		return actions.Indeterminate, fmt.Sprintf("whether it took effect on %s is unknown until it is checked", c.o.Host)
 	}
 	if f.Code == 0 {
 		return actions.Transient, fmt.Sprintf("check the WinRM service of %s and what stands between (winrm id -r:%s)", c.o.Host, c.o.Host)

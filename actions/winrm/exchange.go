@@ -15,14 +15,13 @@ import (
 )
 
 const (
-	operationTimeout = 20 * time.Second // how long the host holds a Receive that has nothing to say
-	requestTimeout   = operationTimeout + 15*time.Second
-	startTimeout     = 30 * time.Second // of Create and of Command, each
-	grace            = 2 * time.Second  // how long Create and Command outlive the caller, to learn an id that must be cleaned up
-	cleanupTimeout   = 3 * time.Second  // of Signal and Delete together
-	quickAnswer      = 100 * time.Millisecond
-	idlePause        = 250 * time.Millisecond // between empty answers that came at once
-	maxOutput        = 1 << 20
+	longestHold    = 20 * time.Second // how long the host holds a Receive that has nothing to say
+	grace          = 2 * time.Second  // how long Create and Command outlive the caller, to learn an id that must be cleaned up
+	cleanupTimeout = 3 * time.Second  // of Signal and Delete together
+	quickAnswer    = 100 * time.Millisecond
+	idlePause      = 250 * time.Millisecond // between empty answers that came at once
+	maxOutput      = 1 << 20
+	maxReceived    = 4 * maxOutput // of both streams, in base64
 )
 
 // stage says how far a command got.
@@ -43,11 +42,12 @@ type exchange struct {
 	link  *link
 	stage stage
 	fail  error // the first failure; nothing but clean-up is sent after it
+	got   int   // output received, as it was sent
 
 	cleanup  context.Context // set by the first Signal or Delete
 	release  context.CancelFunc
 	signaled bool
-	stuck    bool // a clean-up message had no answer: do not wait for another
+	stuck    bool // a clean-up message had no answer, or the logon was refused: send no other
 }
 
 var _ mz.Transporter = (*exchange)(nil)
@@ -129,6 +129,9 @@ func (x *exchange) ask(action, text string) (string, error) {
 	if action == actionCommand {
 		x.stage = commandRuns
 	}
+	if x.got += env.size(); x.got > maxReceived {
+		return "", fmt.Errorf("%w: more than %d bytes of output", errMalformed, maxOutput)
+	}
 	if action == actionReceive && env.idle() {
 		return "", x.pause(began)
 	}
@@ -138,10 +141,12 @@ func (x *exchange) ask(action, text string) (string, error) {
 // contextFor bounds one message. Create and Command outlive the caller a
 // little: cut off, they would leave a shell behind that nobody knows.
 func (x *exchange) contextFor(action string) (context.Context, context.CancelFunc) {
+	limit := x.link.o.Timeout
+	silent := fmt.Errorf("no answer within %s: %w", limit, context.DeadlineExceeded)
 	if action == actionReceive {
-		return context.WithTimeoutCause(x.ctx, requestTimeout, errors.New("no answer within the time of one request"))
+		return context.WithTimeoutCause(x.ctx, limit, silent)
 	}
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(x.ctx), startTimeout, errors.New("no answer within the time of one request"))
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(x.ctx), limit, silent)
 	ctx, cut := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	stop := context.AfterFunc(x.ctx, func() {
@@ -204,13 +209,16 @@ func (x *exchange) clean(action, text string) {
 	if x.cleanup == nil {
 		x.cleanup, x.release = context.WithTimeout(context.WithoutCancel(x.ctx), cleanupTimeout)
 	}
+	if errors.Is(x.fail, ErrLogon) {
+		x.stuck = true // another refusal might lock the account
+	}
 	if x.stuck || action == actionSignal && (x.signaled || x.stage < commandRuns) {
 		return
 	}
 	x.signaled = x.signaled || action == actionSignal
 	for range 2 { // a shell that stays counts against the account's quota for hours
 		r, err := x.link.post(x.cleanup, []byte(text))
-		if x.cleanup.Err() != nil {
+		if x.cleanup.Err() != nil || errors.Is(err, ErrLogon) || err == nil && r.status == http.StatusUnauthorized {
 			x.stuck = true
 			return
 		}
@@ -230,9 +238,10 @@ func (x *exchange) run(o *Options, line string) (stdout, stderr string, exit int
 			x.release()
 		}
 	}()
-	params := mz.NewParameters(fmt.Sprintf("PT%dS", int(operationTimeout.Seconds())), "en-US", 153600)
+	hold := min(longestHold, o.Timeout/2) // the answer needs time too
+	params := mz.NewParameters(fmt.Sprintf("PT%.3fS", hold.Seconds()), "en-US", 153600)
 	params.TransportDecorator = func() mz.Transporter { return x }
-	client, err := mz.NewClientWithParameters(mz.NewEndpoint(o.Host, 5985, o.HTTPS, false, nil, nil, nil, requestTimeout), "", "", params)
+	client, err := mz.NewClientWithParameters(mz.NewEndpoint(o.Host, 5985, o.HTTPS, false, nil, nil, nil, o.Timeout), "", "", params)
 	if err != nil {
 		return "", "", 0, err
 	}

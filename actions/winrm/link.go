@@ -2,6 +2,7 @@ package winrm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -40,20 +41,25 @@ func newLink(o *Options) *link {
 	}
 	_, port, _ := net.SplitHostPort(o.Addr) // checked by validate
 	u := url.URL{Scheme: scheme, Host: net.JoinHostPort(o.Host, port), Path: "/wsman"}
-	cfg := &tls.Config{RootCAs: o.RootCAs, ServerName: o.ServerName, MinVersion: tls.VersionTLS12}
+	cfg := &tls.Config{RootCAs: o.RootCAs, ServerName: cmp.Or(o.ServerName, o.Host), MinVersion: tls.VersionTLS12}
 	if o.ClientCert != nil {
 		cfg.Certificates = []tls.Certificate{*o.ClientCert}
 	}
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return dialer.DialContext(ctx, network, o.Addr)
+	}
 	return &link{o: o, url: u.String(), tr: &http.Transport{
 		// No proxy: an environment variable must not send credentials elsewhere.
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, o.Addr)
+		DialContext: dial,
+		DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return handshake(ctx, conn, cfg)
 		},
-		TLSClientConfig:     cfg,
-		TLSHandshakeTimeout: dialTimeout,
-		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{}, // NTLM belongs to a connection: HTTP/1.1 only
-		MaxConnsPerHost:     1,
+		MaxConnsPerHost:     1, // and HTTP/1.1, as a dialler of our own implies: NTLM belongs to a connection
 		MaxIdleConnsPerHost: 1,
 		IdleConnTimeout:     idleTimeout,
 		DisableCompression:  true,
@@ -120,7 +126,11 @@ func (l *link) send(ctx context.Context, body []byte, contentType string, edit f
 		return nil, &sendError{sent: out.conn != nil, stale: reused, err: because(ctx, err)}
 	}
 	defer resp.Body.Close()
-	out.status, out.header, out.tls = resp.StatusCode, resp.Header, resp.TLS
+	out.status, out.header = resp.StatusCode, resp.Header
+	if c, ok := out.conn.(*tlsConn); ok {
+		state := c.ConnectionState()
+		out.tls = &state
+	}
 	out.body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
 		return nil, &sendError{sent: true, err: fmt.Errorf("read the answer: %w", because(ctx, err))}

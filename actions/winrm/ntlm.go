@@ -201,7 +201,7 @@ func sealedBody(sealed, signature []byte, length int) []byte {
 	b.WriteString(sealBoundary + "\r\n\tContent-Type: " + sealProtocol + "\r\n")
 	fmt.Fprintf(&b, "\tOriginalContent: type=application/soap+xml;charset=UTF-8;Length=%d\r\n", length)
 	b.WriteString(sealBoundary + "\r\n" + octetHeader)
-	b.Write(binary.LittleEndian.AppendUint32(nil, uint32(len(signature)))) //nolint:gosec // G115: always 16
+	b.Write(binary.LittleEndian.AppendUint32(nil, uint32(len(signature))))
 	b.Write(signature)
 	b.Write(sealed)
 	b.WriteString(sealBoundary + "--\r\n")

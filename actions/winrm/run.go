@@ -38,9 +38,10 @@ func (e *PSError) Error() string {
 // Its error is an *actions.Error. Transient: nothing was changed; the host
 // could not be reached, was busy or the script only reads. Indeterminate: the
 // script writes, was sent, and its answer was lost or is no answer. Rejected:
-// the host understood and refused. An error is returned at the latest a few
-// seconds after ctx or the timeout of the options ended, and the remote command
-// is told to end.
+// the host understood and refused. A script that writes runs as long as ctx
+// allows, one that only reads two minutes at most. An error is returned at the
+// latest a few seconds after that or after a request without answer, and the
+// remote command is told to end.
 func (c *Client) Run(ctx context.Context, s Script, out any) error {
 	line, err := s.commandLine(c.o.Module)
 	if err != nil {
@@ -51,9 +52,12 @@ func (c *Client) Run(ctx context.Context, s Script, out any) error {
 		return c.failed(s, actions.Transient, err, "")
 	}
 	defer end()
-	ctx, cancel := context.WithTimeoutCause(ctx, c.o.Timeout,
-		fmt.Errorf("not done within %s: %w", c.o.Timeout, context.DeadlineExceeded))
-	defer cancel()
+	if !s.Writes {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, readLimit,
+			fmt.Errorf("not done within %s: %w", readLimit, context.DeadlineExceeded))
+		defer cancel()
+	}
 	if ctx.Err() != nil {
 		return c.failed(s, actions.Transient, context.Cause(ctx), "")
 	}

@@ -185,7 +185,7 @@ func (s Script) commandLine(module string) (string, error) {
 	units := utf16.Encode([]rune(text))
 	raw := make([]byte, 0, 2*len(units))
 	for _, u := range units {
-		raw = append(raw, byte(u), byte(u>>8)) //nolint:gosec // G115: the two halves of a code unit
+		raw = append(raw, byte(u), byte(u>>8))
 	}
 	line := shellCommand + base64.StdEncoding.EncodeToString(raw)
 	if len(line) > maxCommandLine {

@@ -202,7 +202,18 @@ func (e *envelope) received() (string, error) {
 // idle reports whether a Receive brought nothing.
 func (e *envelope) idle() bool {
 	r := e.Body.Receive
-	return r != nil && len(r.Streams) == 0 && r.State.State != stateDone
+	return r != nil && e.size() == 0 && r.State.State != stateDone
+}
+
+// size is how much output a Receive brought, as it was sent.
+func (e *envelope) size() int {
+	n := 0
+	if r := e.Body.Receive; r != nil {
+		for _, s := range r.Streams {
+			n += len(strings.TrimSpace(s.Data))
+		}
+	}
+	return n
 }
 
 // actionOf finds the action of a request that masterzen wrote.

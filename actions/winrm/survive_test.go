@@ -61,6 +61,7 @@ func TestFaultOnReceiveDoesNotSpin(t *testing.T) {
 		{"XML that breaks off", actionstest.Fault{Kind: actionstest.BadXML}, "not WinRM's"},
 		{"answer to another request", actionstest.Fault{Kind: actionstest.WrongReply}, "not WinRM's"},
 		{"connection reset", actionstest.Fault{Kind: actionstest.Reset}, "reset"},
+		{"quota reached meanwhile", actionstest.Fault{Kind: actionstest.SOAPFault, Code: 2150859174}, "2150859174"},
 	} {
 		for name, script := range map[string]Script{"writes": stop, "reads": getServices()} {
 			t.Run(tc.name+" "+name, func(t *testing.T) {
@@ -145,10 +146,23 @@ func TestHangingCleanUpIsGivenUp(t *testing.T) {
 }
 
 func TestTimeoutOfTheOptions(t *testing.T) {
-	e, _, c := edge(t)
-	c.o.Timeout = 200 * time.Millisecond
-	e.Set(func(k *actionstest.Knobs) { k.Work = time.Minute })
-	wantError(t, c.Run(t.Context(), stop, nil), actions.Indeterminate, edgeHost, "not done within 200ms")
+	t.Run("ends no command that runs longer", func(t *testing.T) {
+		e, w, c := edge(t)
+		c.o.Timeout = 400 * time.Millisecond
+		e.Set(func(k *actionstest.Knobs) { k.Work = time.Second })
+		if err := NewStopServices(c).Apply(t.Context()); err != nil {
+			t.Errorf("a stop that takes longer than one request: %v", err)
+		}
+		if n := w.Requests("Receive"); n < 3 {
+			t.Errorf("%d Receive requests, want several in the time of the command", n)
+		}
+	})
+	t.Run("ends a request without answer", func(t *testing.T) {
+		_, w, c := edge(t)
+		c.o.Timeout = 200 * time.Millisecond
+		w.Inject(actionstest.Fault{On: "Receive", Kind: actionstest.Hang})
+		wantError(t, c.Run(t.Context(), stop, nil), actions.Indeterminate, edgeHost, "no answer within 200ms")
+	})
 }
 
 func TestCancelledContextSendsNothing(t *testing.T) {
@@ -439,7 +453,7 @@ func TestSilentHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	wantError(t, c.Run(t.Context(), stop, nil), actions.Transient, edgeHost, edgeHost+": Stop-CsWindowsService: ", "not done within 100ms", "firewall")
+	wantError(t, c.Run(t.Context(), stop, nil), actions.Transient, edgeHost, edgeHost+": Stop-CsWindowsService: ", "no answer within 100ms", "firewall")
 }
 
 // A name that no resolver is asked for.

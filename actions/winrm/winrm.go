@@ -70,13 +70,19 @@ type Options struct {
 	RootCAs    *x509.CertPool   // nil: the system's
 	ServerName string           // name in the host's certificate; default Host
 	ClientCert *tls.Certificate // for Certificate
-	Timeout    time.Duration    // of one remote command; default 5 minutes
+	Timeout    time.Duration    // of one request, not of a command, which is many; default 30 seconds
 	Module     string           // PowerShell module; "" or "auto": SkypeForBusiness, then Lync
 }
 
-// DefaultTimeout is how long one remote command may take unless Options say
-// otherwise: stopping all services of an Edge Server takes minutes.
-const DefaultTimeout = 5 * time.Minute
+// DefaultTimeout is how long one request may go without an answer unless
+// Options say otherwise. A command is asked about again and again while it
+// runs: stopping all services of an Edge Server takes minutes.
+const DefaultTimeout = 30 * time.Second
+
+// readLimit bounds a command that only reads, so that one which hangs on the
+// host is given up while there is time to ask again. A command that writes is
+// bounded by its caller alone: cut off, it would be half done.
+const readLimit = 2 * time.Minute
 
 // ModuleAuto looks for the SkypeForBusiness module, then for Lync.
 const ModuleAuto = "auto"

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"edgewatch/configs"
 	"edgewatch/watchdog"
 	"edgewatch/watchdog/web"
 )
@@ -41,7 +40,7 @@ func (r remote) client() (*web.Client, error) {
 	case *r.config == "":
 		return web.NewClient(defaultSocket), nil
 	}
-	cfg, err := configs.Load(*r.config)
+	cfg, err := load(*r.config)
 	if err != nil {
 		return nil, err
 	}

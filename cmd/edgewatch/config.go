@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -23,6 +24,18 @@ func defaultConfig() string {
 // configFlag adds --config to cmd.
 func configFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().StringP("config", "c", defaultConfig(), "configuration `FILE`")
+}
+
+// load reads and validates the configuration.
+func load(file string) (*configs.Config, error) {
+	cfg, err := configs.Load(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w – write one there, or name another with --config", err)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%w – run this as a user that may read it", err)
+	}
+	return cfg, err
 }
 
 func (t *tool) configCommand() *cobra.Command {
@@ -63,7 +76,7 @@ func (t *tool) configCheckCommand() *cobra.Command {
 }
 
 func (t *tool) checkConfig(file string, bare bool) error {
-	cfg, err := configs.Load(file)
+	cfg, err := load(file)
 	if err == nil && !bare {
 		err = cfg.LoadSecrets()
 	}
@@ -93,7 +106,7 @@ func (t *tool) configShowCommand() *cobra.Command {
 	}
 	file := configFlag(cmd)
 	cmd.RunE = action(func(*cobra.Command, []string) error {
-		cfg, err := configs.Load(*file)
+		cfg, err := load(*file)
 		if err != nil {
 			return err
 		}

@@ -92,9 +92,11 @@ func (t *tool) root() *cobra.Command {
 			"next pool when it is down, proves the result and tells people.\n\n" + exitHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          cobra.ArbitraryArgs,
 	}
+	root.RunE = action(func(cmd *cobra.Command, args []string) error { return usage(unknown(cmd, args)) })
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddGroup(
 		&cobra.Group{ID: groupService, Title: "The service and its configuration:"},
@@ -109,6 +111,17 @@ func (t *tool) root() *cobra.Command {
 		t.planCommand(), t.probeCommand(), t.versionCommand(),
 	)
 	return root
+}
+
+// unknown says what is wrong with a command line that names no command.
+func unknown(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return errors.New("say what to do: run, status, why, history, failover, pause, resume, ack, plan, probe, config or version")
+	}
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("there is no command %q: did you mean %q?", args[0], near[0])
+	}
+	return fmt.Errorf("there is no command %q", args[0])
 }
 
 // The groups of the help text.

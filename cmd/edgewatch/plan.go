@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"edgewatch/actions"
-	"edgewatch/configs"
 	"edgewatch/watchdog/app"
 )
 
@@ -39,7 +38,7 @@ func (t *tool) planCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		cfg, err := configs.Load(*file)
+		cfg, err := load(*file)
 		if err != nil {
 			return err
 		}

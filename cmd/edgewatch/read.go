@@ -68,7 +68,7 @@ func (t *tool) printWhy(s *watchdog.Snapshot, now time.Time) {
 	d := s.Decision
 	t.headline(s)
 	will := string(d.Will)
-	if d.To != "" {
+	if d.Will == watchdog.WillFailover {
 		will += " to " + d.To
 	}
 	t.fact("will", will)

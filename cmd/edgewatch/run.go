@@ -30,7 +30,7 @@ func (t *tool) runCommand() *cobra.Command {
 	}
 	file := configFlag(cmd)
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
-		cfg, err := configs.Load(*file)
+		cfg, err := load(*file)
 		if err == nil {
 			err = cfg.LoadSecrets()
 		}
@@ -62,7 +62,7 @@ func serve(ctx context.Context, cfg *configs.Config, log zerolog.Logger) error {
 	ready := make(chan struct{})
 	a, err := app.New(ctx, cfg, app.Options{Log: log, Version: b.version, Revision: b.revision, Ready: func() { close(ready) }})
 	if err != nil {
-		return fmt.Errorf("nothing was started: %w", advised(err, cfg))
+		return fmt.Errorf("nothing was started: %w", err)
 	}
 	log.Info().Str("component", "main").Str("version", b.version).Int("federations", len(cfg.Federations)).
 		Str("health", a.HealthAddr()).Str("socket", cfg.Socket).Str("state", cfg.State).Msg("edgewatch starts")
@@ -116,14 +116,15 @@ func undone(snaps []*watchdog.Snapshot, cfg *configs.Config) string {
 }
 
 func unfinished(c *watchdog.ChainStatus, f *configs.Federation) string {
-	text := fmt.Sprintf("Left undone: failover %s from %s to %s", c.ID, c.From, c.To)
+	text, at := fmt.Sprintf("Left undone: failover %s from %s to %s", c.ID, c.From, c.To), ""
 	begun := map[actions.StepName]watchdog.StepState{}
 	for _, s := range c.Steps {
 		begun[s.Step] = s.State
 		if s.State == watchdog.StepRunning {
-			text += fmt.Sprintf(", in its step %s", s.Step)
+			at = fmt.Sprintf(", in its step %s", s.Step)
 		}
 	}
+	text += at
 	if begun[actions.StopServices] == watchdog.StepWaiting || begun[actions.StartServices] == watchdog.StepDone {
 		return text
 	}
@@ -134,12 +135,4 @@ func unfinished(c *watchdog.ChainStatus, f *configs.Federation) string {
 		}
 	}
 	return text + fmt.Sprintf("; the services of %s may be STOPPED: run Start-CsWindowsService on %s", c.To, strings.Join(servers, ", "))
-}
-
-// advised adds the next thing to do where the error does not name it.
-func advised(err error, cfg *configs.Config) error {
-	if errors.Is(err, watchdog.ErrLocked) {
-		return fmt.Errorf("%w – \"edgewatch status\" asks the one that runs; a second one needs a state file of its own (state: in the configuration, now %s)", err, cfg.State)
-	}
-	return err
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"edgewatch/probe"
@@ -138,11 +140,8 @@ func certCell(r *probe.Result, now time.Time) cell {
 		return cell{"expired " + r.Cert.NotAfter.UTC().Format(time.DateOnly), bad}
 	case len(r.Cert.Problems) > 0:
 		return cell{string(r.Cert.Problems[0]) + ", " + plural(days, "day"), warning}
-	}
-	for _, c := range r.Remarks {
-		if c == probe.CertExpiring {
-			return cell{plural(days, "day") + " left", warning}
-		}
+	case slices.Contains(r.Remarks, probe.CertExpiring):
+		return cell{plural(days, "day") + " left", warning}
 	}
 	return cell{plural(days, "day"), plain}
 }
@@ -190,6 +189,16 @@ func (t *tool) printChain(c *watchdog.ChainStatus, now time.Time) {
 		by = c.Actor + " via " + c.Trigger
 	}
 	t.fact("by", by+": "+c.Reason)
+	if o := c.Outcome; o != nil && !o.OK {
+		moved := "not moved"
+		if o.RouteMoved {
+			moved = "moved, or may have; nothing is rolled back"
+		}
+		t.fact("route", moved)
+		if len(o.Stopped) > 0 {
+			t.fact("STOPPED", "services are NOT running on "+strings.Join(o.Stopped, ", ")+": run Start-CsWindowsService there")
+		}
+	}
 	tab := table{style: t.style, indent: "  "}
 	for i, s := range c.Steps {
 		mark, tone, took := stepMark(s, now)

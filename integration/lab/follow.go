@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"edgewatch/watchdog"
@@ -50,7 +51,7 @@ func (l *Lab) Follow(ctx context.Context, told func(watchdog.Entry) bool) error 
 // since returns the entries after seen, newest and maybe later ones included.
 // A lab has one federation, so its entries are numbered without gaps.
 func (l *Lab) since(ctx context.Context, seen, newest uint64) ([]watchdog.Entry, error) {
-	for n := int(newest - seen); ; n *= 2 { //nolint:gosec // G115: entries of one lab
+	for n := int(newest - seen); ; n *= 2 {
 		entries, err := l.app.Supervisor().History(ctx, l.Federation, n)
 		if err != nil {
 			return nil, fmt.Errorf("read the journal of the lab: %w", err)
@@ -147,9 +148,10 @@ func (l *Lab) standing() string {
 	if s == nil {
 		return "edgewatch has not replayed its journal yet"
 	}
-	text := s.Headline()
+	var text strings.Builder
+	text.WriteString(s.Headline())
 	for _, p := range s.Pools {
-		text += fmt.Sprintf("; %s: %s (%s), breaker %s, ready %t %s", p.Name, p.Verdict, p.Why, p.Breaker.State, p.Readiness.Ready, p.Readiness.Why)
+		fmt.Fprintf(&text, "; %s: %s (%s), breaker %s, ready %t %s", p.Name, p.Verdict, p.Why, p.Breaker.State, p.Readiness.Ready, p.Readiness.Why)
 	}
-	return text
+	return text.String()
 }

@@ -47,6 +47,7 @@ func Scenarios() []Scenario {
 			Setup: func(o *Options) { o.SilentStandby = true }, Play: primaryDown},
 		{Name: "one-server-down", About: "one server of two dies; people are told and nothing moves", Play: oneServerDown},
 		{Name: "cut-off", About: "the watchdog's own line dies; it knows, says so and moves nothing", Play: cutOff},
+		{Name: "failback", About: "the old pool returns; nothing moves until a person says so", Play: failback},
 		{Name: "paused", About: "the pool dies during a pause; it is moved once the pause is ended", Play: paused},
 	}
 }
@@ -205,6 +206,33 @@ func paused(ctx context.Context, l *Lab, r *Report) error {
 		return err
 	}
 	return l.awaitFailover(ctx, l.Pools[1].Name, killed, r)
+}
+
+func failback(ctx context.Context, l *Lab, r *Report) error {
+	home, away := l.Pools[0].Name, l.Pools[1].Name
+	if err := primaryDown(ctx, l, r); err != nil {
+		return err
+	}
+	if err := l.Restore(home); err != nil {
+		return err
+	}
+	_, err := l.Await(ctx, "the notice that the old pool is back", func(e watchdog.Entry) bool {
+		return e.Kind == watchdog.KindNotice && e.Notice.Kind == watchdog.NoticeOldPoolBack
+	})
+	if err != nil {
+		return err
+	}
+	if err := l.partnerFinds(ctx, away); err != nil {
+		return err
+	}
+	if err := l.order(ctx, watchdog.Command{Verb: watchdog.VerbFailover, Pool: home, Reason: "repaired"}); err != nil {
+		return err
+	}
+	err = l.Until(ctx, "the end of the failback", func(s *watchdog.Snapshot) bool { return s.Active == home && s.State == watchdog.Watching })
+	if err != nil {
+		return err
+	}
+	return l.partnerFinds(ctx, home)
 }
 
 func (l *Lab) awaitHold(ctx context.Context, g watchdog.Guard) error {

@@ -108,7 +108,7 @@ func (a *App) engine(f *configs.Federation) (*watchdog.Engine, error) {
 		Senses:  b.senses(),
 		Plan:    b.plan,
 		Journal: a.store,
-		Log:     a.opts.Log.With().Str("component", "engine").Str("federation", f.Name).Logger(),
+		Log:     a.opts.Log.With().Str("federation", f.Name).Logger(),
 		Wake:    a.ring,
 	}), nil
 }
@@ -147,7 +147,7 @@ func slackPace(c *configs.Slack) time.Duration {
 }
 
 func (a *App) listen(ctx context.Context) error {
-	log := a.opts.Log.With().Str("component", "web").Logger()
+	log := a.opts.Log
 	if addr := a.cfg.Listen.Health; addr != "" {
 		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 		if err != nil {

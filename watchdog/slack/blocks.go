@@ -107,8 +107,12 @@ func (m *message) options(plain int, now time.Time) []api.MsgOption {
 	return append(opts, api.MsgOptionText(fmt.Sprintf("edgewatch: Slack refused the text of event %s; see edgewatch history", m.name.id()), true))
 }
 
-func section(body string) api.Block {
-	return api.NewSectionBlock(api.NewTextBlockObject(api.MarkdownType, body, false, false), nil, nil)
+func section(body string) api.Block { return api.NewSectionBlock(mrkdwn(body), nil, nil) }
+
+// mrkdwn is text in which Slack takes nothing for a link or a mention that we
+// did not write as one: reasons and servers' error texts stand in it.
+func mrkdwn(text string) *api.TextBlockObject {
+	return api.NewTextBlockObject(api.MarkdownType, text, false, true)
 }
 
 // title is the incident in one line of plain text.
@@ -185,7 +189,7 @@ func (n *incident) fields() []*api.TextBlockObject {
 	var out []*api.TextBlockObject
 	add := func(label, value string) {
 		if value != "" {
-			out = append(out, api.NewTextBlockObject(api.MarkdownType, fmt.Sprintf("*%s*\n%s", esc(label), clip(esc(value), fieldRunes)), false, false))
+			out = append(out, mrkdwn(fmt.Sprintf("*%s*\n%s", esc(label), clip(esc(value), fieldRunes))))
 		}
 	}
 	add("Federation", n.Federation)

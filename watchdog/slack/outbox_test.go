@@ -33,7 +33,7 @@ func (r *rig) checkStory(t *testing.T) {
 	if want := "✓ EdgePool1 is down – failed over to EdgePool2"; msgs[0].Text != want {
 		t.Errorf("incident says %q, want %q", msgs[0].Text, want)
 	}
-	if want := "✓ stop-services finished in 1.2 s\n✓ edge3: finished in 1.2 s\n✓ edge4: finished in 1.2 s"; msgs[5].Text != want {
+	if want := "✓ stop-services finished in 1.2 s\n✓ edge3: done in 1.2 s\n✓ edge4: done in 1.2 s"; msgs[5].Text != want {
 		t.Errorf("step says %q, want %q", msgs[5].Text, want)
 	}
 }
@@ -52,6 +52,13 @@ func TestIncidentIsOneMessageWithAThreadInJournalOrder(t *testing.T) {
 	}
 	if all := blocksOf(msgs[1]); !strings.Contains(all, "192.0.2.1:5269: refused at connect") || strings.Contains(all, "<!channel>") {
 		t.Errorf("evidence is missing or not escaped:\n%s", all)
+	}
+	for _, m := range msgs {
+		// Otherwise Slack makes links and mentions of what a reason or a
+		// server's error text holds, e.g. "@channel" or an address.
+		if all := blocksOf(m); strings.Count(all, `"mrkdwn"`) != strings.Count(all, `"verbatim": true`) {
+			t.Errorf("text that Slack parses:\n%s", all)
+		}
 	}
 	until(t, func() bool { return r.slack.Health() == nil })
 	if st := r.slack.Stats(); st.Outbox != 0 || st.Sent < uint64(len(toldStory)) || st.Failed != 0 {

@@ -201,7 +201,7 @@ func (p *pacer) Do(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	return p.client.Do(req) //nolint:gosec // slack-go made it for the configured API
+	return p.client.Do(req)
 }
 
 // wait is how long to wait before the next websocket may be opened: not at

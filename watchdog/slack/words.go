@@ -245,14 +245,10 @@ func stepDetail(p *stepPost) string {
 		if r.Target == "" {
 			continue
 		}
-		fmt.Fprintf(&b, "\n%s %s: %s", phaseMarks[r.Phase], esc(r.Target), phaseWords[r.Phase])
+		fmt.Fprintf(&b, "\n%s %s: %s", phaseMarks[r.Phase], esc(r.Target), r.Word())
 		b.WriteString(remarks(r))
 	}
 	return b.String()
-}
-
-var phaseWords = map[actions.RecordPhase]string{
-	actions.Started: "started", actions.Finished: "finished", actions.Already: "was so already", actions.Failed: "failed",
 }
 
 // remarks are how long a record's work took and what was seen.

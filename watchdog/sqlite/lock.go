@@ -23,12 +23,12 @@ var errHeld = errors.New("held by another process")
 // acquire locks the file at path, creating it with mode 0600, and writes this
 // process's id into it.
 func acquire(path string) (*lockFile, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator's own configuration names it
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open lock file: %w – check owner and permissions of the folder", err)
+		return nil, fmt.Errorf("open lock file: %w – check owner and permissions of that file and its folder", err)
 	}
 	if err := tryLock(f); err != nil {
-		defer f.Close() //nolint:errcheck // nothing was written to it
+		defer f.Close()
 		if errors.Is(err, errHeld) {
 			return nil, fmt.Errorf("%w: %s holds %s – stop it first, or give this one a state file of its own", watchdog.ErrLocked, holder(f), path)
 		}

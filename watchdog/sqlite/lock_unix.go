@@ -30,7 +30,7 @@ func syncFolder(path string) error {
 	if err != nil {
 		return fmt.Errorf("sync folder: %w", err)
 	}
-	defer d.Close() //nolint:errcheck // it is only read
+	defer d.Close()
 	if err := d.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("sync folder %s: %w", path, err)
 	}

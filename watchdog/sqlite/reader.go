@@ -36,7 +36,7 @@ func OpenReadOnly(ctx context.Context, path string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(path); err != nil { //nolint:gosec // the operator's own configuration names it
+	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("state file: %w – has edgewatch run with this configuration?", err)
 	}
 	r, err := openReader(ctx, path, url.Values{"mode": {"ro"}})
@@ -66,7 +66,7 @@ func openReader(ctx context.Context, path string, query url.Values) (*Reader, er
 }
 
 func exists(path string) bool {
-	_, err := os.Stat(path) //nolint:gosec // the operator's own configuration names it
+	_, err := os.Stat(path)
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
@@ -80,17 +80,17 @@ func (r *Reader) Read(ctx context.Context, federation string, after uint64, limi
 		return nil, nil
 	}
 	if federation == "" {
-		return r.entries(ctx, "SELECT body FROM entry WHERE seq > ? ORDER BY seq LIMIT ?", int64(after), max(0, limit))
+		return r.entries(ctx, "SELECT seq, body FROM entry WHERE seq > ? ORDER BY seq LIMIT ?", int64(after), max(0, limit))
 	}
-	return r.entries(ctx, "SELECT body FROM entry WHERE federation = ? AND seq > ? ORDER BY seq LIMIT ?", federation, int64(after), max(0, limit))
+	return r.entries(ctx, "SELECT seq, body FROM entry WHERE federation = ? AND seq > ? ORDER BY seq LIMIT ?", federation, int64(after), max(0, limit))
 }
 
 // Last returns the newest n entries, oldest first, of that federation, or of
 // all when federation is "".
 func (r *Reader) Last(ctx context.Context, federation string, n int) ([]watchdog.Entry, error) {
-	query, args := "SELECT body FROM entry ORDER BY seq DESC LIMIT ?", []any{max(0, n)}
+	query, args := "SELECT seq, body FROM entry ORDER BY seq DESC LIMIT ?", []any{max(0, n)}
 	if federation != "" {
-		query, args = "SELECT body FROM entry WHERE federation = ? ORDER BY seq DESC LIMIT ?", []any{federation, max(0, n)}
+		query, args = "SELECT seq, body FROM entry WHERE federation = ? ORDER BY seq DESC LIMIT ?", []any{federation, max(0, n)}
 	}
 	out, err := r.entries(ctx, query, args...)
 	slices.Reverse(out)
@@ -118,13 +118,14 @@ func (r *Reader) entries(ctx context.Context, query string, args ...any) ([]watc
 	defer rows.Close() //nolint:errcheck // rows.Err tells what matters
 	var out []watchdog.Entry
 	for rows.Next() {
+		var seq uint64
 		var body sql.RawBytes
 		var e watchdog.Entry
-		if err := rows.Scan(&body); err != nil {
+		if err := rows.Scan(&seq, &body); err != nil {
 			return nil, explain(r.path, "read journal", err)
 		}
 		if err := json.Unmarshal(body, &e); err != nil {
-			return nil, fmt.Errorf("state file %s: read journal: %w – run \"edgewatch audit verify\"", r.path, err)
+			return nil, fmt.Errorf("state file %s: read journal: entry %d cannot be understood: %w – keep the file for analysis and restore it, or move it away to begin an empty journal", r.path, seq, err)
 		}
 		out = append(out, e)
 	}

@@ -45,6 +45,9 @@ func (h *health) readiness(ctx context.Context) []result {
 			return fmt.Errorf("%d of %d canaries answer: the fault may be ours", s.Canaries.Good, s.Canaries.Total)
 		}
 	})
+	if len(sure) == 0 {
+		sure = []result{{"federations", errors.New("the journal is still being read")}}
+	}
 	return append(sure, h.ready.results(ctx)...)
 }
 

@@ -40,7 +40,8 @@ type HealthConfig struct {
 // OPTIONS), there is never a redirect (balancers take one for healthy), and
 // slashes too many do not matter. Bodies of /lb begin with UP or DOWN. When
 // edgewatch is unsure (no round yet, rounds stale, canaries bad), /lb goes on
-// answering what was decided last, with the header "X-Edgewatch-State: unsure".
+// answering what was decided last, with the header "X-Edgewatch-State: unsure";
+// while the journal is being read, which says what that was, /lb waits for it.
 func Health(c HealthConfig) http.Handler {
 	if c.Now == nil {
 		c.Now = time.Now
@@ -77,9 +78,9 @@ func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case len(path) > 1 && path[0] == "readyz":
 		h.serveOneCheck(w, r, strings.Join(path[1:], "/"))
 	case len(path) == 2 && path[0] == "lb":
-		h.serveFederation(w, path[1])
+		h.serveFederation(w, r, path[1])
 	case len(path) == 3 && path[0] == "lb":
-		h.servePool(w, path[1], path[2])
+		h.servePool(w, r, path[1], path[2])
 	case len(path) == 1 && path[0] == "metrics" && h.metrics != nil:
 		get := r.Clone(r.Context())
 		if r.Method == http.MethodOptions {
@@ -103,10 +104,51 @@ func segments(u *url.URL) []string {
 	return out
 }
 
-func (h *health) servePool(w http.ResponseWriter, federation, pool string) {
-	s := find(h.Watchdog, federation)
+// startWait is how long a load balancer waits for an answer while edgewatch
+// reads its journal. A balancer that is told no for that long takes every pool
+// away; one that waits mostly does not.
+const (
+	startWait = 5 * time.Second
+	startPoll = 20 * time.Millisecond
+)
+
+// federation finds the federation's snapshot, or answers that there is none.
+func (h *health) federation(w http.ResponseWriter, r *http.Request, name string) *watchdog.Snapshot {
+	ctx, cancel := context.WithTimeout(r.Context(), startWait)
+	defer cancel()
+	for {
+		s := find(h.Watchdog, name)
+		if s != nil {
+			return s
+		}
+		if !h.starting() {
+			replyText(w, http.StatusNotFound, "not found: no such federation")
+			return nil
+		}
+		select {
+		case <-time.After(startPoll):
+		case <-ctx.Done():
+			w.Header().Set("X-Edgewatch-State", "unsure")
+			replyText(w, http.StatusServiceUnavailable, "DOWN unsure=starting")
+			return nil
+		}
+	}
+}
+
+// starting reports whether a federation may be missing because its journal is
+// still being read: all are read before the first round.
+func (h *health) starting() bool {
+	for _, s := range h.Watchdog.Snapshots() {
+		if s != nil && !s.LastRound.IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *health) servePool(w http.ResponseWriter, r *http.Request, federation, pool string) {
+	s := h.federation(w, r, federation)
 	if s == nil {
-		replyText(w, http.StatusNotFound, "not found: no such federation")
 		return
 	}
 	for _, p := range s.Pools {
@@ -138,10 +180,9 @@ func poolLine(s *watchdog.Snapshot, p watchdog.PoolStatus) (int, string) {
 	return status, line
 }
 
-func (h *health) serveFederation(w http.ResponseWriter, federation string) {
-	s := find(h.Watchdog, federation)
+func (h *health) serveFederation(w http.ResponseWriter, r *http.Request, federation string) {
+	s := h.federation(w, r, federation)
 	if s == nil {
-		replyText(w, http.StatusNotFound, "not found: no such federation")
 		return
 	}
 	active := activePool(s)

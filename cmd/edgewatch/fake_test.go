@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"edgewatch/actions"
+	"edgewatch/probe"
+	"edgewatch/watchdog"
+)
+
+// fakeWatchdog answers as a watchdog of two federations does.
+type fakeWatchdog struct {
+	mu       sync.Mutex
+	accepted []watchdog.Command
+}
+
+func (f *fakeWatchdog) Snapshots() []*watchdog.Snapshot {
+	now := time.Now()
+	return []*watchdog.Snapshot{failingOver(now), calm(now)}
+}
+
+func (f *fakeWatchdog) Submit(_ context.Context, cmd watchdog.Command) (watchdog.Answer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case cmd.Federation == "leaving":
+		return watchdog.Answer{}, watchdog.ErrStopping
+	case cmd.Federation == "":
+		return watchdog.Answer{Text: "no such federation: say which with -f: [contoso fabrikam]"}, nil
+	case cmd.Pool == "EdgePool1":
+		return watchdog.Answer{Text: "EdgePool1 carries federation already"}, nil
+	}
+	for i, c := range f.accepted {
+		if c.ID == cmd.ID {
+			return watchdog.Answer{Accepted: true, Text: "accepted before", Entry: uint64(i + 1)}, nil
+		}
+	}
+	f.accepted = append(f.accepted, cmd)
+	text := fmt.Sprintf("%s %s for %s: %q via %s", cmd.Verb, cmd.Pool, cmd.For, cmd.Reason, cmd.Via)
+	return watchdog.Answer{Accepted: true, Text: text, Entry: uint64(len(f.accepted))}, nil
+}
+
+func (f *fakeWatchdog) History(_ context.Context, federation string, _ int) ([]watchdog.Entry, error) {
+	if federation == "" {
+		return nil, fmt.Errorf("%w: say which with -f: [contoso fabrikam]", watchdog.ErrNoFederation)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	entries := []watchdog.Entry{{
+		Seq: 1, At: at, Federation: federation, Incident: "contoso-7", Kind: watchdog.KindPool,
+		Pool: &watchdog.PoolChange{Pool: "EdgePool1", Tripped: true, Bad: 5, Since: at.Add(-time.Minute)},
+	}}
+	for i, c := range f.accepted {
+		entries = append(entries, watchdog.Entry{Seq: uint64(i + 2), At: at.Add(time.Minute), Federation: federation, Kind: watchdog.KindCommand, Command: &c})
+	}
+	return entries, nil
+}
+
+// losesFirstAnswer carries commands out and breaks the first connection
+// before its answer.
+func losesFirstAnswer(h http.Handler) http.Handler {
+	var once sync.Once
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		lose := false
+		if r.Method == http.MethodPost {
+			once.Do(func() { lose = true })
+		}
+		if !lose {
+			h.ServeHTTP(w, r)
+			return
+		}
+		h.ServeHTTP(discard{}, r)
+		panic(http.ErrAbortHandler)
+	})
+}
+
+// discard is an answer that never arrives.
+type discard struct{}
+
+func (discard) Header() http.Header         { return http.Header{} }
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
+func (discard) WriteHeader(int)             {}
+
+// failingOver is a federation in the middle of a failover.
+func failingOver(now time.Time) *watchdog.Snapshot {
+	down := probe.Result{
+		Target: probe.Target{Addr: netip.MustParseAddrPort("203.0.113.10:5269"), Domain: "contoso.com"},
+		Class:  probe.Refused, Phase: probe.PhaseConnect, Level: probe.Down, Blame: probe.Remote, Took: 1200 * time.Microsecond,
+		Error: "connection \x1b[31mrefused",
+	}
+	up := probe.Result{
+		Target: probe.Target{Addr: netip.MustParseAddrPort("203.0.113.138:5269"), Domain: "contoso.com"},
+		Class:  probe.OK, Phase: probe.PhaseDone, Level: probe.Up, Took: 18 * time.Millisecond,
+		Cert: &probe.Certificate{NotAfter: now.Add(60*24*time.Hour + time.Hour)},
+	}
+	because := "failing over from EdgePool1 to EdgePool2: set-route is running"
+	return &watchdog.Snapshot{
+		Federation: "contoso", At: now, Mode: watchdog.ModeAuto, State: watchdog.FailingOver, Active: "EdgePool1",
+		Decision: watchdog.Decision{State: watchdog.FailingOver, Will: watchdog.WillFinish, To: "EdgePool2", Because: because},
+		Pools: []watchdog.PoolStatus{
+			{
+				Name: "EdgePool1", Active: true, Verdict: watchdog.PoolDown, Why: "no server answers", Servers: []probe.Result{down},
+				Breaker: watchdog.Breaker{State: watchdog.BreakerOpen, Bad: 5, Since: now.Add(-40 * time.Second)},
+			},
+			{
+				Name: "EdgePool2", Verdict: watchdog.PoolUp, Servers: []probe.Result{up}, Breaker: watchdog.Breaker{State: watchdog.BreakerClosed},
+				Readiness: watchdog.Readiness{At: now.Add(-3 * time.Minute), Ready: true},
+			},
+		},
+		Canaries: watchdog.CanaryStatus{Good: 2, Total: 2, OK: true},
+		Pause:    &watchdog.Pause{Until: now.Add(2 * time.Hour), Actor: "anna@host", Via: "cli", Reason: "patch day"},
+		Cooldown: now.Add(30 * time.Minute),
+		Incident: "contoso-7", Interval: 10 * time.Second, LastRound: now.Add(-4 * time.Second), LastSeq: 12,
+		Chain: &watchdog.ChainStatus{
+			ChainStart: watchdog.ChainStart{ID: "contoso-7.1", From: "EdgePool1", To: "EdgePool2", Trigger: "auto", Reason: "EdgePool1 is down"},
+			StartedAt:  now.Add(-12 * time.Second),
+			Steps:      steps(now),
+		},
+		Partner: []watchdog.PartnerView{{Domain: "contoso.com", Level: probe.Down, Pool: "EdgePool1", Text: "203.0.113.10 does not answer"}},
+	}
+}
+
+func steps(now time.Time) []watchdog.StepStatus {
+	var out []watchdog.StepStatus
+	for i, name := range actions.Steps() {
+		s := watchdog.StepStatus{Step: name, State: watchdog.StepWaiting}
+		switch {
+		case i < 2:
+			s.State, s.StartedAt, s.Took = watchdog.StepDone, now.Add(-12*time.Second), 5*time.Second
+		case i == 2:
+			s.State, s.StartedAt = watchdog.StepRunning, now.Add(-2*time.Second)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// calm is a federation of which nothing is to be told.
+func calm(now time.Time) *watchdog.Snapshot {
+	return &watchdog.Snapshot{
+		Federation: "fabrikam", At: now, Mode: watchdog.ModeObserve, Active: "A",
+		Decision: watchdog.Decision{Will: watchdog.WillWatch, Because: "all is well"},
+		Pools:    []watchdog.PoolStatus{{Name: "A", Active: true, Verdict: watchdog.PoolUp, Breaker: watchdog.Breaker{State: watchdog.BreakerClosed}}},
+		Interval: 10 * time.Second, LastRound: now,
+	}
+}

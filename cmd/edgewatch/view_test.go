@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"edgewatch/actions"
+	"edgewatch/probe"
+	"edgewatch/watchdog"
+	"edgewatch/watchdog/web"
+)
+
+// TestStatusText holds what people read first when something is wrong.
+// Rewrite it with UPDATE_SCRIPTS=1 and read the difference.
+func TestStatusText(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 12, 0, 30, 0, time.UTC)
+	failed := failingOver(now)
+	failed.State, failed.Pause, failed.Cooldown, failed.Partner = watchdog.Faulted, nil, time.Time{}, nil
+	failed.Decision.Because = "failover contoso-7.1 stopped at dns-records and is tried again"
+	failed.Chain.EndedAt = now
+	failed.Chain.Steps[2].State = watchdog.StepFailed
+	failed.Chain.Steps[2].Error = "fe1: Set-CsSite was refused"
+	failed.Chain.Outcome = &actions.Outcome{Step: actions.SetRoute, Error: "fe1: Set-CsSite was refused: check the account's rights", Took: 12 * time.Second, Stopped: []string{"edgeserver2.contoso.local"}}
+	failed.LastRound = now.Add(-5 * time.Minute)
+	failed.Pools[1].Readiness = watchdog.Readiness{At: now, Why: "edgeserver2: WinRM does not answer"}
+
+	fresh := calm(now)
+	fresh.LastRound, fresh.Pools[0].Verdict = time.Time{}, watchdog.Inconclusive
+	fresh.Canaries = watchdog.CanaryStatus{Total: 2, Why: "both time out"}
+	fresh.Pools = append(fresh.Pools, watchdog.PoolStatus{Name: "B", Breaker: watchdog.Breaker{State: watchdog.BreakerClosed, Bad: 1, Since: now}})
+
+	var b strings.Builder
+	for _, s := range []*watchdog.Snapshot{failingOver(now), failed, fresh} {
+		(&tool{out: &b}).printStatus(s, now)
+		b.WriteString("----\n")
+		(&tool{out: &b}).printWhy(s, now)
+		b.WriteString("====\n")
+	}
+	golden(t, "status.golden", b.String())
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if os.Getenv("UPDATE_SCRIPTS") != "" {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+// TestColourOnlyPaints: what colours say, words say too.
+func TestColourOnlyPaints(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	var plainText, coloured strings.Builder
+	(&tool{out: &plainText}).printStatus(failingOver(now), now)
+	(&tool{out: &coloured, style: style{colour: true}}).printStatus(failingOver(now), now)
+	stripped := coloured.String()
+	for _, code := range append(toneCodes[1:], "0") {
+		stripped = strings.ReplaceAll(stripped, "\x1b["+code+"m", "")
+	}
+	if diff := cmp.Diff(plainText.String(), stripped); diff != "" {
+		t.Errorf("(-plain +coloured):\n%s", diff)
+	}
+	if coloured.String() == stripped {
+		t.Error("nothing was coloured")
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"plain ✓ text":       "plain ✓ text",
+		"\x1b[2Jgone":        `\x1b[2Jgone`,
+		"two\nlines\r":       `two lines\r`,
+		"bad \xff byte":      `bad \xff byte`,
+		"right\u202eto left": `right\u202eto left`,
+	} {
+		if got := printable(in); got != want {
+			t.Errorf("printable(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestSpan(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[time.Duration]string{
+		-time.Second: "0s", 300 * time.Microsecond: "300µs", 18 * time.Millisecond: "18ms",
+		12340 * time.Millisecond: "12.3s", 3 * time.Minute: "3m", 2 * time.Hour: "2h", 90*time.Minute + time.Second: "1h30m1s",
+	} {
+		if got := span(in); got != want {
+			t.Errorf("span(%d) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestOverall(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		levels []probe.Level
+		want   probe.Level
+	}{
+		{nil, probe.Inconclusive},
+		{[]probe.Level{probe.Up, probe.Inconclusive}, probe.Up},
+		{[]probe.Level{probe.Inconclusive, probe.Degraded, probe.Up}, probe.Degraded},
+		{[]probe.Level{probe.Up, probe.Down}, probe.Down},
+	}
+	for _, tt := range tests {
+		var results []probe.Result
+		for _, l := range tt.levels {
+			results = append(results, probe.Result{Level: l})
+		}
+		if got := overall(results); got != tt.want {
+			t.Errorf("overall(%v) = %v, want %v", tt.levels, got, tt.want)
+		}
+	}
+}
+
+// script answers one call after the other.
+type script struct {
+	ids  []string
+	errs []error
+}
+
+func (s *script) Submit(_ context.Context, cmd watchdog.Command) (watchdog.Answer, error) {
+	s.ids = append(s.ids, cmd.ID)
+	err := s.errs[len(s.ids)-1]
+	return watchdog.Answer{Accepted: err == nil}, err
+}
+
+// TestSubmitAsksAgainOnce: an answer that was lost is asked for once more
+// under the same id, and what is still unknown then is called unknown.
+func TestSubmitAsksAgainOnce(t *testing.T) {
+	t.Parallel()
+	refused := errors.New("the journal cannot be written")
+	tests := []struct {
+		name  string
+		errs  []error
+		calls int
+		code  int
+	}{
+		{"answered", []error{nil}, 1, exitDone},
+		{"answered the second time", []error{web.ErrUnsure, nil}, 2, exitDone},
+		{"lost twice", []error{web.ErrUnsure, web.ErrUnsure}, 2, exitUnsure},
+		{"gone the second time", []error{web.ErrUnsure, web.ErrNoDaemon}, 2, exitUnsure},
+		{"not there", []error{web.ErrNoDaemon}, 1, exitUnreachable},
+		{"not allowed", []error{os.ErrPermission}, 1, exitDenied},
+		{"stopping", []error{watchdog.ErrStopping}, 1, exitLater},
+		{"failed", []error{refused}, 1, exitFailed},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := &script{errs: tt.errs}
+			_, err := submit(t.Context(), s, watchdog.Command{ID: "cli-1"})
+			code := exitDone
+			if f, ok := errors.AsType[*failure](overSocket(err)); ok {
+				code = f.code
+			}
+			if code != tt.code || len(s.ids) != tt.calls {
+				t.Errorf("code %d after %d calls, want %d after %d: %v", code, len(s.ids), tt.code, tt.calls, err)
+			}
+			for _, id := range s.ids {
+				if id != "cli-1" {
+					t.Errorf("asked again under another id: %s", id)
+				}
+			}
+		})
+	}
+}
