@@ -95,6 +95,17 @@ func (p Progress) Clone() Progress {
 // Step returns the newest phase of the step as a whole, "" before it began.
 func (p Progress) Step(name StepName) RecordPhase { return p.last[progressKey{name, ""}] }
 
+// Begun reports whether any task of the step may have been applied, or was
+// found done. A step that was merely entered has not begun.
+func (p Progress) Begun(name StepName) bool {
+	for k := range p.last {
+		if k.step == name && k.target != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // Task returns the newest phase of one task, "" before it began.
 func (p Progress) Task(name StepName, target string) RecordPhase {
 	return p.last[progressKey{name, target}]

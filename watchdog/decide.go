@@ -178,8 +178,12 @@ func (s *step) notice() {
 	s.noticeDrift(round)
 }
 
-// degradedRounds is how many degraded rounds in a row are worth telling.
-const degradedRounds = 3
+// How many degraded rounds in a row are worth telling, and how many without
+// trouble end that: one flapping server must not fill a channel.
+const (
+	degradedRounds = 3
+	healthyRounds  = 30
+)
 
 func (s *step) noticePool(p PoolRound) {
 	f := &s.fold
@@ -202,7 +206,7 @@ func (s *step) noticePool(p PoolRound) {
 	if p.Degraded >= degradedRounds && !f.degraded[p.Pool] {
 		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDegraded, Pool: p.Pool, Text: fmt.Sprintf("%s answers, with trouble: %s", p.Pool, p.Why)}})
 	}
-	if p.Verdict == PoolUp && f.degraded[p.Pool] {
+	if p.Healthy >= healthyRounds && f.degraded[p.Pool] {
 		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeRecovered, Pool: p.Pool, Text: fmt.Sprintf("%s is without trouble again: %s", p.Pool, p.Why)}})
 	}
 }

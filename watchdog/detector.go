@@ -30,6 +30,7 @@ type detector struct {
 	firstBad time.Time
 	tripped  time.Time
 	degraded int
+	healthy  int       // likewise PoolUp
 	now      time.Time // of the verdict being fed: the breakers' callbacks need it
 	anyBad   time.Time // first bad verdict since the last time both breakers were clean
 	unclear  time.Time // first Inconclusive verdict since the last that said something
@@ -77,12 +78,15 @@ func (d *detector) feed(now time.Time, v Verdict) Breaker {
 		if d.anyBad.IsZero() {
 			d.anyBad = now
 		}
-		d.degraded = 0
+		d.healthy, d.degraded = 0, 0
 		d.report(errBad)
 	case PoolUp, PoolDegraded:
 		d.bad, d.firstBad = 0, time.Time{}
-		if d.degraded++; v == PoolUp {
+		d.healthy, d.degraded = d.healthy+1, d.degraded+1
+		if v == PoolUp {
 			d.degraded = 0
+		} else {
+			d.healthy = 0
 		}
 		d.report(nil)
 	case Inconclusive:

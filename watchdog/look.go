@@ -147,7 +147,7 @@ func (e *Engine) took(r *Round) {
 			e.detectors[p.Pool] = d
 		}
 		p.Breaker = d.feed(r.At, p.Verdict)
-		p.Degraded = d.degraded
+		p.Degraded, p.Healthy = d.degraded, d.healthy
 	}
 	r.Partner = e.partner
 	r.At = r.At.Round(0) // from here on it is wall time that is compared and stored

@@ -185,7 +185,7 @@ func (s *step) continueChain() {
 	start := s.fold.chain.ChainStart
 	start.Retry++
 	tooOld := s.At.Sub(s.fold.chain.startedAt) > s.rules.ResumeWithin
-	routeBegun := s.fold.chain.progress.Step(actions.SetRoute) != ""
+	routeBegun := s.fold.chain.progress.Begun(actions.SetRoute)
 	effect := Effect{Chain: start, Progress: s.fold.chain.progress.Clone()}
 	if tooOld && !routeBegun {
 		effect.Abandon = fmt.Sprintf("it began %s ago and its route had not moved: too old to be carried on", s.At.Sub(s.fold.chain.startedAt).Round(time.Second))

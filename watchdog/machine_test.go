@@ -57,7 +57,7 @@ func newScript(t *testing.T) *script {
 //	wait 10s | mode observe | boot | restart | tick
 //	round EdgePool1=up|degraded|unclear|down|tripped|back … [canaries=bad] [frozen]
 //	ready EdgePool2 | unready EdgePool2 why…
-//	step NAME started|finished|failed
+//	step NAME started|finished|failed [TARGET]
 //	end ok | end STEP moved|interrupted|(nothing)
 //	anything ParseRequest knows: a command of anna, by Slack
 func (s *script) do(line string) {
@@ -88,7 +88,11 @@ func (s *script) do(line string) {
 		s.levels.Readiness[words[1]] = Readiness{At: s.now, Why: strings.Join(words[2:], " ")}
 		s.event(Tick{})
 	case "step":
-		s.event(Recorded{actions.Record{Chain: s.chain, Step: actions.StepName(words[1]), Phase: actions.RecordPhase(words[2])}})
+		record := actions.Record{Chain: s.chain, Step: actions.StepName(words[1]), Phase: actions.RecordPhase(words[2])}
+		if len(words) > 3 {
+			record.Target = words[3]
+		}
+		s.event(Recorded{record})
 	case "end":
 		s.event(Ended{s.chain, outcomeOf(words[1:])})
 	default:
@@ -145,6 +149,7 @@ func (s *script) poolRound(name, value string) PoolRound {
 	open := Breaker{State: BreakerOpen, Bad: 5, Since: t0}
 	switch value {
 	case "up":
+		p.Healthy = healthyRounds
 		p.Verdict, result.Level, result.Class, result.Phase = PoolUp, probe.Up, probe.OK, probe.PhaseDone
 	case "degraded":
 		p.Verdict, result.Level, result.Class, result.Phase, p.Degraded = PoolDegraded, probe.Degraded, "cert_expired", probe.PhaseCert, degradedRounds

@@ -26,6 +26,7 @@ type PoolRound struct {
 	Why      string  // the verdict in words
 	Breaker  Breaker // after this round
 	Degraded int     // degraded rounds in a row, this one included
+	Healthy  int     // rounds without any trouble in a row, this one included
 }
 
 // Pool returns the named pool's part of the round; the zero PoolRound, which
