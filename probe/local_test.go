@@ -27,7 +27,7 @@ func TestNoRoute(t *testing.T) {
 	var d net.Dialer
 	if c, err := d.DialContext(t.Context(), "udp", "[2001:db8::1]:5269"); err == nil {
 		_ = c.Close()
-		t.Skip("this machine has an IPv6 route")
+		cannot(t, "this machine has an IPv6 route")
 	}
 	r := probe.New(probe.Options{}).Probe(t.Context(), target("[2001:db8::1]:5269"))
 	want{phase: probe.PhaseConnect, class: probe.LocalError, level: probe.Inconclusive, evidence: "no route"}.check(t, r)
@@ -258,4 +258,13 @@ func TestPolite(t *testing.T) {
 			}
 		})
 	}
+}
+
+// cannot skips a test whose means are missing here; with CI=true it fails.
+func cannot(t *testing.T, why ...any) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(why...)
+	}
+	t.Skip(why...)
 }

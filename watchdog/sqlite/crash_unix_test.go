@@ -142,13 +142,13 @@ func limitFiles(t *testing.T, size int64) func() {
 	t.Helper()
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
-		t.Skip("no file size limit here:", err)
+		cannot(t, "no file size limit here:", err)
 	}
 	signal.Ignore(syscall.SIGXFSZ)
 	limited := old
 	limited.Cur = uint64(size)
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limited); err != nil {
-		t.Skip("no file size limit here:", err)
+		cannot(t, "no file size limit here:", err)
 	}
 	lift := func() {
 		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
@@ -224,7 +224,7 @@ func TestReaderOfAnotherUser(t *testing.T) {
 		return
 	}
 	if os.Getuid() != 0 {
-		t.Skip("only root can become another user")
+		cannot(t, "only root can become another user")
 	}
 	path := filled(t)
 	dir, err := os.MkdirTemp("", "reader") //nolint:usetesting // the folder above t.TempDir's is closed to other users
