@@ -134,10 +134,11 @@ func (x *run) untouched(s Step) bool {
 	return !x.progress.touched(s)
 }
 
-// reached reports whether the end state is there already: a rerun that finds
-// all done stops nothing.
+// reached reports whether the route leads to the target already and its
+// services run: there is nothing then that they would have to be stopped for.
+// A rerun that finds all done, and a repair of DNS alone, stop nothing.
 func (x *run) reached(ctx context.Context) bool {
-	for _, name := range []StepName{SetRoute, DNSRecords, StartServices} {
+	for _, name := range []StepName{SetRoute, StartServices} {
 		s, ok := x.plan.Step(name)
 		if !ok {
 			return false

@@ -79,6 +79,20 @@ func TestStopsNothingWhenAllIsDone(t *testing.T) {
 	})
 }
 
+// Where only DNS leads elsewhere, only DNS is changed: the pool that carries
+// federation is not stopped for it.
+func TestRepairsDNSAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		w.route = "new"
+		out := runPlan(t.Context(), w, n)
+		if d := cmp.Diff([]string{"dns"}, w.log); d != "" || !out.OK {
+			t.Errorf("outcome %+v, applied (-want +got):\n%s", out, d)
+		}
+		mustEnd(t, w, restored)
+	})
+}
+
 func TestFailures(t *testing.T) {
 	tests := []struct {
 		name  string
