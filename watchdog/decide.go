@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"edgewatch/probe"
 )
 
 // decide is the one place where it is decided what edgewatch does and why.
@@ -176,6 +178,7 @@ func (s *step) notice() {
 		s.noticePool(round.Pool(name))
 	}
 	s.noticeDrift(round)
+	s.noticePartners(round)
 }
 
 // How many degraded rounds in a row are worth telling, and how many without
@@ -217,10 +220,29 @@ func (s *step) noticeDrift(round *Round) {
 		switch {
 		case v.Pool != "" && v.Pool != s.fold.active && v.Pool != was:
 			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDrift, Domain: v.Domain, Pool: v.Pool, Text: fmt.Sprintf(
-				"DNS leads partners of %s to %s, but %s carries federation as far as edgewatch knows: %s", v.Domain, v.Pool, s.fold.active, v.Text)}})
+				"DNS leads partners of %s to %s, but %s carries federation as far as edgewatch knows: %s. If %s is right, failover %s REASON brings the records back; if %s is, failover %s REASON makes it so and stops nothing that is there already",
+				v.Domain, v.Pool, s.fold.active, v.Text, s.fold.active, s.fold.active, v.Pool, v.Pool)}})
 		case v.Pool == s.fold.active && was != "":
 			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDrift, Domain: v.Domain, Text: fmt.Sprintf(
 				"DNS leads partners of %s to %s again, where federation is", v.Domain, s.fold.active)}})
+		}
+	}
+}
+
+// noticePartners tells when partners cannot reach a pool that answers us:
+// DNS or the way to it is wrong, and no failover by itself would mend that.
+func (s *step) noticePartners(round *Round) {
+	active := round.Pool(s.fold.active)
+	answers := active.Verdict == PoolUp || active.Verdict == PoolDegraded
+	for _, v := range round.Partner {
+		lost := s.fold.lost[v.Domain]
+		switch {
+		case v.Level == probe.Down && answers && !lost:
+			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerLost, Domain: v.Domain, Text: fmt.Sprintf(
+				"%s answers, but partners of %s do not find it: %s. Look at DNS; failover %s REASON brings route and records back to it", s.fold.active, v.Domain, v.Text, s.fold.active)}})
+		case v.Level.Answers() && lost:
+			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerBack, Domain: v.Domain, Text: fmt.Sprintf(
+				"partners of %s reach federation again: %s", v.Domain, v.Text)}})
 		}
 	}
 }

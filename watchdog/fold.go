@@ -24,6 +24,7 @@ type fold struct {
 	degraded  map[string]bool
 	quit      map[string]bool // pools that were failed over from and have not been seen back
 	drift     map[string]string
+	lost      map[string]bool // domains whose partners cannot reach an active pool that answers
 	pause     *Pause
 	cooldown  time.Time
 	autos     []time.Time // incidents with an automatic failover: when it began
@@ -81,6 +82,7 @@ func newFold(active string) fold {
 		degraded: map[string]bool{},
 		quit:     map[string]bool{},
 		drift:    map[string]string{},
+		lost:     map[string]bool{},
 		failed:   map[string]time.Time{},
 	}
 }
@@ -88,7 +90,7 @@ func newFold(active string) fold {
 func (f *fold) clone() fold {
 	c := *f
 	c.tripped, c.degraded, c.quit = maps.Clone(f.tripped), maps.Clone(f.degraded), maps.Clone(f.quit)
-	c.drift, c.failed = maps.Clone(f.drift), maps.Clone(f.failed)
+	c.drift, c.lost, c.failed = maps.Clone(f.drift), maps.Clone(f.lost), maps.Clone(f.failed)
 	c.autos, c.accepted, c.told = slices.Clone(f.autos), slices.Clone(f.accepted), slices.Clone(f.told)
 	if f.pause != nil {
 		p := *f.pause
@@ -261,7 +263,9 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 	automatic := f.chain.Trigger == TriggerAuto
 	switch {
 	case out.OK:
-		f.quit[f.chain.From] = true
+		if f.tripped[f.chain.From] { // one that was well all along will not come back
+			f.quit[f.chain.From] = true
+		}
 		delete(f.quit, f.chain.To)
 		f.active = f.chain.To
 		f.tripped[f.chain.To] = false
@@ -300,6 +304,10 @@ func (f *fold) applyNotice(e Entry) {
 		delete(f.quit, n.Pool)
 	case NoticeDrift:
 		f.drift[n.Domain] = n.Pool
+	case NoticePartnerLost:
+		f.lost[n.Domain] = true
+	case NoticePartnerBack:
+		delete(f.lost, n.Domain)
 	case NoticeDegraded:
 		f.degraded[n.Pool] = true
 	case NoticeRecovered:
@@ -333,4 +341,21 @@ func (f *fold) recent(t time.Time) int {
 		}
 	}
 	return n
+}
+
+// astray names the pool that partners are led to instead of the active one,
+// or another pool when they merely cannot reach the active one; "" when they
+// find federation where it is.
+func (f *fold) astray(pools []string) string {
+	for _, domain := range slices.Sorted(maps.Keys(f.drift)) {
+		if pool := f.drift[domain]; pool != "" && pool != f.active && knows(pools, pool) {
+			return pool
+		}
+	}
+	for _, pool := range pools {
+		if len(f.lost) > 0 && pool != f.active {
+			return pool
+		}
+	}
+	return ""
 }

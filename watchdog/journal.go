@@ -81,6 +81,8 @@ const (
 	NoticeStarted     NoticeKind = "started"       // edgewatch started; Pool is the active pool it goes on from
 	NoticeOldPoolBack NoticeKind = "old_pool_back" // a pool that was failed over from answers again
 	NoticeDrift       NoticeKind = "drift"         // DNS leads partners of Domain to Pool, which is not the active one; "" ends it
+	NoticePartnerLost NoticeKind = "partner_lost"  // the active pool answers, but partners of Domain cannot reach it
+	NoticePartnerBack NoticeKind = "partner_back"  // they can again
 	NoticePauseEnded  NoticeKind = "pause_ended"   // a pause expired by itself
 	NoticeDegraded    NoticeKind = "degraded"      // a pool answers, with trouble
 	NoticeRecovered   NoticeKind = "recovered"     // the trouble of a degraded pool is over

@@ -165,16 +165,16 @@ func (s *step) nextIncident() string {
 }
 
 // startChain begins a failover.
-func (s *step) startChain(to, trigger, actor, reason string) {
+func (s *step) startChain(from, to, trigger, actor, reason string) {
 	incident := s.nextIncident()
 	n := 1
 	if incident == s.fold.incident {
 		n = s.fold.chains + 1
 	}
 	start := ChainStart{
-		ID: fmt.Sprintf("%s.%d", incident, n), From: s.fold.active, To: to,
+		ID: fmt.Sprintf("%s.%d", incident, n), From: from, To: to,
 		Trigger: trigger, Actor: actor, Reason: reason,
-		Detected: s.Levels.Round.Pool(s.fold.active).Breaker.Since,
+		Detected: s.Levels.Round.Pool(from).Breaker.Since,
 	}
 	s.emit(Entry{Kind: KindChain, Incident: incident, Chain: &start})
 	s.ready.Effects = append(s.ready.Effects, Effect{Chain: start})
@@ -211,7 +211,7 @@ func (s *step) settle() {
 	}
 	switch {
 	case d.Will == WillFailover:
-		s.startChain(d.To, TriggerAuto, "", d.Because)
+		s.startChain(s.fold.active, d.To, TriggerAuto, "", d.Because)
 	case s.fold.faulted() && (!s.At.Before(s.fold.retryAt) || s.restarted()):
 		s.continueChain()
 	}

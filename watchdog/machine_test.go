@@ -134,6 +134,8 @@ func (s *script) round(words []string) {
 			r.Canaries = CanaryStatus{Total: 2, Why: "0 of 2 canaries answer, 1 must"}
 		case name == "frozen":
 			r.Frozen = "our own loop stood still for 1m0s"
+		case name == "lost":
+			r.Partner = []PartnerView{{Domain: "contoso.com", Pool: value, Level: probe.Down, Text: "connect/refused"}}
 		case name == "drift":
 			r.Partner = []PartnerView{{Domain: "contoso.com", Pool: value, Level: probe.Up, Text: "xmpp.contoso.com"}}
 		default:

@@ -133,21 +133,26 @@ func (s *step) accept(text string) bool {
 
 func (s *step) ordered() {
 	cmd := s.Event.(Submitted).Command
+	astray := s.fold.astray(s.rules.Pools)
 	switch {
 	case !knows(s.rules.Pools, cmd.Pool):
 		s.ready = s.refuse(unknownWord("pool", cmd.Pool, s.rules.Pools))
-	case cmd.Pool == s.fold.active && !s.fold.unfinished():
+	case cmd.Pool == s.fold.active && !s.fold.unfinished() && astray == "":
 		s.ready = s.refuse(fmt.Sprintf("%s carries federation already", cmd.Pool))
 	case s.rules.Unable != "":
 		s.ready = s.refuse("no failover is possible: " + s.rules.Unable)
 	case cmd.Reason == "":
 		s.ready = s.refuse("a failover needs a reason, for those who read the history")
+	case cmd.Pool == s.fold.active && !s.fold.unfinished():
+		if s.accept(fmt.Sprintf("bringing route and records back to %s now; what is right already is left alone", cmd.Pool)) {
+			s.startChain(astray, cmd.Pool, cmd.Via, cmd.Actor, cmd.Reason)
+		}
 	case cmd.Pool == s.fold.active:
 		if s.accept(fmt.Sprintf("the failover %s to %s is taken up again now", s.fold.chain.ID, cmd.Pool)) {
 			s.continueChain()
 		}
 	case s.accept(fmt.Sprintf("failing over from %s to %s now", s.fold.active, cmd.Pool)):
-		s.startChain(cmd.Pool, cmd.Via, cmd.Actor, cmd.Reason)
+		s.startChain(s.fold.active, cmd.Pool, cmd.Via, cmd.Actor, cmd.Reason)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"edgewatch/actions"
+	"edgewatch/probe"
 )
 
 // clock is a moment as people are told it.
@@ -181,6 +182,14 @@ func (s *Snapshot) Headline() string {
 	}
 	if s.Pause != nil {
 		h += fmt.Sprintf("; automatic failover is paused until %s by %s (%s)", clock(s.Pause.Until), s.Pause.Actor, s.Pause.Reason)
+	}
+	for _, v := range s.Partner {
+		switch {
+		case v.Level == probe.Down && s.State == Watching:
+			h += fmt.Sprintf("; BUT PARTNERS OF %s DO NOT FIND IT: %s", v.Domain, v.Text)
+		case v.Pool != "" && v.Pool != s.Active:
+			h += fmt.Sprintf("; DNS leads partners of %s to %s", v.Domain, v.Pool)
+		}
 	}
 	if s.JournalError != "" {
 		h += "; THE JOURNAL CANNOT BE WRITTEN, nothing is decided until it can: " + s.JournalError
