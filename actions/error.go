@@ -62,3 +62,21 @@ func KindOf(err error) Kind {
 	}
 	return AskHuman
 }
+
+// Join is errors.Join on one line: what people read stands in tables, logs
+// and messages.
+func Join(errs ...error) error {
+	joined := errors.Join(errs...)
+	if joined == nil {
+		return nil
+	}
+	return oneLine{joined}
+}
+
+type oneLine struct{ error }
+
+// Error implements error.
+func (e oneLine) Error() string { return strings.ReplaceAll(e.error.Error(), "\n", "; ") }
+
+// Unwrap gives the errors that were joined.
+func (e oneLine) Unwrap() error { return e.error }

@@ -41,7 +41,7 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, chain string, progress Pro
 	failed, err := x.forward(ctx)
 	if err != nil && len(x.stillStopped()) > 0 {
 		if rescue := x.rescue(ctx); rescue != nil {
-			err = errors.Join(err, fmt.Errorf("and services could not all be started again: %w", rescue))
+			err = Join(err, fmt.Errorf("and services could not all be started again: %w", rescue))
 		}
 	}
 	out := Outcome{OK: err == nil, Step: failed, Stopped: x.stillStopped(), Took: time.Since(begin)}
@@ -216,7 +216,7 @@ func (x *run) step(ctx context.Context, s Step) error {
 	if applied {
 		end.Phase = Finished
 	}
-	err := errors.Join(failures...)
+	err := Join(failures...)
 	if done < s.need() {
 		end.Phase, end.Error = Failed, err.Error()
 		x.recordBestEffort(ctx, end)

@@ -73,7 +73,7 @@ func TestMinimalExample(t *testing.T) {
 	if f := c.Federations[0]; f.Mode != watchdog.ModeObserve || f.CanAct() {
 		t.Errorf("mode %s, CanAct %v", f.Mode, f.CanAct())
 	}
-	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0].Message, "nothing can be failed over") {
+	if len(c.Warnings) != 2 || !strings.Contains(c.Warnings[0].Message, "nobody is told") || !strings.Contains(c.Warnings[1].Message, "nothing can be failed over") {
 		t.Errorf("warnings = %v", c.Warnings)
 	}
 }

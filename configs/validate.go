@@ -44,6 +44,7 @@ func (c *Config) validateProgram() {
 	}
 	switch s := c.Slack; {
 	case s == nil:
+		c.src.warn("slack", "is missing: nobody is told what edgewatch sees and does")
 	case s.AppTokenFile == "" && s.AppTokenEnv == "":
 		c.src.warn("slack.app_token_file", "is missing, and app_token_env too: Slack is told and takes no commands")
 	case len(s.Users) == 0:

@@ -182,7 +182,12 @@ func (t *SetRoute) Preview() []string {
 	if value == "" {
 		value = "EdgeServer:" + t.r.PoolFQDN
 	}
-	return []string{t.r.set(parameter, value).show()}
+	lines := []string{t.r.set(parameter, value).show()}
+	if t.r.Parameter == "" && t.r.Value == "" {
+		other := t.r.set(parameterReference, "EdgeServer:"+t.r.PoolFQDN).show()
+		lines = append(lines, "# or, where that is the parameter that Set-CsSite has:", other)
+	}
+	return lines
 }
 
 func (t *SetRoute) fail(kind actions.Kind, err error, next string) error {

@@ -155,7 +155,11 @@ func TestPreviewsAreWhatAnOperatorTypes(t *testing.T) {
 		{"stop", NewStopServices(c), []string{`Stop-CsWindowsService`}},
 		{"start", NewStartServices(c), []string{`Start-CsWindowsService`}},
 		{"ready", NewReady(c, ""), []string{`Get-CsWindowsService`}},
-		{"route", NewSetRoute(c, r), []string{`Set-CsSite -Identity "Site2" -XmppExternalFederationRoute "edge2.contoso.com" -Force -Confirm:$false`}},
+		{"route", NewSetRoute(c, r), []string{
+			`Set-CsSite -Identity "Site2" -XmppExternalFederationRoute "edge2.contoso.com" -Force -Confirm:$false`,
+			`# or, where that is the parameter that Set-CsSite has:`,
+			`Set-CsSite -Identity "Site2" -XmppFederationRoute "EdgeServer:edgepool2.contoso.com" -Force -Confirm:$false`,
+		}},
 		{"route by the reference", NewSetRoute(c, with(parameterReference, "")), []string{`Set-CsSite -Identity "Site2" -XmppFederationRoute "EdgeServer:edgepool2.contoso.com" -Force -Confirm:$false`}},
 		{"route with pinned value", NewSetRoute(c, with("", "it's $x")), []string{`Set-CsSite -Identity "Site2" -XmppExternalFederationRoute 'it''s $x' -Force -Confirm:$false`}},
 		{"replication", NewReplication(c, []string{"edge2.contoso.com"}, nil), []string{`Get-CsManagementStoreReplicationStatus`, `Invoke-CsManagementStoreReplication -ReplicaFqdn "edge2.contoso.com"`}},

@@ -107,17 +107,17 @@ func (f *probeFlags) options(stderr io.Writer) (probe.Options, error) {
 	if f.ca != "" {
 		pem, err := os.ReadFile(f.ca)
 		if err != nil {
-			return o, fmt.Errorf("read CA certificates: %w", err)
+			return o, usage(fmt.Errorf("read CA certificates: %w", err))
 		}
 		o.RootCAs = x509.NewCertPool()
 		if !o.RootCAs.AppendCertsFromPEM(pem) {
-			return o, fmt.Errorf("read CA certificates: %s holds none in PEM form", f.ca)
+			return o, usage(fmt.Errorf("read CA certificates: %s holds none in PEM form", f.ca))
 		}
 	}
 	if f.cert != "" || f.key != "" {
 		cert, err := tls.LoadX509KeyPair(f.cert, f.key)
 		if err != nil {
-			return o, fmt.Errorf("read client certificate: %w", err)
+			return o, usage(fmt.Errorf("read client certificate: %w", err))
 		}
 		o.ClientCert = &cert
 	}

@@ -289,7 +289,7 @@ func (b *builder) rehearse(ctx context.Context, p *configs.Pool) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(failures...)
+	return actions.Join(failures...)
 }
 
 // partners is what federating partners find, a domain at a time.
