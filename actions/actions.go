@@ -114,6 +114,11 @@ type Plan struct {
 	From, To   string // pool names
 	Steps      []Step // in the order they run
 	Timeout    time.Duration
+
+	// Repair says that To is taken to carry federation already and only what
+	// is wrong around it shall be put right: where its route is right and its
+	// services run, they are not stopped.
+	Repair bool
 }
 
 // Step returns the step of that name, and whether the plan has it.

@@ -134,11 +134,17 @@ func (x *run) untouched(s Step) bool {
 	return !x.progress.touched(s)
 }
 
-// reached reports whether the route leads to the target already and its
-// services run: there is nothing then that they would have to be stopped for.
-// A rerun that finds all done, and a repair of DNS alone, stop nothing.
+// reached reports whether there is nothing that services would have to be
+// stopped for: the end state is there already, or, in a repair, all of it but
+// DNS. In a failover a route that is right alone does not count: sites keep
+// their old route when federation leaves them, and the procedure still orders
+// the stop.
 func (x *run) reached(ctx context.Context) bool {
-	for _, name := range []StepName{SetRoute, StartServices} {
+	names := []StepName{SetRoute, DNSRecords, StartServices}
+	if x.plan.Repair {
+		names = []StepName{SetRoute, StartServices}
+	}
+	for _, name := range names {
 		s, ok := x.plan.Step(name)
 		if !ok {
 			return false

@@ -79,18 +79,27 @@ func TestStopsNothingWhenAllIsDone(t *testing.T) {
 	})
 }
 
-// Where only DNS leads elsewhere, only DNS is changed: the pool that carries
-// federation is not stopped for it.
-func TestRepairsDNSAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, n := newWorld(), &notebook{}
-		w.route = "new"
-		out := runPlan(t.Context(), w, n)
-		if d := cmp.Diff([]string{"dns"}, w.log); d != "" || !out.OK {
-			t.Errorf("outcome %+v, applied (-want +got):\n%s", out, d)
-		}
-		mustEnd(t, w, restored)
-	})
+// A repair changes only what is wrong: the pool that carries federation is not
+// stopped for its DNS records. A failover to a pool whose site kept its route
+// from an earlier one runs the whole procedure.
+func TestRouteThatIsRightAlready(t *testing.T) {
+	for _, repair := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w, n := newWorld(), &notebook{}
+			w.route = "new"
+			plan := w.plan()
+			plan.Repair = repair
+			r := &Runner{Record: n.record}
+			if out := r.Run(t.Context(), plan, "c", Progress{}); !out.OK {
+				t.Errorf("repair %v: %+v", repair, out)
+			}
+			stops := w.applied("stop e1") + w.applied("stop e2")
+			if repair != (stops == 0) || w.applied("route") != 0 || w.applied("dns") != 1 {
+				t.Errorf("repair %v: applied %v", repair, w.log)
+			}
+			mustEnd(t, w, restored)
+		})
+	}
 }
 
 func TestFailures(t *testing.T) {

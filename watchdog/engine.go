@@ -303,11 +303,14 @@ func (e *Engine) start(ctx context.Context, effect Effect) {
 			e.ended <- Ended{Chain: c.ID, Outcome: out}
 		}()
 		plan, err := e.ports.Plan(c.From, c.To)
+		if err == nil {
+			plan.Repair = c.Repair
+		}
 		switch {
 		case err != nil:
 			// Nothing can be done, so that what earlier runs did is all there is to say.
 			out.Error = fmt.Sprintf("make the plan from %s to %s: %v", c.From, c.To, err)
-			out.RouteMoved = effect.Progress.Step(actions.SetRoute) != ""
+			out.RouteMoved = effect.Progress.Begun(actions.SetRoute)
 			out.Stopped = effect.Progress.Stopped()
 		case effect.Abandon != "":
 			out = runner.Abandon(ctx, plan, c.ID, effect.Progress, effect.Abandon)

@@ -61,6 +61,7 @@ type ChainStart struct {
 	Actor    string    `json:"actor,omitempty"`
 	Reason   string    `json:"reason"`
 	Detected time.Time `json:"detected,omitzero"` // first bad round of From
+	Repair   bool      `json:"repair,omitempty"`  // To carries federation already, as far as edgewatch knows: what is wrong around it is put right
 	Retry    int       `json:"retry,omitempty"`   // the same chain, continued for the n-th time: after a crash or a fault
 }
 

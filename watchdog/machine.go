@@ -173,7 +173,7 @@ func (s *step) startChain(from, to, trigger, actor, reason string) {
 	}
 	start := ChainStart{
 		ID: fmt.Sprintf("%s.%d", incident, n), From: from, To: to,
-		Trigger: trigger, Actor: actor, Reason: reason,
+		Trigger: trigger, Actor: actor, Reason: reason, Repair: to == s.fold.active,
 		Detected: s.Levels.Round.Pool(from).Breaker.Since,
 	}
 	s.emit(Entry{Kind: KindChain, Incident: incident, Chain: &start})

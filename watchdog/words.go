@@ -118,6 +118,9 @@ func (c *ChainStart) sentence() string {
 	if c.Actor != "" {
 		by = c.Actor + " via " + c.Trigger
 	}
+	if c.Repair {
+		return fmt.Sprintf("repair %s of federation on %s begins (%s): %s", c.ID, c.To, by, c.Reason)
+	}
 	return fmt.Sprintf("failover %s from %s to %s begins (%s): %s", c.ID, c.From, c.To, by, c.Reason)
 }
 
