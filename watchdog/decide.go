@@ -219,14 +219,21 @@ func (s *step) noticeDrift(round *Round) {
 		was := s.fold.drift[v.Domain]
 		switch {
 		case v.Pool != "" && v.Pool != s.fold.active && v.Pool != was:
-			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDrift, Domain: v.Domain, Pool: v.Pool, Text: fmt.Sprintf(
-				"DNS leads partners of %s to %s, but %s carries federation as far as edgewatch knows: %s. If %s is right, failover %s REASON brings the records back; if %s is, failover %s REASON makes it so and stops nothing that is there already",
-				v.Domain, v.Pool, s.fold.active, v.Text, s.fold.active, s.fold.active, v.Pool, v.Pool)}})
+			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDrift, Domain: v.Domain, Pool: v.Pool, Text: s.driftText(v)}})
 		case v.Pool == s.fold.active && was != "":
 			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDrift, Domain: v.Domain, Text: fmt.Sprintf(
 				"DNS leads partners of %s to %s again, where federation is", v.Domain, s.fold.active)}})
 		}
 	}
+}
+
+func (s *step) driftText(v PartnerView) string {
+	text := fmt.Sprintf("DNS leads partners of %s to %s, but %s carries federation as far as edgewatch knows: %s. If %s is right, failover %s REASON brings the records back",
+		v.Domain, v.Pool, s.fold.active, v.Text, s.fold.active, s.fold.active)
+	if knows(s.rules.Pools, v.Pool) {
+		text += fmt.Sprintf("; if %s is, failover %s REASON makes it so and stops nothing that is there already", v.Pool, v.Pool)
+	}
+	return text
 }
 
 // noticePartners tells when partners cannot reach a pool that answers us:

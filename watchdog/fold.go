@@ -344,16 +344,19 @@ func (f *fold) recent(t time.Time) int {
 }
 
 // astray names the pool that partners are led to instead of the active one,
-// or another pool when they merely cannot reach the active one; "" when they
-// find federation where it is.
+// or another pool when they are led to several, to none, or cannot reach the
+// active one; "" when they find federation where it is.
 func (f *fold) astray(pools []string) string {
+	wrong := len(f.lost) > 0
 	for _, domain := range slices.Sorted(maps.Keys(f.drift)) {
-		if pool := f.drift[domain]; pool != "" && pool != f.active && knows(pools, pool) {
+		pool := f.drift[domain]
+		if pool != f.active && knows(pools, pool) {
 			return pool
 		}
+		wrong = wrong || pool != "" && pool != f.active
 	}
 	for _, pool := range pools {
-		if len(f.lost) > 0 && pool != f.active {
+		if wrong && pool != f.active {
 			return pool
 		}
 	}

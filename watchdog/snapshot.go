@@ -118,6 +118,6 @@ const (
 type PartnerView struct {
 	Domain string      `json:"domain"`
 	Level  probe.Level `json:"level"`
-	Pool   string      `json:"pool,omitempty"` // the pool its addresses belong to
+	Pool   string      `json:"pool,omitempty"` // the pool its addresses belong to; names of several when they belong to several
 	Text   string      `json:"text"`
 }

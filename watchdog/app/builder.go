@@ -302,25 +302,36 @@ func (b *builder) partners(ctx context.Context) []watchdog.PartnerView {
 	return out
 }
 
-// poolOf is the pool that DNS prefers: the one that has the addresses of the
-// best SRV record. "" when they are of none, or of several.
+// elsewhere stands for addresses that no configured pool has.
+const elsewhere = "addresses of no pool"
+
+// poolOf names the pool that DNS prefers: the one that has the addresses of
+// the best SRV records. Where these are of several pools, or of none, it names
+// all that they lead to; "" when there are no addresses.
 func (b *builder) poolOf(r probe.PartnerResult) string {
-	found := ""
+	var found []string
 	for _, t := range r.Targets {
 		if t.Priority != r.Targets[0].Priority {
 			break
 		}
 		for _, l := range t.Lookups {
 			for _, a := range l.Addrs {
-				i := slices.IndexFunc(b.f.Pools, func(p configs.Pool) bool { return slices.Contains(p.Addresses, a.Unmap()) })
-				if i < 0 || (found != "" && found != b.f.Pools[i].Name) {
-					return ""
-				}
-				found = b.f.Pools[i].Name
+				found = append(found, b.ownerOf(a.Unmap()))
 			}
 		}
 	}
-	return found
+	slices.Sort(found)
+	return strings.Join(slices.Compact(found), " and ")
+}
+
+// ownerOf names the pool that has the address.
+func (b *builder) ownerOf(a netip.Addr) string {
+	for i := range b.f.Pools {
+		if slices.Contains(b.f.Pools[i].Addresses, a) {
+			return b.f.Pools[i].Name
+		}
+	}
+	return elsewhere
 }
 
 // sightText is what a partner finds, in words.
