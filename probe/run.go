@@ -33,6 +33,12 @@ type finding struct {
 	level Level
 }
 
+// begin starts the clock.
+func (r *run) begin() {
+	r.start = time.Now()
+	r.res.Start, r.end = r.start, r.start.Add(r.p.o.Timeout)
+}
+
 // enter begins a phase.
 func (r *run) enter(p Phase) {
 	now := time.Now()
