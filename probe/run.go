@@ -283,7 +283,9 @@ func (r *run) starttls(ctx context.Context, offered element) *fault {
 	case answer.name.Space != nsTLS || answer.name.Local != "proceed":
 		return faultf(BadStream, "the server answered STARTTLS with the element %s", evidence(answer.name.Local))
 	}
-	r.link.early = r.stream.buffered()
+	if rest := r.stream.buffered(); len(rest) > 0 { // else it would only keep the buffer alive
+		r.link.early = rest
+	}
 	r.stream = nil // plain text has no place any more
 	if len(r.link.early) > 0 && !looksLikeTLS(r.link.early) {
 		return faultf(StartTLSInjection, "plain text behind the STARTTLS go-ahead: %s", evidence(r.link.early))
