@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -214,8 +215,8 @@ func TestProbeWatch(t *testing.T) {
 		line    string
 		summary string
 	}{
-		"up":   {false, "text", exitDone, "✓ up", "3 rounds, 3 probes: 3 up, 0 degraded, 0 down, 0 inconclusive; answers took "},
-		"down": {true, "text", exitFailed, "refused", "3 rounds, 3 probes: 0 up, 0 degraded, 3 down, 0 inconclusive"},
+		"up":   {false, "text", exitDone, "✓ up", "rounds 3, probes 3: 3 up, 0 degraded, 0 down, 0 inconclusive; answers took "},
+		"down": {true, "text", exitFailed, "refused", "rounds 3, probes 3: 0 up, 0 degraded, 3 down, 0 inconclusive"},
 		"json": {false, "json", exitDone, `"class":"ok"`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -254,7 +255,29 @@ func TestProbeWatchNothing(t *testing.T) {
 	if code := (&tool{out: &out, err: &out}).execute(ctx, []string{"probe", "127.0.0.1:1", "--domain", "contoso.com", "--watch"}); code != exitUnsure {
 		t.Errorf("exit code %d: %s", code, out.String())
 	}
-	if want := fmt.Sprintln("0 rounds, 0 probes: 0 up, 0 degraded, 0 down, 0 inconclusive"); out.String() != want {
+	if want := fmt.Sprintln("rounds 0, probes 0: 0 up, 0 degraded, 0 down, 0 inconclusive"); out.String() != want {
 		t.Errorf("got %q", out.String())
+	}
+}
+
+// TestProbeWatchSignal proves that Ctrl-C ends a watch with its summary. It
+// does not run beside other tests, which would get the signal too.
+func TestProbeWatchSignal(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // there no process can send itself one
+	}
+	s, ca := server(t, nil)
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := lineCounter{left: 1, end: func() {
+		if err := self.Signal(os.Interrupt); err != nil {
+			t.Error(err)
+		}
+	}}
+	code := (&tool{out: &out, err: &out}).execute(t.Context(), []string{"probe", s.Addr().String(), "--domain", "contoso.com", "--ca", ca, "--watch", "--interval", "1h"})
+	if code != exitDone || !strings.Contains(out.String(), "\nrounds 1, probes 1: 1 up") {
+		t.Errorf("exit code %d: %s", code, out.String())
 	}
 }

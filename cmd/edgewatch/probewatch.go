@@ -59,16 +59,16 @@ func (h *hostProbe) tell(at time.Time, results []probe.Result, unfound error, as
 		enc.SetEscapeHTML(false)
 		return enc.Encode(probeJSON{h.host, at, overall(results), resultsForScripts(results, at)})
 	}
-	clock := at.Format(time.TimeOnly)
+	began := clock(at, at)
 	if unfound != nil {
 		c := levelCell(probe.Inconclusive)
-		_, err := fmt.Fprintf(h.t.out, "%s  %s  %s\n", clock, h.t.style.paint(c.tone, c.text), printable(unfound.Error()))
+		_, err := fmt.Fprintf(h.t.out, "%s  %s  %s\n", began, h.t.style.paint(c.tone, c.text), printable(unfound.Error()))
 		return err
 	}
 	for i := range results {
 		r := &results[i]
 		c := levelCell(r.Level)
-		_, err := fmt.Fprintf(h.t.out, "%s  %-24s %s  %s  %s  %s\n", clock, r.Target.Addr,
+		_, err := fmt.Fprintf(h.t.out, "%s  %-24s %s  %s  %s  %s\n", began, r.Target.Addr,
 			h.t.style.paint(c.tone, fmt.Sprintf("%-14s", c.text)), printable(fmt.Sprintf("%-20s", className(r))), fmt.Sprintf("%-12s", r.Phase), span(r.Took))
 		if err != nil {
 			return err
@@ -114,9 +114,9 @@ func (s *watchSummary) add(results []probe.Result) {
 }
 
 func (s *watchSummary) text() string {
-	text := fmt.Sprintf("%d rounds, %d probes: %d up, %d degraded, %d down, %d inconclusive", s.rounds, s.probes, s.up, s.degraded, s.down, s.unsure)
+	text := fmt.Sprintf("rounds %d, probes %d: %d up, %d degraded, %d down, %d inconclusive", s.rounds, s.probes, s.up, s.degraded, s.down, s.unsure)
 	if s.unfound > 0 {
-		text += fmt.Sprintf("; %d rounds without an address to ask", s.unfound)
+		text += fmt.Sprintf("; rounds without an address to ask: %d", s.unfound)
 	}
 	if n := s.up + s.degraded; n > 0 {
 		text += fmt.Sprintf("; answers took %s to %s, %s on average", span(s.fastest), span(s.slowest), span(s.total/time.Duration(n)))
