@@ -25,9 +25,21 @@ import (
 // second time, so that the CPU they measure is the client's alone.
 const serveEnv = "EDGEWATCH_PROBE_SERVE"
 
-// serve prints where it listens and its root, and ends with its input.
-func serve() error {
-	s, err := probetest.Listen("127.0.0.1:0", probetest.Config{Domain: domain})
+// serve prints where it listens and its root, and ends with its input. What is
+// a list of what it is to be: "everywhere", "silent", "silent-in-tls".
+func serve(what string) error {
+	addr, cfg := "127.0.0.1:0", probetest.Config{Domain: domain, Patience: time.Minute}
+	for word := range strings.SplitSeq(what, ",") {
+		switch word {
+		case "everywhere":
+			addr = "0.0.0.0:0"
+		case "silent":
+			cfg.Behaviour = probetest.Silent
+		case "silent-in-tls":
+			cfg.Behaviour = probetest.InTLS(probetest.Silent)
+		}
+	}
+	s, err := probetest.Listen(addr, cfg)
 	if err != nil {
 		return err
 	}
@@ -39,8 +51,13 @@ func serve() error {
 
 func startServer(b *testing.B) (netip.AddrPort, *x509.CertPool) {
 	b.Helper()
+	return startServerAs(b, "healthy")
+}
+
+func startServerAs(b *testing.B, what string) (netip.AddrPort, *x509.CertPool) {
+	b.Helper()
 	cmd := exec.CommandContext(b.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), serveEnv+"=1")
+	cmd.Env = append(os.Environ(), serveEnv+"="+what)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -163,10 +180,11 @@ func BenchmarkFloor(b *testing.B) {
 
 // asServer reports whether this process was the server of a benchmark.
 func asServer() bool {
-	if os.Getenv(serveEnv) == "" {
+	what := os.Getenv(serveEnv)
+	if what == "" {
 		return false
 	}
-	if err := serve(); err != nil {
+	if err := serve(what); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	return true

@@ -217,6 +217,10 @@ func listNames(names []string) string {
 	if len(names) == 0 {
 		return "no name (a common name does not count)"
 	}
+	const most = 10 // a certificate may have hundreds
+	if more := len(names) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
+	}
 	return strings.Join(names, ", ")
 }
 
@@ -279,7 +283,7 @@ func otherName(name asn1.RawValue) string {
 	if _, err := asn1.Unmarshal(rest, &wrapped); err != nil || wrapped.Class != asn1.ClassContextSpecific || wrapped.Tag != 0 {
 		return ""
 	}
-	if _, err := asn1.Unmarshal(wrapped.Bytes, &value); err != nil {
+	if _, err := asn1.Unmarshal(wrapped.Bytes, &value); err != nil || value.Class != asn1.ClassUniversal || value.IsCompound {
 		return ""
 	}
 	text := strings.ToLower(string(value.Bytes))

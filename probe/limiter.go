@@ -37,7 +37,7 @@ func (l *limiter) enter(ctx context.Context, a netip.AddrPort, deadline time.Tim
 		case s.free <- struct{}{}:
 		case <-timer.C:
 			l.leave(a, s)
-			return nil, fmt.Errorf("%d probes of %s were in flight all the time: probe it less often", l.max, a)
+			return nil, fmt.Errorf("no turn came to probe %[2]s, as %[1]d at a time may: probe it less often", l.max, a)
 		case <-ctx.Done():
 			l.leave(a, s)
 			return nil, fmt.Errorf("the probe was cut short by its caller: %w", context.Cause(ctx))

@@ -186,6 +186,17 @@ func TestSlowConnect(t *testing.T) {
 	})
 }
 
+// closeCounter tells when it is closed.
+type closeCounter struct {
+	net.Conn
+	closed func()
+}
+
+func (c *closeCounter) Close() error {
+	c.closed()
+	return c.Conn.Close()
+}
+
 // TestPerAddress proves that a short backlog is spared: no more probes in
 // flight to one address than allowed, and waiting in vain is our own fault.
 func TestPerAddress(t *testing.T) {
@@ -200,13 +211,14 @@ func TestPerAddress(t *testing.T) {
 			now += by
 			most = max(most, now)
 		}
-		p := probe.New(probe.Options{Timeout: 5 * time.Second, PerAddress: 2, Dial: pipe(&wg, func(c net.Conn) {
+		dial := pipe(&wg, swallow)
+		p := probe.New(probe.Options{Timeout: 5 * time.Second, PerAddress: 2, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			count(1)
-			defer count(-1)
-			swallow(c)
-		})})
+			c, err := dial(ctx, network, addr)
+			return &closeCounter{c, func() { count(-1) }}, err
+		}})
 		classes := map[probe.Class]int{}
-		for range 4 {
+		for range 6 { // two at once, two after them, two too late
 			probes.Go(func() {
 				r := p.Probe(t.Context(), target("192.0.2.1:5269"))
 				mu.Lock()
@@ -216,10 +228,60 @@ func TestPerAddress(t *testing.T) {
 		}
 		probes.Wait()
 		wg.Wait()
-		if most != 2 || classes[probe.Timeout] != 2 || classes[probe.LocalError] != 2 {
+		if most != 2 || classes[probe.Timeout] != 4 || classes[probe.LocalError] != 2 {
 			t.Errorf("%d in flight, %v", most, classes)
 		}
 	})
+}
+
+// TestTurns proves that waiting for our own turn never counts against the
+// server: the time limit begins with the turn, and no turn is our own fault.
+func TestTurns(t *testing.T) {
+	t.Parallel()
+	slow := func(answer time.Duration) func(net.Conn) {
+		return func(c net.Conn) {
+			b := make([]byte, 512)
+			_, _ = c.Read(b)
+			time.Sleep(answer)
+			_, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+			swallow(c)
+		}
+	}
+	for name, c := range map[string]struct {
+		serve   func(net.Conn)
+		classes []probe.Class // in the order in which they end
+		longest time.Duration
+	}{
+		// The second waits for 4 s and more of its 5 s.
+		"slow answers": {slow(4 * time.Second), []probe.Class{probe.NotXMPP, probe.NotXMPP}, 10 * time.Second},
+		// Two have their turn, and for the third it would come too late.
+		"silence": {swallow, []probe.Class{probe.Timeout, probe.LocalError, probe.Timeout}, 12 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var wg sync.WaitGroup
+				p := probe.New(probe.Options{Timeout: 5 * time.Second, PerAddress: 1, Dial: pipe(&wg, c.serve)})
+				results := make(chan probe.Result, len(c.classes))
+				begin := time.Now()
+				for range c.classes {
+					wg.Go(func() { results <- p.Probe(t.Context(), target("192.0.2.1:5269")) })
+				}
+				for i, class := range c.classes {
+					r := <-results
+					if r.Class != class || (r.Level == probe.Down) != (class != probe.LocalError) {
+						t.Errorf("result %d: got %s %s: %s; want %s", i, r.Class, r.Level, r.Error, class)
+					}
+					if class != probe.LocalError && r.Took > 5*time.Second {
+						t.Errorf("result %d: took %s, waiting included", i, r.Took)
+					}
+				}
+				wg.Wait()
+				if took := time.Since(begin); took > c.longest {
+					t.Errorf("took %s, more than %s", took, c.longest)
+				}
+			})
+		})
+	}
 }
 
 // TestPolite proves that every stream the server opened is closed by its

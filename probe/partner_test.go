@@ -59,7 +59,7 @@ func TestPartner(t *testing.T) {
 	const srv, srvs = "_xmpp-server._tcp.contoso.test. SRV ", "_xmpps-server._tcp.contoso.test. SRV "
 	hosts := "x1.contoso.test. A 192.0.2.1\nx2.contoso.test. A 192.0.2.2\nd1.contoso.test. A 192.0.2.3\nno.contoso.test. A 192.0.2.4\n" +
 		"down.contoso.test. A 192.0.2.9\nlost.contoso.test. A 192.0.2.77\nempty.contoso.test. TXT x\nbad6.contoso.test. A 192.0.2.1\nbad6.contoso.test. AAAA 2001:db8::9\n" +
-		"both.contoso.test. A 192.0.2.1\nboth.contoso.test. AAAA 2001:db8::1\nalias.contoso.test. CNAME x1.contoso.test.\n"
+		"six.contoso.test. AAAA 2001:db8::9\nboth.contoso.test. A 192.0.2.1\nboth.contoso.test. AAAA 2001:db8::1\nalias.contoso.test. CNAME x1.contoso.test.\n"
 	for _, c := range []struct {
 		number  int
 		name    string
@@ -85,6 +85,7 @@ func TestPartner(t *testing.T) {
 		{65, "primary down", srv + "0 0 5269 down.contoso.test.\n" + srv + "10 0 5269 x2.contoso.test.", nil, probe.PhaseConnect, probe.Refused, probe.Degraded, nil, 2},
 		{65, "backup down", srv + "0 0 5269 x1.contoso.test.\n" + srv + "10 0 5269 down.contoso.test.", nil, probe.PhaseDone, probe.OK, probe.Up, []probe.Class{probe.BackupDown}, 2},
 		{66, "AAAA broken", srv + "0 0 5269 bad6.contoso.test.", nil, probe.PhaseConnect, probe.Refused, probe.Degraded, nil, 1},
+		{67, "IPv6 only, without a listener", srv + "0 0 5269 six.contoso.test.", nil, probe.PhaseConnect, probe.Refused, probe.Down, nil, 1},
 		{68, "direct TLS only", srvs + "0 0 5270 d1.contoso.test.", nil, probe.PhaseDone, probe.OK, probe.Up, []probe.Class{probe.NoStartTLSService}, 1},
 		{0, "all down", srv + "0 0 5269 down.contoso.test.", nil, probe.PhaseConnect, probe.Refused, probe.Down, nil, 1},
 		{69, "one down, one not to be asked", srv + "0 0 5269 down.contoso.test.\n" + srv + "0 0 5269 lost.contoso.test.", nil, probe.PhaseConnect, probe.Refused, probe.Inconclusive, nil, 2},

@@ -21,6 +21,7 @@ const (
 	closeBudget = time.Second            // for the polite end, beyond the timeout
 	finBudget   = 250 * time.Millisecond // for the peer's FIN, once it said goodbye
 	maxLate     = 500 * time.Millisecond // behind the deadline, before we distrust our own machine
+	turnSlack   = closeBudget + maxLate  // beyond the timeout, for our turn: one that hangs does not cost the next one its turn
 	errorGrace  = 300 * time.Millisecond // for a stream error behind a poor header
 )
 
@@ -90,10 +91,15 @@ func New(o Options) *Prober {
 // and never panics. It ends within Options.Timeout plus one second for a
 // polite close; a ctx that ends earlier ends it at once, as LocalError. It
 // opens one stream, never authenticates and always closes what it opened.
+//
+// While Options.PerAddress others ask the same address it waits for its turn,
+// up to Options.Timeout and a little more for their polite close. That is our
+// own doing: the time limit and Result.Took begin with the turn, and a turn
+// that does not come is a LocalError.
 func (p *Prober) Probe(ctx context.Context, t Target) (res Result) {
-	start := time.Now()
 	t.Domain, t.From = plainDomain(t.Domain), plainDomain(t.From)
-	r := &run{p: p, res: Result{Target: t, Start: start}, start: start, end: start.Add(p.o.Timeout)}
+	r := &run{p: p, res: Result{Target: t}}
+	r.begin()
 	defer func() {
 		if v := recover(); v != nil {
 			r.fail(local("bug in the probe: %v", v))
@@ -104,14 +110,15 @@ func (p *Prober) Probe(ctx context.Context, t Target) (res Result) {
 		r.fail(local("%v", err))
 		return res
 	}
-	ctx, cancel := context.WithDeadlineCause(ctx, r.end.Add(closeBudget), errOverdue)
-	defer cancel()
-	release, err := p.limit.enter(ctx, t.Addr, r.end)
+	release, err := p.limit.enter(ctx, t.Addr, r.end.Add(turnSlack))
 	if err != nil {
 		r.fail(local("%v", err))
 		return res
 	}
 	defer release()
+	r.begin()
+	ctx, cancel := context.WithDeadlineCause(ctx, r.end.Add(closeBudget), errOverdue)
+	defer cancel()
 	r.fail(r.converse(ctx))
 	return res
 }

@@ -312,3 +312,18 @@ func TestDirectTLSPort(t *testing.T) {
 		})
 	}
 }
+
+// TestNoListenerOnSix proves what a server that listens on IPv4 alone is
+// called at its IPv6 address: case 67. Where this machine has no IPv6 it says
+// nothing about the server.
+func TestNoListenerOnSix(t *testing.T) {
+	t.Parallel()
+	s := probetest.NewServer(t, probetest.Config{Domain: domain})
+	addr := netip.AddrPortFrom(netip.IPv6Loopback(), s.Addr().Port())
+	r := probe.New(probe.Options{SlowConnect: -1}).Probe(t.Context(), probe.Target{Addr: addr, Domain: domain, From: from})
+	w := want{phase: probe.PhaseConnect, class: probe.Refused, level: probe.Down}
+	if r.Class == probe.LocalError {
+		w.class, w.level = probe.LocalError, probe.Inconclusive
+	}
+	w.check(t, r)
+}

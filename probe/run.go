@@ -33,6 +33,12 @@ type finding struct {
 	level Level
 }
 
+// begin starts the clock.
+func (r *run) begin() {
+	r.start = time.Now()
+	r.res.Start, r.end = r.start, r.start.Add(r.p.o.Timeout)
+}
+
 // enter begins a phase.
 func (r *run) enter(p Phase) {
 	now := time.Now()
@@ -277,7 +283,9 @@ func (r *run) starttls(ctx context.Context, offered element) *fault {
 	case answer.name.Space != nsTLS || answer.name.Local != "proceed":
 		return faultf(BadStream, "the server answered STARTTLS with the element %s", evidence(answer.name.Local))
 	}
-	r.link.early = r.stream.buffered()
+	if rest := r.stream.buffered(); len(rest) > 0 { // else it would only keep the buffer alive
+		r.link.early = rest
+	}
 	r.stream = nil // plain text has no place any more
 	if len(r.link.early) > 0 && !looksLikeTLS(r.link.early) {
 		return faultf(StartTLSInjection, "plain text behind the STARTTLS go-ahead: %s", evidence(r.link.early))

@@ -29,13 +29,8 @@ type probeFlags struct {
 	srv                         string
 	resolvers                   []string
 	output                      string
-}
-
-// probeJSON is what "probe -o json" prints.
-type probeJSON struct {
-	Host    string         `json:"host"` // as it was asked for
-	Level   probe.Level    `json:"level"`
-	Results []probe.Result `json:"results"` // one per address
+	watch, schema               bool
+	interval                    time.Duration
 }
 
 const defaultPort = 5269
@@ -49,9 +44,12 @@ func (t *tool) probeCommand() *cobra.Command {
 		Long: "Opens a server-to-server stream to every address of HOST and tells how far it came,\n" +
 			"what went wrong and whose fault it was. With --srv it looks at a domain as a partner's\n" +
 			"server does: SRV records, their addresses, and what answers there.\n\n" +
-			"Exit code 1 when an address is down, else 0 when one answers, else 3.",
+			"With --watch it asks again and again until it is interrupted, a line for every answer.\n\n" +
+			"Exit code 1 when an address is down, else 0 when one answers, else 3; with --watch that\n" +
+			"of the last round.",
 		Example: "  edgewatch probe edge.contoso.com --domain contoso.com\n" +
 			"  edgewatch probe 203.0.113.10:5269 --domain contoso.com -v\n" +
+			"  edgewatch probe edge.contoso.com --domain contoso.com --watch --interval 2s\n" +
 			"  edgewatch probe --srv contoso.com --resolver 192.0.2.53",
 	}
 	fl := cmd.Flags()
@@ -65,8 +63,15 @@ func (t *tool) probeCommand() *cobra.Command {
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show the conversation, on standard error")
 	fl.StringVar(&f.srv, "srv", "", "look at `DOMAIN` as a partner does, through its SRV records")
 	fl.StringSliceVar(&f.resolvers, "resolver", nil, "name server to ask with --srv: `ADDRESS[:PORT]`; may be repeated")
+	fl.BoolVar(&f.watch, "watch", false, "ask again and again until interrupted")
+	fl.DurationVar(&f.interval, "interval", 5*time.Second, "with --watch, `TIME` between the starts of two rounds")
+	fl.BoolVar(&f.schema, "schema", false, "print the JSON Schema of -o json and do nothing else")
 	form := outputFlag(cmd)
 	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
+		if f.schema {
+			_, err := t.out.Write(probeSchema)
+			return err
+		}
 		f.output = *form
 		return t.probe(cmd.Context(), f, args)
 	})
@@ -81,6 +86,10 @@ func (t *tool) probe(ctx context.Context, f probeFlags, args []string) error {
 	switch {
 	case f.timeout <= 0:
 		return usage(errors.New("--timeout must be longer than nothing"))
+	case f.interval <= 0:
+		return usage(errors.New("--interval must be longer than nothing"))
+	case f.srv != "" && f.watch:
+		return usage(errors.New("--watch looks at one HOST: leave --srv out"))
 	case f.srv != "" && len(args) > 0:
 		return usage(errors.New("--srv finds the servers itself: leave HOST out"))
 	case f.srv == "" && len(args) != 1:
@@ -98,7 +107,11 @@ func (t *tool) probe(ctx context.Context, f probeFlags, args []string) error {
 	if f.srv != "" {
 		return t.probePartner(ctx, f, probe.New(o), asJSON)
 	}
-	return t.probeHost(ctx, f, probe.New(o), args[0], asJSON)
+	h := hostProbe{t: t, f: f, p: probe.New(o), host: args[0]}
+	if f.watch {
+		return h.watch(ctx, asJSON)
+	}
+	return h.once(ctx, asJSON)
 }
 
 // options reads the files that the flags name.
@@ -131,33 +144,51 @@ func (f *probeFlags) options(stderr io.Writer) (probe.Options, error) {
 	return o, nil
 }
 
-func (t *tool) probeHost(ctx context.Context, f probeFlags, p *probe.Prober, host string, asJSON bool) error {
-	addrs, err := addresses(ctx, host, f.timeout)
+// hostProbe asks every address of one host.
+type hostProbe struct {
+	t    *tool
+	f    probeFlags
+	p    *probe.Prober
+	host string
+}
+
+func (h *hostProbe) once(ctx context.Context, asJSON bool) error {
+	at := time.Now()
+	results, err := h.round(ctx)
 	if err != nil {
 		return err
 	}
-	out := probeJSON{Host: host, Results: make([]probe.Result, len(addrs))}
+	level := overall(results)
+	if asJSON {
+		err = h.t.printJSON(probeJSON{h.host, at, level, resultsForScripts(results, at)})
+	} else {
+		h.t.printResults(results)
+	}
+	return errors.Join(err, levelFailure(level))
+}
+
+// round asks every address that the host has now, once.
+func (h *hostProbe) round(ctx context.Context) ([]probe.Result, error) {
+	addrs, err := addresses(ctx, h.host, h.f.timeout)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]probe.Result, len(addrs))
 	ask := func(i int) {
-		if f.verbose && len(addrs) > 1 {
-			fmt.Fprintf(t.err, "--- %s\n", addrs[i])
+		if h.f.verbose && len(addrs) > 1 {
+			fmt.Fprintf(h.t.err, "--- %s\n", addrs[i])
 		}
-		out.Results[i] = p.Probe(ctx, probe.Target{Addr: addrs[i], Domain: f.domain, From: f.from, DirectTLS: f.direct})
+		results[i] = h.p.Probe(ctx, probe.Target{Addr: addrs[i], Domain: h.f.domain, From: h.f.from, DirectTLS: h.f.direct})
 	}
 	var wg sync.WaitGroup
 	for i := range addrs {
 		wg.Go(func() { ask(i) })
-		if f.verbose {
+		if h.f.verbose {
 			wg.Wait() // a transcript of several at once cannot be read
 		}
 	}
 	wg.Wait()
-	out.Level = overall(out.Results)
-	if asJSON {
-		err = t.printJSON(out)
-	} else {
-		t.printResults(out.Results)
-	}
-	return errors.Join(err, levelFailure(out.Level))
+	return results, nil
 }
 
 // addresses finds where to probe.

@@ -77,7 +77,7 @@ func (t *tool) probePartner(ctx context.Context, f probeFlags, p *probe.Prober, 
 	}
 	res := p.Partner(ctx, probe.NewResolver(probe.ResolverOptions{Servers: servers}), f.srv, f.from)
 	if asJSON {
-		return errors.Join(t.printJSON(res), levelFailure(res.Level))
+		return errors.Join(t.printJSON(partnerForScripts(res, time.Now())), levelFailure(res.Level))
 	}
 	c := levelCell(res.Level)
 	fmt.Fprintf(t.out, "Partners of %s find: %s (%s)\n", printable(res.Domain), t.style.paint(c.tone, c.text), span(res.Took))

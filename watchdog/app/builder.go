@@ -79,6 +79,7 @@ func (b *builder) buildProber() error {
 	b.prober = probe.New(probe.Options{
 		Timeout: b.f.Probe.Timeout.Duration, RootCAs: roots, ClientCert: cert,
 		ExpiryWarning: b.f.Probe.ExpiryWarning.Duration,
+		PerAddress:    1, // kind to the server: never two streams of ours at once
 	})
 	servers := addrPorts(b.f.DNS.Resolvers)
 	for _, z := range b.f.DNS.Zones {

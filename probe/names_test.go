@@ -1,0 +1,143 @@
+package probe
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"math/big"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// der is one ASN.1 value.
+func der(tb testing.TB, class, tag int, compound bool, content ...[]byte) []byte {
+	tb.Helper()
+	b, err := asn1.Marshal(asn1.RawValue{Class: class, Tag: tag, IsCompound: compound, Bytes: slices.Concat(content...)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+// sanSeeds are subject alternative names, honest and hostile.
+func sanSeeds(tb testing.TB) [][]byte {
+	tb.Helper()
+	const ctx, uni = asn1.ClassContextSpecific, asn1.ClassUniversal
+	dns := func(name string) []byte { return der(tb, ctx, 2, false, []byte(name)) }
+	other := func(id asn1.ObjectIdentifier, value []byte) []byte {
+		oid, err := asn1.Marshal(id)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return der(tb, ctx, 0, true, oid, der(tb, ctx, 0, true, value))
+	}
+	utf8Text := func(s string) []byte { return der(tb, uni, asn1.TagUTF8String, false, []byte(s)) }
+	ia5 := func(s string) []byte { return der(tb, uni, asn1.TagIA5String, false, []byte(s)) }
+	many := make([][]byte, 300)
+	for i := range many {
+		many[i] = dns(strings.Repeat("a", i%60+1) + ".contoso.test")
+	}
+	seq := func(names ...[]byte) []byte { return der(tb, uni, asn1.TagSequence, true, names...) }
+	return [][]byte{
+		seq(dns("contoso.test")), seq(dns("*.contoso.test")), seq(dns("*")), seq(dns("*.test")), seq(dns("contoso.test.")), seq(),
+		seq(dns("contoso.test\x00.evil.test")), seq(dns("\x1b[31mcontoso.test\n")), seq(dns("CONTOSO.Test")), seq(many...),
+		seq(other(oidXMPPAddr, utf8Text("contoso.test"))), seq(other(oidXMPPAddr, utf8Text("user@contoso.test"))),
+		seq(other(oidXMPPAddr, ia5("contoso.test"))), seq(other(oidXMPPAddr, utf8Text("contoso.test\x00"))),
+		seq(other(oidXMPPAddr, der(tb, ctx, asn1.TagUTF8String, false, []byte("contoso.test")))),
+		seq(other(oidXMPPAddr, der(tb, uni, asn1.TagUTF8String, true, []byte("contoso.test")))),
+		seq(other(oidSRVName, ia5("_xmpp-server.contoso.test"))), seq(other(oidSRVName, ia5("_xmpp-client.contoso.test"))),
+		seq(other(oidSRVName, ia5("_xmpp-server.*.test"))), seq(other(oidSRVName, utf8Text("_xmpp-server."))),
+		seq(der(tb, ctx, 7, false, []byte{192, 0, 2, 1})), seq(der(tb, ctx, 0, true)), {0x30, 0x84, 0xff, 0xff, 0xff, 0xff}, {0x30, 0x80, 0, 0}, nil,
+	}
+}
+
+// FuzzNames proves that no certificate makes the names panic, run wild or
+// look harmless when they are not, and that none covers a domain which does
+// not stand in it.
+func FuzzNames(f *testing.F) {
+	for _, san := range sanSeeds(f) {
+		f.Add(san, "contoso.test")
+	}
+	f.Add(sanSeeds(f)[1], "chat.contoso.test")
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	template := x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), Subject: pkix.Name{CommonName: "contoso.test"}}
+	f.Fuzz(func(t *testing.T, san []byte, domain string) {
+		if domain = plainDomain(domain); !isDomain(domain) {
+			return
+		}
+		ext := pkix.Extension{Id: oidSAN, Value: san}
+		bare := &x509.Certificate{Extensions: []pkix.Extension{ext}} // what crypto/x509 would turn down is looked at too
+		checkNames(t, san, domain, bare, xmppNames(bare))
+		c := template
+		c.ExtraExtensions = []pkix.Extension{ext}
+		raw, err := x509.CreateCertificate(rand.Reader, &c, &c, &key.PublicKey, key)
+		if err != nil {
+			return
+		}
+		leaf, err := x509.ParseCertificate(raw)
+		if err != nil {
+			return
+		}
+		checkNames(t, san, domain, leaf, xmppNames(leaf))
+		v := judgeChain([]*x509.Certificate{leaf}, domain, x509.NewCertPool())
+		wrong := slices.ContainsFunc(v.problems, func(p fault) bool { return p.class == CertWrongName })
+		if !wrong && !stands(san, domain) {
+			t.Errorf("%q covers %q, which does not stand in it", san, domain)
+		}
+		for _, p := range v.problems {
+			if len(p.text) > 20*maxEvidence || strings.IndexFunc(p.text, unicode.IsControl) >= 0 {
+				t.Errorf("%s says %d bytes: %q", p.class, len(p.text), p.text)
+			}
+		}
+	})
+}
+
+// stands reports whether the domain, or a wildcard for its first label, is
+// written somewhere in the names.
+func stands(san []byte, domain string) bool {
+	san = bytes.ToLower(san)
+	_, rest, _ := strings.Cut(domain, ".")
+	return bytes.Contains(san, []byte(domain)) || rest != "" && bytes.Contains(san, []byte("*."+rest))
+}
+
+func checkNames(t *testing.T, san []byte, domain string, leaf *x509.Certificate, xmpp []string) {
+	t.Helper()
+	if slices.Contains(xmpp, domain) && !stands(san, domain) {
+		t.Errorf("%q has the XMPP name %q, which does not stand in it", san, domain)
+	}
+	names := leafNames(leaf, xmpp)
+	if len(names) > 64 {
+		t.Errorf("%d names", len(names))
+	}
+	for _, n := range names {
+		if len(n) > 4*maxEvidence || !utf8.ValidString(n) || strings.IndexFunc(n, func(r rune) bool { return !unicode.IsPrint(r) }) >= 0 {
+			t.Errorf("name %q", n)
+		}
+	}
+}
+
+// TestHostileNames proves that names of the wrong kind cover nothing.
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	covered := 0
+	for _, san := range sanSeeds(t) {
+		leaf := &x509.Certificate{Extensions: []pkix.Extension{{Id: oidSAN, Value: san}}}
+		if slices.Contains(xmppNames(leaf), "contoso.test") {
+			covered++
+		}
+	}
+	if covered != 2 { // the XmppAddr and the SRVName
+		t.Errorf("%d of the seeds cover the domain, want 2", covered)
+	}
+}
