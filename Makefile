@@ -48,7 +48,7 @@ lint: $(LINT)
 unit:
 	$(GO) test -race -timeout 10m ./...
 
-## integration: Prosody, BIND, Knot, HAProxy and pywinrm against the product
+## integration: Prosody, ejabberd, BIND, Knot, HAProxy and pywinrm against the product
 integration:
 	$(GO) test -tags integration -count=1 -timeout 12m ./integration/...
 

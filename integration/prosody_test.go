@@ -3,18 +3,11 @@
 package integration
 
 import (
-	"context"
-	"fmt"
 	"net"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
-	"sync"
-	"syscall"
 	"testing"
 	"text/template"
-	"time"
 )
 
 // prosodyOptions say what a real Prosody serves. Files are copied, so that
@@ -30,15 +23,10 @@ type prosodyOptions struct {
 	NoTLS      bool   // offer no STARTTLS
 }
 
-// prosody is a real Prosody (0.12 and later) that can be killed, stopped,
-// frozen and started again. Its methods may be called from any goroutine.
+// prosody is a real Prosody (0.12 and later).
 type prosody struct {
+	*daemon
 	opts prosodyOptions
-	dir  string
-	argv []string
-
-	mu   sync.Mutex
-	proc *process
 }
 
 var prosodyConfig = template.Must(template.New("prosody").Parse(`-- written by the test
@@ -71,29 +59,10 @@ func startProsody(t *testing.T, opts prosodyOptions) *prosody {
 // newProsody lays a Prosody out without starting it.
 func newProsody(t *testing.T, opts prosodyOptions) *prosody {
 	t.Helper()
-	binary := program(t, "prosody")
-	dir, err := os.MkdirTemp("", "edgewatch-prosody-") //nolint:usetesting // t.TempDir cannot be entered by another user
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &prosody{opts: opts, dir: dir, argv: []string{binary, "-F", "--config", filepath.Join(dir, "prosody.cfg.lua")}}
-	t.Cleanup(func() {
-		if err := p.Kill(); err != nil {
-			t.Errorf("clean up: %v", err)
-		}
-		if t.Failed() {
-			t.Logf("prosody on %s wrote:\n%s", opts.Addr, p.Log())
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			t.Errorf("clean up: %v", err)
-		}
-	})
+	p := &prosody{opts: opts, daemon: newDaemon(t, "prosody", opts.Addr)}
+	p.argv = []string{program(t, "prosody"), "-F", "--config", filepath.Join(p.dir, "prosody.cfg.lua")}
 	p.write(t)
-	if os.Geteuid() == 0 {
-		// Prosody refuses to run as root.
-		p.argv = append([]string{program(t, "setpriv"), "--reuid", "prosody", "--regid", "prosody", "--clear-groups", "--pdeathsig", "KILL"}, p.argv...)
-		p.giveTo(t, "prosody")
-	}
+	p.runAs(t, "prosody") // Prosody refuses to run as root
 	return p
 }
 
@@ -138,85 +107,4 @@ func (p *prosody) write(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// giveTo makes another user the owner of everything in the directory.
-func (p *prosody) giveTo(t *testing.T, name string) {
-	t.Helper()
-	u, err := user.Lookup(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	uid, err := strconv.Atoi(u.Uid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gid, err := strconv.Atoi(u.Gid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = filepath.WalkDir(p.dir, func(path string, _ os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return os.Chown(path, uid, gid)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Start starts Prosody unless it runs, and returns when it listens.
-func (p *prosody) Start(ctx context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.proc != nil && p.proc.running() {
-		return nil
-	}
-	proc, err := startProcess("prosody on "+p.opts.Addr, nil, p.argv...)
-	if err != nil {
-		return err
-	}
-	p.proc = proc
-	return proc.awaitTCP(ctx, p.opts.Addr)
-}
-
-// Stop ends Prosody as an administrator would.
-func (p *prosody) Stop() error { return p.end(syscall.SIGTERM) }
-
-// Kill ends Prosody without a chance to say good-bye.
-func (p *prosody) Kill() error { return p.end(syscall.SIGKILL) }
-
-func (p *prosody) end(sig syscall.Signal) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.proc == nil {
-		return nil
-	}
-	return p.proc.end(sig, 15*time.Second)
-}
-
-// Freeze lets Prosody hang: the kernel still accepts, nothing answers.
-func (p *prosody) Freeze() error { return p.signal(syscall.SIGSTOP) }
-
-// Thaw ends Freeze.
-func (p *prosody) Thaw() error { return p.signal(syscall.SIGCONT) }
-
-func (p *prosody) signal(sig syscall.Signal) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.proc == nil {
-		return fmt.Errorf("prosody on %s was never started", p.opts.Addr)
-	}
-	return p.proc.signal(sig)
-}
-
-// Log is the end of what the last process wrote.
-func (p *prosody) Log() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.proc == nil {
-		return ""
-	}
-	return p.proc.out.String()
 }

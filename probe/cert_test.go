@@ -151,3 +151,20 @@ func TestCertificateTime(t *testing.T) {
 		}
 	}
 }
+
+// TestDays proves that whole days are counted down, so that a certificate is
+// below zero from the moment it expires.
+func TestDays(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	day := 24 * time.Hour
+	for left, want := range map[time.Duration]int{
+		90*day + time.Hour: 90, day: 1, day - time.Second: 0, 0: 0,
+		-time.Nanosecond: -1, -time.Hour: -1, -day: -1, -day - time.Second: -2,
+	} {
+		c := probe.Certificate{NotAfter: now.Add(left)}
+		if got := c.Days(now); got != want {
+			t.Errorf("%s left: %d days, want %d", left, got, want)
+		}
+	}
+}

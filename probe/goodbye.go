@@ -52,11 +52,13 @@ func (r *run) farewell(s *stream) {
 			break
 		}
 	}
+	class, _ := errnoClass(s.err)
+	reset := class == Reset // what we said last came too late for the server to read
 	switch {
-	case !errors.Is(s.err, io.EOF):
+	case !reset && !errors.Is(s.err, io.EOF):
 	case !s.ended:
 		r.res.Notes = append(r.res.Notes, "the server closed without ending its stream")
-	case r.tls != nil && r.link.eof: // else EOF was the close_notify
+	case r.tls != nil && (reset || r.link.eof): // else EOF was the close_notify
 		r.res.Notes = append(r.res.Notes, "the server ended TLS without close_notify")
 	}
 }

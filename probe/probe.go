@@ -150,9 +150,16 @@ type Certificate struct {
 	Problems  []Class   `json:"problems,omitempty"` // every problem found, not only the first
 }
 
-// Days is the whole days left at now; negative once expired.
+// Days is the whole days left at now, counted down: negative from the moment
+// of expiry.
 func (c *Certificate) Days(now time.Time) int {
-	return int(c.NotAfter.Sub(now).Hours()) / 24
+	const day = 24 * time.Hour
+	left := c.NotAfter.Sub(now)
+	days := int(left / day)
+	if left < 0 && left%day != 0 {
+		days--
+	}
+	return days
 }
 
 func word(words []string, i int) string {

@@ -327,3 +327,22 @@ func TestNoListenerOnSix(t *testing.T) {
 	}
 	w.check(t, r)
 }
+
+// TestResetAfterGoodbye proves that a server that ends its stream and resets
+// what we still say, as ejabberd may, leaves the same evidence as one that
+// closes: both end TLS without close_notify.
+func TestResetAfterGoodbye(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.run(t, testCase{55, "RST instead of close_notify", behave(probetest.InTLS(func(c *probetest.Conn) error {
+		if err := c.Greet("<dialback xmlns='urn:xmpp:features:dialback'/>"); err != nil {
+			return err
+		}
+		_, _ = c.ReadElement() // the client's closing tag
+		if err := c.Write("</stream:stream>"); err != nil {
+			return err
+		}
+		_ = c.Hang() // until its close_notify
+		return c.Reset()
+	})), probe.Options{}, want{phase: probe.PhaseDone, class: probe.OK, level: probe.Up, note: "without close_notify"}})
+}
