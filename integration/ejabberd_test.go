@@ -52,7 +52,8 @@ func startEjabberd(t *testing.T, opts ejabberdOptions) *daemon {
 	}
 	d.argv = []string{
 		program(t, "env"), "-C", d.dir, // its user may not be allowed to be here
-		program(t, "erl"), "+sbwt", "none", "-noinput", "-mnesia", "dir", `"` + filepath.Join(d.dir, "spool") + `"`, "-s", "ejabberd",
+		program(t, "erl"), "+sbwt", "none",
+		"-noinput", "-mnesia", "dir", `"` + filepath.Join(d.dir, "spool") + `"`, "-s", "ejabberd",
 	}
 	d.runAs(t, "ejabberd")
 	if err := d.Start(t.Context()); err != nil {

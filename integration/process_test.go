@@ -85,7 +85,7 @@ func (p *process) end(sig syscall.Signal, within time.Duration) error {
 
 // awaitTCP returns when addr accepts a connection or the process has ended.
 func (p *process) awaitTCP(ctx context.Context, addr string) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second) // Erlang is slow to load on a busy machine
 	defer cancel()
 	tick := time.NewTicker(3 * time.Millisecond)
 	defer tick.Stop()
