@@ -31,6 +31,7 @@ type Ports struct {
 	Log     zerolog.Logger
 	Now     func() time.Time // wall time that is stored; nil means time.Now
 	Wake    func()           // called after entries became durable; must not block. May be nil
+	Rounds  *Recorder        // keeps what the rounds found; may be nil
 }
 
 // Engine runs one federation: one goroutine owns machine and detectors, and
@@ -92,6 +93,7 @@ func NewEngine(s Settings, p Ports) *Engine {
 	for _, pool := range s.Rules.Pools {
 		e.detectors[pool] = newDetector(s.Breaker)
 	}
+	p.Rounds.began(FreshAll)
 	return e
 }
 
@@ -133,6 +135,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.levels.Since = e.ports.Now()
 	e.boot(ctx)
 	e.work.Go(func() { s.run(ctx) })
+	e.work.Go(func() { e.ports.Rounds.run(ctx) })
 
 	due, dueWall := time.Now(), e.ports.Now()
 	timer := time.NewTimer(0)
@@ -148,7 +151,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		case r := <-e.rounds:
 			began := r.At // still with its monotonic reading
 			e.took(r)
+			seen := r.seen(e.machine.Active(), time.Now(), e.settings.Watch.Interval)
 			_, _ = e.do(ctx, Tick{})
+			e.ports.Rounds.take(seen)
 			if e.needsCandidate(r) {
 				s.hurry()
 			}
@@ -336,6 +341,7 @@ func (e *Engine) finish(ctx context.Context, end Ended) {
 		// The pool that took over starts with a clean slate: what its breaker
 		// made of it as a standby is no evidence.
 		e.detectors[c.To] = newDetector(e.settings.Breaker)
+		e.ports.Rounds.began(c.To)
 		e.levels.Round = nil
 		// Likewise what partners found while federation was elsewhere.
 		e.partner, e.moved = nil, time.Now()

@@ -25,6 +25,7 @@ func (e *Engine) publish() {
 	if !f.running() && !f.faulted() && s.Decision.Will != WillFailover {
 		s.State = s.Decision.State // which the journal need not hold, if it flaps
 	}
+	s.HistoryError = e.ports.Rounds.Error()
 	if e.journal != nil {
 		s.JournalError = e.journal.Error()
 	}
@@ -49,7 +50,7 @@ func (e *Engine) publish() {
 		}
 		s.Pools = append(s.Pools, PoolStatus{
 			Name: name, Active: name == f.active, Verdict: p.Verdict, Why: p.Why, Breaker: p.Breaker,
-			Servers: p.Results, Readiness: e.levels.Readiness[name],
+			Servers: p.Results, Readiness: e.levels.Readiness[name], Uptime: e.ports.Rounds.Uptime(name),
 		})
 	}
 	e.snapshot.Store(s)

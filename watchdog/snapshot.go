@@ -25,6 +25,7 @@ type Snapshot struct {
 	Partner      []PartnerView `json:"partner,omitempty"`
 	Frozen       string        `json:"frozen,omitempty"`        // why our own loop or clock could not be trusted in the last round
 	JournalError string        `json:"journal_error,omitempty"` // why the journal cannot be written: nothing is decided until it can
+	HistoryError string        `json:"history_error,omitempty"` // why rounds cannot be recorded: no decision depends on that
 	LastRound    time.Time     `json:"last_round,omitzero"`
 	Interval     time.Duration `json:"interval"` // the normal distance between rounds
 	LastSeq      uint64        `json:"last_seq"` // the newest journal entry that it includes
@@ -39,6 +40,7 @@ type PoolStatus struct {
 	Breaker   Breaker        `json:"breaker"`
 	Servers   []probe.Result `json:"servers"` // the last round, one result per address
 	Readiness Readiness      `json:"readiness"`
+	Uptime    []Uptime       `json:"uptime,omitempty"` // of the last day, month and quarter
 }
 
 // Breaker is the circuit breaker of one pool.
