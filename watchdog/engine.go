@@ -340,8 +340,7 @@ func (e *Engine) finish(ctx context.Context, end Ended) {
 	if c := e.machine.fold.chain; c != nil && (end.Outcome.OK || end.Outcome.RouteMoved) {
 		// The pool that took over starts with a clean slate: what its breaker
 		// made of it as a standby is no evidence.
-		e.detectors[c.To] = newDetector(e.settings.Breaker)
-		e.ports.Rounds.began(c.To)
+		e.renew(c.To)
 		e.levels.Round = nil
 		// Likewise what partners found while federation was elsewhere.
 		e.partner, e.moved = nil, time.Now()
@@ -350,6 +349,12 @@ func (e *Engine) finish(ctx context.Context, end Ended) {
 	if _, err := e.do(ctx, end); err != nil {
 		e.unsaved = &end
 	}
+}
+
+// renew gives the pool a breaker that has seen nothing.
+func (e *Engine) renew(pool string) {
+	e.detectors[pool] = newDetector(e.settings.Breaker)
+	e.ports.Rounds.began(pool)
 }
 
 func (e *Engine) retryUnsaved(ctx context.Context) {

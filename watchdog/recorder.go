@@ -41,7 +41,7 @@ type Recorder struct {
 	tried   time.Time // when something was written last, or was to be
 	failed  error     // of the last try
 	missed  uint64    // how many lost rounds were logged
-	pruneAt time.Time
+	pruneAt time.Time // when to remove old segments next; zero: never
 	countAt time.Time // when to add uptimes up again
 	uptimes *Uptimes
 }
@@ -136,7 +136,9 @@ func (r *Recorder) run(ctx context.Context) {
 		return
 	}
 	r.load(ctx)
-	r.pruneAt = time.Now()
+	if r.o.Keep > 0 {
+		r.pruneAt = time.Now()
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -203,7 +205,7 @@ func (r *Recorder) work(ctx context.Context) time.Duration {
 	if !r.due.IsZero() && !now.Before(r.due) {
 		r.write(ctx)
 	}
-	if r.o.Keep > 0 && !now.Before(r.pruneAt) {
+	if !r.pruneAt.IsZero() && !now.Before(r.pruneAt) {
 		r.prune(ctx, now)
 	}
 	if !now.Before(r.countAt) {
