@@ -42,7 +42,7 @@ func drawRounds(r *rapid.T, most int) []Seen {
 	var out []Seen
 	for range rapid.IntRange(1, most).Draw(r, "runs") {
 		o := rapid.SampledFrom(found).Draw(r, "outcome")
-		for range rapid.IntRange(1, 40).Draw(r, "rounds") {
+		for range rapid.IntRange(1, 15).Draw(r, "rounds") {
 			gap := rapid.Int64Range(1900, 10500).Draw(r, "gap")
 			if rapid.IntRange(0, 60).Draw(r, "odd") == 0 {
 				gap = rapid.Int64Range(-5e6, 4e9).Draw(r, "step")

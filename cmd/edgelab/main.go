@@ -5,6 +5,9 @@
 // Without arguments it takes the first pool down, tells what happens, and
 // stays up for play. With --scenario and --exit it plays one scenario, prints
 // one line of JSON and ends with 0 or 1.
+//
+// "edgelab replay" runs the rounds that a real edgewatch recorded against the
+// thresholds of another configuration.
 package main
 
 import (
@@ -37,9 +40,17 @@ type options struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	code := dispatch(ctx, lab.NewBubble(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
+}
+
+// dispatch runs the subcommand, and without one the lab.
+func dispatch(ctx context.Context, in lab.Bubble, args []string, stdin io.Reader, out, errOut io.Writer) int {
+	if len(args) > 0 && args[0] == "replay" {
+		return replay(ctx, in, args[1:], out, errOut)
+	}
+	return run(ctx, args, stdin, out, errOut)
 }
 
 // run is main with everything it touches handed in. It returns the exit code.

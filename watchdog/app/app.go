@@ -105,12 +105,16 @@ func (a *App) engine(f *configs.Federation) (*watchdog.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return watchdog.NewEngine(settings(f), watchdog.Ports{
+	return watchdog.NewEngine(Settings(f), watchdog.Ports{
 		Senses:  b.senses(),
 		Plan:    b.plan,
 		Journal: a.store,
 		Log:     a.opts.Log.With().Str("federation", f.Name).Logger(),
 		Wake:    a.ring,
+		Rounds: watchdog.NewRecorder(watchdog.RecorderOptions{
+			Federation: f.Name, Store: a.store, Keep: a.cfg.History.Keep.Duration,
+			Log: a.opts.Log.With().Str("federation", f.Name).Str("component", "recorder").Logger(),
+		}),
 	}), nil
 }
 

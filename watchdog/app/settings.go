@@ -22,8 +22,8 @@ const (
 // unable is why a federation in mode observe may have no failover at all.
 const unable = "the configuration does not say all that a failover needs; edgewatch config check lists what is missing"
 
-// settings maps the configuration of a federation to what its engine goes by.
-func settings(f *configs.Federation) watchdog.Settings {
+// Settings maps the configuration of a federation to what its engine goes by.
+func Settings(f *configs.Federation) watchdog.Settings {
 	names := make([]string, len(f.Pools))
 	pools := make([]watchdog.WatchPool, len(f.Pools))
 	for i := range f.Pools {
