@@ -187,7 +187,7 @@ func (r *Recorder) add(s Seen) {
 func (r *Recorder) close() {
 	s, err := r.writer.segment(true)
 	if err != nil {
-		r.lost.Add(uint64(r.writer.rounds)) // a defect of ours: there is nothing to write
+		r.lost.Add(uint64(len(r.writer.gaps))) // a defect of ours: there is nothing to write
 		r.outcome(err)
 	} else {
 		r.closed = append(r.closed, closed{r.id, s})

@@ -101,14 +101,14 @@ func (r *Round) seen(active string, fed time.Time, interval time.Duration) Seen 
 // wholeMS is t as history keeps it: wall time in whole milliseconds.
 func wholeMS(t time.Time) time.Time { return time.UnixMilli(t.UnixMilli()).UTC() }
 
-// Latency is how long an address took to answer in the rounds of a Run.
+// Latency is how long an address took to answer.
 type Latency struct{ Min, Mean, Max time.Duration }
 
 // Run is consecutive rounds with equal outcomes.
 type Run struct {
 	Outcome Outcome
 	Rounds  int
-	Latency []Latency // of each address, in the order of Outcome
+	Latency []Latency // of each address, in the order of Outcome: in all rounds of the segment with this outcome
 }
 
 // Segment is up to SegmentTime of one federation's rounds, run-length
