@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,7 +95,7 @@ func TestRoundsThatCannotBeKept(t *testing.T) {
 				t.Errorf("history error %q", s.HistoryError)
 			}
 			mem.Fail(errors.New("no space left on device"))
-			log.hang(hang)
+			log.hang.Store(hang)
 			r.w.with(func(w *estate) { w.dead["EdgePool1"] = true })
 			s := r.p.until(2*time.Minute, "failed over", activeIs("EdgePool2"))
 			if !s.Chain.Outcome.OK {
@@ -105,7 +106,7 @@ func TestRoundsThatCannotBeKept(t *testing.T) {
 				t.Errorf("history error %q", s.HistoryError)
 			}
 			mem.Fail(nil)
-			log.hang(false)
+			log.hang.Store(false)
 			r.p.until(2*time.Minute, "recorded again", func(s *watchdog.Snapshot) bool { return s.HistoryError == "" })
 			r.p.stop()
 			if n := strings.Count(out.String(), "rounds cannot be recorded"); n != 1 {
@@ -201,25 +202,16 @@ func TestUptimeInTheSnapshot(t *testing.T) {
 	})
 }
 
-// slowLog is a store whose calls hang until their context ends.
+// slowLog is a store whose writes hang, while that is wanted, until their
+// context ends.
 type slowLog struct {
 	*watchdogtest.MemRounds
-	hung chan struct{}
-}
-
-func (l *slowLog) hang(on bool) {
-	l.hung = nil
-	if on {
-		l.hung = make(chan struct{})
-	}
+	hang atomic.Bool
 }
 
 func (l *slowLog) SaveRounds(ctx context.Context, id int64, s watchdog.Segment) (int64, error) {
-	if l.hung != nil {
-		select {
-		case <-l.hung:
-		case <-ctx.Done():
-		}
+	if l.hang.Load() {
+		<-ctx.Done()
 	}
 	return l.MemRounds.SaveRounds(ctx, id, s)
 }

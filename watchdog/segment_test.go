@@ -146,6 +146,31 @@ func TestPackedNumbers(t *testing.T) {
 	})
 }
 
+// TestManyRoundsMakeManySegments: however fast rounds come, a segment is
+// bounded, and none is lost between two.
+func TestManyRoundsMakeManySegments(t *testing.T) {
+	var rounds []Seen
+	for i := range 5*maxSegment + 1 {
+		at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(i) * 100 * time.Millisecond)
+		rounds = append(rounds, Seen{At: at, Interval: 100 * time.Millisecond, Outcome: outcomes()[0]})
+	}
+	segments, err := EncodeRounds("contoso", rounds)
+	if err != nil || len(segments) != 6 {
+		t.Fatalf("%d segments, %v", len(segments), err)
+	}
+	var got []Seen
+	for _, s := range segments {
+		all, err := s.All()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, all...)
+	}
+	if diff := cmp.Diff(rounds, got, equateSeen); diff != "" {
+		t.Errorf("rounds (-want +got):\n%s", diff)
+	}
+}
+
 // TestDamagedSegments: a body that was damaged is an error or something else,
 // never a panic and never more rounds than the segment says.
 func TestDamagedSegments(t *testing.T) {

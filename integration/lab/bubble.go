@@ -23,7 +23,7 @@ func NewBubble() Bubble {
 	var host sync.Once
 	return func(f func()) {
 		host.Do(func() {
-			os.Args = os.Args[:1] // the rest is not for package testing
+			os.Args = os.Args[:1]                                         // the rest is not for package testing
 			every := func(_, _ string) (bool, error) { return true, nil } // whatever the command line says to run
 			go testing.Main(every, []testing.InternalTest{{Name: "Bubble", F: func(t *testing.T) {
 				for job := range jobs { // for ever: at its end, testing.Main ends the process

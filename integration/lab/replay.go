@@ -97,7 +97,7 @@ func Replay(ctx context.Context, in Bubble, o ReplayOptions) (*ReplayReport, err
 	if err != nil {
 		return nil, err
 	}
-	defer state.Close() //nolint:errcheck // nothing was written
+	defer state.Close()
 	names, left, err := federationsOf(ctx, state, cfg, o)
 	if err != nil {
 		return nil, err
