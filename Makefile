@@ -75,6 +75,12 @@ $(BLACKBOX):
 	$(GO) mod download github.com/prometheus/blackbox_exporter@$(BLACKBOX_VERSION)
 	CGO_ENABLED=0 $(GO) build -C $$($(GO) env GOMODCACHE)/github.com/prometheus/blackbox_exporter@$(BLACKBOX_VERSION) -mod=readonly -buildvcs=false -o $@ .
 
+## fuzz: every fuzz target of the probe for FUZZTIME, with real servers' answers for seeds
+fuzz:
+	for target in FuzzStream FuzzNames FuzzProbe; do \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./probe; \
+	done
+
 ## soak: what takes too long for every change
 soak: fuzz
 	$(GO) test -tags integration -count=10 -timeout 60m -run 'TestPrimaryKilled|TestWatchdogKilled|TestSlackFails|TestOwnLineDead|TestPaused' ./integration

@@ -67,6 +67,10 @@ func FuzzNames(f *testing.F) {
 		f.Add(san, "contoso.test")
 	}
 	f.Add(sanSeeds(f)[1], "chat.contoso.test")
+	for _, san := range recordings(f, "*-names.der") {
+		f.Add(san, "contoso.test")
+		f.Add(san, "fabrikam.test")
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		f.Fatal(err)
@@ -123,6 +127,21 @@ func checkNames(t *testing.T, san []byte, domain string, leaf *x509.Certificate,
 	for _, n := range names {
 		if len(n) > 4*maxEvidence || !utf8.ValidString(n) || strings.IndexFunc(n, func(r rune) bool { return !unicode.IsPrint(r) }) >= 0 {
 			t.Errorf("name %q", n)
+		}
+	}
+}
+
+// TestRecordedNames proves that the certificate that Prosody's own tool makes
+// covers its domain in every way there is, and no other.
+func TestRecordedNames(t *testing.T) {
+	t.Parallel()
+	for _, san := range recordings(t, "*-names.der") {
+		leaf := &x509.Certificate{Extensions: []pkix.Extension{{Id: oidSAN, Value: san}}, DNSNames: []string{"contoso.test"}}
+		if got := xmppNames(leaf); !slices.Equal(got, []string{"contoso.test", "contoso.test"}) {
+			t.Errorf("XMPP names %q, want the domain as SRVName and as XmppAddr", got)
+		}
+		if got := leafNames(leaf, xmppNames(leaf)); !slices.Equal(got, []string{"contoso.test"}) {
+			t.Errorf("names %q, want the domain once", got)
 		}
 	}
 }

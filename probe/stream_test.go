@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -67,6 +69,22 @@ func TestStreamKeepsRest(t *testing.T) {
 	}
 }
 
+// recordings are what real servers said, as the integration tests recorded it.
+func recordings(tb testing.TB, pattern string) [][]byte {
+	tb.Helper()
+	paths, err := filepath.Glob("testdata/recorded/" + pattern)
+	if err != nil || len(paths) == 0 {
+		tb.Fatalf("no recordings %s: %v", pattern, err)
+	}
+	all := make([][]byte, len(paths))
+	for i, path := range paths {
+		if all[i], err = os.ReadFile(path); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return all
+}
+
 // FuzzStream proves that no peer makes the reader panic, take more than it
 // may, or grow without bound.
 func FuzzStream(f *testing.F) {
@@ -76,6 +94,9 @@ func FuzzStream(f *testing.F) {
 		"<stream:stream xmlns:stream='http://etherx.jabber.org/streams'><stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>x</see-other-host></stream:error>",
 	} {
 		f.Add([]byte(seed))
+	}
+	for _, answer := range recordings(f, "*.xml") {
+		f.Add(answer)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		src := &countingReader{r: bytes.NewReader(data)}
