@@ -78,7 +78,7 @@ $(BLACKBOX):
 ## fuzz: every fuzz target of the probe for FUZZTIME, with real servers' answers for seeds
 fuzz:
 	for target in FuzzStream FuzzNames FuzzProbe; do \
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./probe; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s ./probe; \
 	done
 
 ## soak: what takes too long for every change

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"fmt"
 	"math/big"
 	"slices"
 	"strings"
@@ -143,6 +144,31 @@ func TestRecordedNames(t *testing.T) {
 		if got := leafNames(leaf, xmppNames(leaf)); !slices.Equal(got, []string{"contoso.test"}) {
 			t.Errorf("names %q, want the domain once", got)
 		}
+	}
+}
+
+// TestUnreadableNames proves that a certificate which crypto/x509 turns down
+// does not have all of its bytes shown to people for that.
+func TestUnreadableNames(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri := der(t, asn1.ClassContextSpecific, 6, false, []byte("http://["+strings.Repeat("a", 20_000)))
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), ExtraExtensions: []pkix.Extension{
+		{Id: oidSAN, Value: der(t, asn1.ClassUniversal, asn1.TagSequence, true, uri)},
+	}}
+	raw, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = x509.ParseCertificate(raw); err == nil {
+		t.Fatal("the certificate is readable")
+	}
+	f := handshakeFault(t.Context(), fmt.Errorf("tls: failed to parse certificate from server: %w", err), 1)
+	if f.class != TLSFailed || len(f.text) > 2*maxEvidence {
+		t.Errorf("%s says %d bytes: %.300q", f.class, len(f.text), f.text)
 	}
 }
 

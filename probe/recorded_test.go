@@ -50,8 +50,9 @@ func conversation(all map[string][]byte, name string) (outer, inner []byte) {
 
 // says is a server that answers the header with outer, the client's STARTTLS
 // with what of it begins at the go-ahead, and the header inside TLS with inner;
-// all of that so many times. Then it ends.
-func says(outer, inner []byte, times int) probetest.Behaviour {
+// all of that so many times. It ends then, or when the client has kept it
+// waiting for too long.
+func says(outer, inner []byte, times int, patience time.Duration) probetest.Behaviour {
 	return func(c *probetest.Conn) error {
 		if err := c.ReadHeader(); err != nil {
 			return err
@@ -63,18 +64,22 @@ func says(outer, inner []byte, times int) probetest.Behaviour {
 		if err := c.Write(strings.Repeat(string(before), times)); err != nil || after == nil {
 			return err
 		}
-		_ = c.Raw().SetReadDeadline(time.Now().Add(50 * time.Millisecond)) // the client may wait for us just as well
+		// The client may wait for us just as well: then we go on, or end.
+		wait := func() { _ = c.Raw().SetReadDeadline(time.Now().Add(patience)) }
+		wait()
 		_, _ = c.ReadElement()
-		_ = c.Raw().SetReadDeadline(time.Now().Add(10 * time.Second))
+		wait()
 		if err := c.Write(string(after)); err != nil {
 			return err
 		}
 		if err := c.TLS(); err != nil {
 			return err
 		}
+		wait()
 		if err := c.ReadHeader(); err != nil {
 			return err
 		}
+		_ = c.Raw().SetReadDeadline(time.Now().Add(10 * time.Second))
 		return c.Write(strings.Repeat(string(inner), times))
 	}
 }
@@ -123,7 +128,7 @@ func TestRecorded(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		outer, inner := conversation(all, name)
-		s.Behave(says(outer, inner, 1))
+		s.Behave(says(outer, inner, 1, 10*time.Second))
 		r := p.Probe(t.Context(), probe.Target{Addr: s.Addr(), Domain: domain, From: from})
 		got := r.Phase.String() + "/" + string(r.Class)
 		if r.Condition != "" {
@@ -175,7 +180,7 @@ func FuzzProbe(f *testing.F) {
 			return
 		}
 		before, begin := runtime.NumGoroutine(), time.Now()
-		s.Behave(says(outer, inner, int(times)))
+		s.Behave(says(outer, inner, int(times), 100*time.Millisecond))
 		got = nil
 		r := p.Probe(t.Context(), probe.Target{Addr: s.Addr(), Domain: domain, From: from})
 		if got == nil {
@@ -234,7 +239,7 @@ func checkResult(t *testing.T, r probe.Result) {
 		t.Errorf("%d features, %d notes", len(r.Features), len(r.Notes))
 	}
 	for _, text := range slices.Concat(r.Features, r.Notes, []string{r.Error, r.Condition}) {
-		if len(text) > 64<<10 || !utf8.ValidString(text) || strings.IndexFunc(text, unicode.IsControl) >= 0 {
+		if len(text) > 8<<10 || !utf8.ValidString(text) || strings.IndexFunc(text, unicode.IsControl) >= 0 {
 			t.Errorf("%d bytes of text: %q", len(text), text)
 		}
 	}

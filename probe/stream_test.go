@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unicode"
+	"unicode/utf8"
 )
 
 // countingReader counts what is taken from it.
@@ -69,6 +71,34 @@ func TestStreamKeepsRest(t *testing.T) {
 	}
 }
 
+// TestStreamFaultText proves that a peer's bytes which the decoder quotes in
+// its complaint do not reach people as they are, nor all of them.
+func TestStreamFaultText(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("a", 20_000)
+	for name, text := range map[string]string{
+		"bytes that are no UTF-8": "<a xmln\xe2\xe2\xe2:b=''/>",
+		"an endless name":         "<" + long + "></b>",
+		"endless names":           "<a><" + long + "></" + long + "b>",
+		"an endless encoding":     "<?xml version='1.0' encoding='" + long + "'?><a>",
+		"a line end in the name":  "<?xml version='1.0' encoding='x\n\x85y'?><a>",
+	} {
+		s := newStream(strings.NewReader(text), nil)
+		_, err := s.header()
+		if err == nil {
+			_, err = s.next()
+		}
+		if err == nil {
+			t.Errorf("%s: no error", name)
+			continue
+		}
+		f := streamFault(t.Context(), err, s.seen, "a test")
+		if f.class != BadXML || len(f.text) > 2*maxEvidence || !utf8.ValidString(f.text) || strings.IndexFunc(f.text, unicode.IsControl) >= 0 {
+			t.Errorf("%s: %s says %d bytes: %.300q", name, f.class, len(f.text), f.text)
+		}
+	}
+}
+
 // recordings are what real servers said, as the integration tests recorded it.
 func recordings(tb testing.TB, pattern string) [][]byte {
 	tb.Helper()
@@ -121,6 +151,8 @@ func FuzzStream(f *testing.F) {
 		if err != nil {
 			if f := streamFault(t.Context(), err, s.seen, "a test"); f.class.Meaning() == "" || f.class == LocalError {
 				t.Errorf("%v is %q", err, f.class)
+			} else if len(f.text) > 2*maxEvidence || !utf8.ValidString(f.text) || strings.IndexFunc(f.text, unicode.IsControl) >= 0 {
+				t.Errorf("%s says %d bytes: %.300q", f.class, len(f.text), f.text)
 			}
 		}
 		_ = s.drain()
