@@ -180,7 +180,7 @@ func FuzzProbe(f *testing.F) {
 			return
 		}
 		before, begin := runtime.NumGoroutine(), time.Now()
-		s.Behave(says(outer, inner, int(times), 100*time.Millisecond))
+		s.Behave(says(outer, inner, int(times), 15*time.Millisecond))
 		got = nil
 		r := p.Probe(t.Context(), probe.Target{Addr: s.Addr(), Domain: domain, From: from})
 		if got == nil {
