@@ -94,3 +94,18 @@ func TestPanicInCheck(t *testing.T) {
 		mustEnd(t, w, "e1=true e2=true route=old dns=new")
 	})
 }
+
+// The management host was changed in the configuration between two lives: what
+// the first may have done counts all the same.
+func TestRouteBegunOnAHostThatIsGone(t *testing.T) {
+	for _, phase := range []RecordPhase{Started, Finished} {
+		synctest.Test(t, func(t *testing.T) {
+			w, n := newWorld(), &notebook{records: []Record{{Step: SetRoute, Phase: Started}, {Step: SetRoute, Target: "fe0", Phase: phase}}}
+			w.route = "new"
+			r := &Runner{Record: n.record}
+			if out := r.Abandon(t.Context(), w.plan(), "c", n.progress(), "too old"); !out.RouteMoved {
+				t.Errorf("after %s: %+v", phase, out)
+			}
+		})
+	}
+}
