@@ -25,8 +25,8 @@ type Settings struct {
 // Ports are what an engine asks and what it acts with.
 type Ports struct {
 	Senses
-	// Plan generates the failover of this federation; it contacts nobody.
-	Plan    func(from, to string) (*actions.Plan, error)
+	// Plan generates a move of this federation; it contacts nobody.
+	Plan    func(kind actions.PlanKind, from, to string) (*actions.Plan, error)
 	Journal Journal
 	Log     zerolog.Logger
 	Now     func() time.Time // wall time that is stored; nil means time.Now
@@ -302,7 +302,7 @@ func (e *Engine) start(ctx context.Context, effect Effect) {
 			}
 			e.ended <- Ended{Chain: c.ID, Outcome: out}
 		}()
-		plan, err := e.ports.Plan(c.From, c.To)
+		plan, err := e.ports.Plan(actions.Failover, c.From, c.To)
 		if err == nil {
 			plan.Repair = c.Repair
 		}

@@ -149,7 +149,7 @@ func (c *change) Apply(ctx context.Context) error {
 	return nil
 }
 
-func (w *estate) plan(from, to string) (*actions.Plan, error) {
+func (w *estate) plan(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	life := w.life
@@ -168,7 +168,7 @@ func (w *estate) plan(from, to string) (*actions.Plan, error) {
 		return actions.Step{Name: name, Tasks: tasks, Timeout: time.Minute}
 	}
 	yes := func() bool { return true }
-	return &actions.Plan{Federation: "contoso", From: from, To: to, Timeout: 10 * time.Minute, Steps: []actions.Step{
+	return &actions.Plan{Kind: kind, Federation: "contoso", From: from, To: to, Timeout: 10 * time.Minute, Steps: []actions.Step{
 		step(actions.Preflight, one("preflight", yes, func() {})),
 		step(actions.StopServices, per("stop", false)),
 		step(actions.SetRoute, one("route", func() bool { return w.route == to }, func() { w.route = to })),
