@@ -177,3 +177,24 @@ func TestAbortedBeforeItIsTakenUp(t *testing.T) {
 		}
 	})
 }
+
+// The same holds for a chain that is too old to be carried on.
+func TestAbortedAndAbandoned(t *testing.T) {
+	for _, aborted := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			if aborted {
+				cancel(AbortedBy("anna", "wrong pool"))
+			}
+			defer cancel(nil)
+			w, n := newWorld(), &notebook{records: []Record{{Step: StopServices, Phase: Started}, {Step: StopServices, Target: "e1", Phase: Started}}}
+			w.running["e1"] = false
+			r := &Runner{Record: n.record}
+			out := r.Abandon(ctx, w.plan(), "c", n.progress(), "too old")
+			if out.OK || out.Aborted != aborted || out.Interrupted == aborted || !strings.Contains(out.Error, "too old") || strings.Contains(out.Error, "anna") != aborted {
+				t.Errorf("aborted %v: outcome %+v", aborted, out)
+			}
+			mustEnd(t, w, untouched)
+		})
+	}
+}

@@ -77,7 +77,8 @@ func aborted(err, cause error, moved bool) error {
 
 // Abandon ends a chain that is too old to be carried on: it starts the
 // services that the chain stopped and does nothing else. Its Outcome counts
-// as Interrupted: nothing is known against the target.
+// as Interrupted, or as Aborted where that is the cause of ctx: nothing is
+// known against the target.
 func (r *Runner) Abandon(ctx context.Context, plan *Plan, chain string, progress Progress, why string) Outcome {
 	begin := time.Now()
 	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone()}
@@ -87,10 +88,13 @@ func (r *Runner) Abandon(ctx context.Context, plan *Plan, chain string, progress
 			err = fmt.Errorf("%w, and services could not all be started again: %w", err, rescue)
 		}
 	}
-	return Outcome{
-		Error: err.Error(), Interrupted: true, RouteMoved: x.routeMoved(ctx),
-		Stopped: x.stillStopped(), Skipped: x.skipped(), Took: time.Since(begin),
+	out := Outcome{RouteMoved: x.routeMoved(ctx), Aborted: errors.Is(context.Cause(ctx), ErrAborted)}
+	out.Interrupted = !out.Aborted
+	if out.Aborted {
+		err = aborted(err, context.Cause(ctx), out.RouteMoved)
 	}
+	out.Error, out.Stopped, out.Skipped, out.Took = err.Error(), x.stillStopped(), x.skipped(), time.Since(begin)
+	return out
 }
 
 // run is one run of one plan.
