@@ -22,7 +22,8 @@ func (e *Engine) publish() {
 		LastSeq:    f.lastSeq,
 		Partner:    e.partner,
 	}
-	if !f.running() && !f.faulted() && s.Decision.Will != WillFailover {
+	s.Lease, s.Hold = e.levels.Lease, copied(f.hold)
+	if !f.running() && !f.faulted() && s.Decision.Will != WillFailover && s.Decision.Will != WillFailback {
 		s.State = s.Decision.State // which the journal need not hold, if it flaps
 	}
 	if e.journal != nil {
@@ -49,7 +50,7 @@ func (e *Engine) publish() {
 		}
 		s.Pools = append(s.Pools, PoolStatus{
 			Name: name, Active: name == f.active, Verdict: p.Verdict, Why: p.Why, Breaker: p.Breaker,
-			Servers: p.Results, Readiness: e.levels.Readiness[name],
+			Servers: p.Results, Readiness: e.levels.Readiness[name], Quarantined: f.quarantine(name, now, &e.settings.Rules),
 		})
 	}
 	e.snapshot.Store(s)
