@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"edgewatch/actions"
@@ -221,7 +222,7 @@ func (s *step) startChain(kind actions.PlanKind, from, to string, by Command) {
 	start := ChainStart{
 		ID: fmt.Sprintf("%s.%d", incident, n), Kind: kind, From: from, To: to,
 		Trigger: by.Via, Actor: by.Actor, Reason: by.Reason, Repair: to == s.fold.active,
-		Detected: s.Levels.Round.Pool(from).Breaker.Since,
+		Detected: s.Levels.Round.Pool(from).Breaker.Since, Owed: slices.Clone(s.fold.owed[to]),
 	}
 	s.emit(Entry{Kind: KindChain, Incident: incident, Chain: &start})
 	s.ready.Effects = append(s.ready.Effects, Effect{Chain: start})

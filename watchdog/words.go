@@ -194,7 +194,7 @@ func (c *ChainEnd) sentence() string {
 	case o.OK:
 		s = fmt.Sprintf("%s %s done in %s: federation is restored and proven from a partner's view", c.Kind, c.ID, short(o.Took))
 	case o.Aborted && o.RouteMoved:
-		s = fmt.Sprintf("%s %s was aborted at %s after the route had moved; nothing is rolled back and nothing more is done by itself: %s", c.Kind, c.ID, o.Step, o.Error)
+		s = fmt.Sprintf("%s %s was aborted at %s, and nothing more is done by itself: %s", c.Kind, c.ID, o.Step, o.Error)
 	case o.RouteMoved:
 		s = fmt.Sprintf("%s %s stopped at %s after the route had moved; nothing is rolled back: %s", c.Kind, c.ID, o.Step, o.Error)
 	case o.Aborted:
