@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -265,10 +266,9 @@ func (s *step) skipped() {
 	default:
 		s.accept("the failover %s is taken up again now, without %s", f.chain.ID, cmd.Step)
 		start := f.chain.ChainStart
-		start.Skip = map[actions.StepName]string{cmd.Step: fmt.Sprintf("left out by %s: %s", cmd.Actor, cmd.Reason)}
-		for step, why := range f.chain.Skip {
-			start.Skip[step] = why
-		}
+		start.Skip = map[actions.StepName]string{}
+		maps.Copy(start.Skip, f.chain.Skip)
+		start.Skip[cmd.Step] = fmt.Sprintf("left out by %s: %s", cmd.Actor, cmd.Reason)
 		s.continueAs(start)
 	}
 }

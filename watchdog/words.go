@@ -139,13 +139,14 @@ func (c *Command) sentence() string {
 
 func (c *ChainStart) sentence() string {
 	if c.Retry > 0 {
-		s := fmt.Sprintf("%s %s from %s to %s is taken up again (%s)", c.Kind, c.ID, c.From, c.To, times(c.Retry))
+		var b strings.Builder
+		fmt.Fprintf(&b, "%s %s from %s to %s is taken up again (%s)", c.Kind, c.ID, c.From, c.To, times(c.Retry))
 		for _, step := range actions.Steps() {
 			if why, ok := c.Skip[step]; ok {
-				s += fmt.Sprintf(", without %s, which was %s", step, why)
+				fmt.Fprintf(&b, ", without %s, which was %s", step, why)
 			}
 		}
-		return s
+		return b.String()
 	}
 	by := c.Trigger
 	if c.Actor != "" {
