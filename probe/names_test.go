@@ -167,7 +167,7 @@ func TestUnreadableNames(t *testing.T) {
 		t.Fatal("the certificate is readable")
 	}
 	f := handshakeFault(t.Context(), fmt.Errorf("tls: failed to parse certificate from server: %w", err), 1)
-	if f.class != TLSFailed || len(f.text) > 2*maxEvidence {
+	if f.class != TLSFailed || len(f.text) > 4*maxEvidence {
 		t.Errorf("%s says %d bytes: %.300q", f.class, len(f.text), f.text)
 	}
 }

@@ -93,7 +93,7 @@ func TestStreamFaultText(t *testing.T) {
 			continue
 		}
 		f := streamFault(t.Context(), err, s.seen, "a test")
-		if f.class != BadXML || len(f.text) > 2*maxEvidence || !utf8.ValidString(f.text) || strings.IndexFunc(f.text, unicode.IsControl) >= 0 {
+		if f.class != BadXML || len(f.text) > 4*maxEvidence || !utf8.ValidString(f.text) || strings.IndexFunc(f.text, unicode.IsControl) >= 0 {
 			t.Errorf("%s: %s says %d bytes: %.300q", name, f.class, len(f.text), f.text)
 		}
 	}
@@ -151,7 +151,7 @@ func FuzzStream(f *testing.F) {
 		if err != nil {
 			if f := streamFault(t.Context(), err, s.seen, "a test"); f.class.Meaning() == "" || f.class == LocalError {
 				t.Errorf("%v is %q", err, f.class)
-			} else if len(f.text) > 2*maxEvidence || !utf8.ValidString(f.text) || strings.IndexFunc(f.text, unicode.IsControl) >= 0 {
+			} else if len(f.text) > 4*maxEvidence || !utf8.ValidString(f.text) || strings.IndexFunc(f.text, unicode.IsControl) >= 0 {
 				t.Errorf("%s says %d bytes: %.300q", f.class, len(f.text), f.text)
 			}
 		}
