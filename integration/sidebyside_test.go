@@ -53,6 +53,9 @@ type contender struct {
 // are two cores the client has one to itself and everything else the other.
 func BenchmarkSideBySide(b *testing.B) {
 	client := apart(b)
+	if os.Getenv(blackboxEnv) == "" {
+		fmt.Println("blackbox_exporter is not compared: make bench-probe builds it and does")
+	}
 	dir := b.TempDir()
 	binary := filepath.Join(dir, "sidebyside")
 	if out, err := exec.CommandContext(b.Context(), "go", "build", "-o", binary, "edgewatch/integration/sidebyside").CombinedOutput(); err != nil {
