@@ -50,7 +50,9 @@ type Engine struct {
 
 	// Owned by the loop.
 	machine   *Machine
-	detectors map[string]*detector
+	detectors map[string]*detector // of the pools
+	servers   servers
+	looked    time.Time // when the last round was taken in, by the wall clock
 	levels    Levels
 	partner   []PartnerView
 	moved     time.Time // when a chain last ended: what partners found before is no evidence
@@ -86,7 +88,7 @@ func NewEngine(s Settings, p Ports) *Engine {
 		settings: s, ports: p, log: p.Log.With().Str("component", "engine").Logger(),
 		commands: make(chan order), records: make(chan record), ended: make(chan Ended),
 		rounds: make(chan *Round), surveys: make(chan survey), dead: make(chan struct{}),
-		machine: NewMachine(s.Rules), detectors: map[string]*detector{},
+		machine: NewMachine(s.Rules), detectors: map[string]*detector{}, servers: servers{},
 		levels: Levels{Readiness: map[string]Readiness{}},
 	}
 	for _, pool := range s.Rules.Pools {
@@ -334,8 +336,10 @@ func (e *Engine) finish(ctx context.Context, end Ended) {
 	e.chain = ""
 	if c := e.machine.fold.chain; c != nil && (end.Outcome.OK || end.Outcome.RouteMoved) {
 		// The pool that took over starts with a clean slate: what its breaker
-		// made of it as a standby is no evidence.
-		e.detectors[c.To] = newDetector(e.settings.Breaker)
+		// made of it as a standby is no evidence, nor is a round that runs.
+		d := newDetector(e.settings.Breaker)
+		d.last = time.Now()
+		e.detectors[c.To] = d
 		e.levels.Round = nil
 		// Likewise what partners found while federation was elsewhere.
 		e.partner, e.moved = nil, time.Now()

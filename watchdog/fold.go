@@ -11,28 +11,29 @@ import (
 // fold is the state of a federation: what its journal adds up to. It is
 // changed by apply alone, live and in replay.
 type fold struct {
-	lastSeq   uint64
-	active    string
-	decision  Decision // the last one recorded
-	told      []told   // the newest decisions recorded
-	incident  string   // the open incident, "" when there is none
-	incidents int      // how many there ever were; numbers the next
-	chains    int      // failovers begun in the open incident; numbers the next
-	attempts  int      // those of them that count as tried
-	charged   bool     // an automatic failover of the open incident is in autos
-	tripped   map[string]bool
-	degraded  map[string]bool
-	quit      map[string]bool // pools that were failed over from and have not been seen back
-	drift     map[string]string
-	lost      map[string]bool // domains whose partners cannot reach an active pool that answers
-	pause     *Pause
-	cooldown  time.Time
-	autos     []time.Time // incidents with an automatic failover: when it began
-	failed    map[string]time.Time
-	chain     *chainFold // the running failover, else the last one
-	confirm   string     // what a person has to acknowledge before the next automatic failover
-	retryAt   time.Time  // faulted: when the chain is tried again
-	accepted  []accepted // the newest commands, for idempotency
+	lastSeq     uint64
+	active      string
+	decision    Decision // the last one recorded
+	told        []told   // the newest decisions recorded
+	incident    string   // the open incident, "" when there is none
+	incidents   int      // how many there ever were; numbers the next
+	chains      int      // failovers begun in the open incident; numbers the next
+	attempts    int      // those of them that count as tried
+	charged     bool     // an automatic failover of the open incident is in autos
+	tripped     map[string]bool
+	degraded    map[string]bool
+	downServers map[string]bool // addresses of servers that were told to be down
+	quit        map[string]bool // pools that were failed over from and have not been seen back
+	drift       map[string]string
+	lost        map[string]bool // domains whose partners cannot reach an active pool that answers
+	pause       *Pause
+	cooldown    time.Time
+	autos       []time.Time // incidents with an automatic failover: when it began
+	failed      map[string]time.Time
+	chain       *chainFold // the running failover, else the last one
+	confirm     string     // what a person has to acknowledge before the next automatic failover
+	retryAt     time.Time  // faulted: when the chain is tried again
+	accepted    []accepted // the newest commands, for idempotency
 }
 
 type accepted struct {
@@ -77,19 +78,21 @@ type stepFold struct {
 
 func newFold(active string) fold {
 	return fold{
-		active:   active,
-		tripped:  map[string]bool{},
-		degraded: map[string]bool{},
-		quit:     map[string]bool{},
-		drift:    map[string]string{},
-		lost:     map[string]bool{},
-		failed:   map[string]time.Time{},
+		active:      active,
+		tripped:     map[string]bool{},
+		degraded:    map[string]bool{},
+		downServers: map[string]bool{},
+		quit:        map[string]bool{},
+		drift:       map[string]string{},
+		lost:        map[string]bool{},
+		failed:      map[string]time.Time{},
 	}
 }
 
 func (f *fold) clone() fold {
 	c := *f
 	c.tripped, c.degraded, c.quit = maps.Clone(f.tripped), maps.Clone(f.degraded), maps.Clone(f.quit)
+	c.downServers = maps.Clone(f.downServers)
 	c.drift, c.lost, c.failed = maps.Clone(f.drift), maps.Clone(f.lost), maps.Clone(f.failed)
 	c.autos, c.accepted, c.told = slices.Clone(f.autos), slices.Clone(f.accepted), slices.Clone(f.told)
 	if f.pause != nil {
@@ -312,6 +315,10 @@ func (f *fold) applyNotice(e Entry) {
 		f.degraded[n.Pool] = true
 	case NoticeRecovered:
 		delete(f.degraded, n.Pool)
+	case NoticeServerDown:
+		f.downServers[n.Server] = true
+	case NoticeServerBack:
+		delete(f.downServers, n.Server)
 	case NoticeStarted:
 		f.active, f.told = n.Pool, nil
 	}

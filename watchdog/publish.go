@@ -21,6 +21,7 @@ func (e *Engine) publish() {
 		Interval:   e.settings.Watch.Interval,
 		LastSeq:    f.lastSeq,
 		Partner:    e.partner,
+		Vantage:    e.settings.Watch.Vantage,
 	}
 	if !f.running() && !f.faulted() && s.Decision.Will != WillFailover {
 		s.State = s.Decision.State // which the journal need not hold, if it flaps
@@ -49,7 +50,7 @@ func (e *Engine) publish() {
 		}
 		s.Pools = append(s.Pools, PoolStatus{
 			Name: name, Active: name == f.active, Verdict: p.Verdict, Why: p.Why, Breaker: p.Breaker,
-			Servers: p.Results, Readiness: e.levels.Readiness[name],
+			Servers: p.Results, States: p.States, Readiness: e.levels.Readiness[name],
 		})
 	}
 	e.snapshot.Store(s)
