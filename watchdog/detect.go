@@ -37,18 +37,19 @@ func Detect(r BreakerRules, suspect, took time.Duration) Detection {
 	}
 	return Detection{
 		DeadMin: max(fewest*shortGap, r.MinBadTime) + took,
-		DeadMax: longest + max(gaps*longGap, lateBy(r.MinBadTime, longGap)) + took,
+		DeadMax: longest + max(gaps*longGap, lateBy(r.MinBadTime, shortGap, longGap)) + took,
 		Zombie:  r.zombie(longest, scale(suspect, 1+jitter/2), longGap, took),
 	}
 }
 
 // lateBy is when the first round at or after d is started at the latest, when
-// rounds are up to gap apart.
-func lateBy(d, gap time.Duration) time.Duration {
-	if d <= 0 {
+// rounds are at least short and at most long apart.
+func lateBy(d, short, long time.Duration) time.Duration {
+	if d <= 0 || short <= 0 {
 		return 0
 	}
-	return d + gap
+	rounds := (d + short - 1) / short
+	return min(rounds*long, d+long)
 }
 
 // zombieShare is the share of bad rounds of a pool that answers one in three.

@@ -153,6 +153,21 @@ func (d *detector) blind(now time.Time) bool {
 	return d.rules.Window > 0 && !d.unclear.IsZero() && now.Sub(d.unclear) > d.rules.Window
 }
 
+// orNew is the detector to feed with the round: a new one, so that a pool is
+// watched anew before it counts as down, when what was seen before the round
+// is no evidence. How long nothing could be said is not forgotten.
+func (d *detector) orNew(r *Round) *detector {
+	blind := d.blind(r.At)
+	if r.Frozen == "" && !blind {
+		return d
+	}
+	n := newDetector(d.rules)
+	if blind {
+		n.unclear = d.unclear
+	}
+	return n
+}
+
 // suspect reports whether a look sooner than usual would tell more: something
 // is wrong, or was a short while ago, and it is not settled what. It ends with
 // a trip, once good rounds have lasted, and, when nothing can be said, after a

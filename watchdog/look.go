@@ -142,14 +142,11 @@ func (e *Engine) took(r *Round) {
 		p := &r.Pools[i]
 		p.Verdict, p.Why = Judge(p.Results, e.settings.Watch.Pools[i].MinUp, r.Canaries, r.Frozen)
 		d := e.detectors[p.Pool]
-		blind := d.blind(r.At)
-		if r.Frozen != "" || blind { // it is watched anew before it counts as down
-			d = newDetector(e.settings.Breaker)
-			e.detectors[p.Pool] = d
-		}
-		if blind && p.Pool == e.machine.Active() {
+		if d.blind(r.At) && p.Pool == e.machine.Active() {
 			e.levels.Since = e.ports.Now()
 		}
+		d = d.orNew(r)
+		e.detectors[p.Pool] = d
 		p.Breaker = d.feed(r.At, p.Verdict)
 		p.Degraded, p.Healthy = d.degraded, d.healthy
 		p.States = e.servers.took(r, p, e.settings.Breaker)
@@ -157,7 +154,9 @@ func (e *Engine) took(r *Round) {
 	}
 	e.watchedSince(r)
 	r.Partner = e.partner
-	r.At = r.At.Round(0) // from here on it is wall time that is compared and stored
+	// From here on it is wall time that is compared and stored, by the clock
+	// that the decision goes by: one that was set during the round shows in both.
+	r.At = e.ports.Now().Add(-time.Since(r.At)).Round(0)
 	e.levels.Round = r
 }
 

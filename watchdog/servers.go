@@ -28,10 +28,11 @@ func (s servers) took(r *Round, p *PoolRound, rules BreakerRules) []ServerState 
 	for i, result := range p.Results {
 		addr := result.Target.Addr
 		d := s[addr]
-		if d == nil || r.Frozen != "" || d.blind(r.At) { // as for a pool
+		if d == nil {
 			d = newDetector(rules)
-			s[addr] = d
 		}
+		d = d.orNew(r)
+		s[addr] = d
 		verdict, _ := Judge([]probe.Result{result}, 1, r.Canaries, r.Frozen)
 		b := d.feed(r.At, verdict)
 		states[i] = ServerState{Addr: addr, Down: b.Tripped(), Bad: b.Bad, Since: b.Since}
