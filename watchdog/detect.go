@@ -30,14 +30,14 @@ func Detect(r BreakerRules, suspect, took time.Duration) Detection {
 	shortGap := max(scale(suspect, 1-jitter/2), pause)
 	longGap := max(scale(suspect, 1+jitter/2), pause)
 	longest := max(scale(r.Every, 1+jitter/2), pause)
-	gaps := time.Duration(max(r.BadRounds-1, 0))
+	gaps := float64(max(r.BadRounds-1, 0))
 	fewest := gaps
 	if r.BadRatio > 0 { // after a few good rounds the cumulative rule may want fewer
-		fewest = min(gaps, time.Duration(math.Ceil(r.BadRatio*float64(r.MinRounds)))-1)
+		fewest = min(gaps, math.Ceil(r.BadRatio*float64(r.MinRounds))-1)
 	}
 	return Detection{
-		DeadMin: max(fewest*shortGap, r.MinBadTime) + took,
-		DeadMax: longest + max(gaps*longGap, lateBy(r.MinBadTime, shortGap, longGap)) + took,
+		DeadMin: max(scale(shortGap, fewest), r.MinBadTime) + took,
+		DeadMax: longest + max(scale(longGap, gaps), lateBy(r.MinBadTime, shortGap, longGap)) + took,
 		Zombie:  r.zombie(longest, scale(suspect, 1+jitter/2), longGap, took),
 	}
 }
@@ -48,8 +48,7 @@ func lateBy(d, short, long time.Duration) time.Duration {
 	if d <= 0 || short <= 0 {
 		return 0
 	}
-	rounds := (d + short - 1) / short
-	return min(rounds*long, d+long)
+	return min(scale(long, math.Ceil(float64(d)/float64(short))), d+long)
 }
 
 // zombieShare is the share of bad rounds of a pool that answers one in three.

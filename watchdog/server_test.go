@@ -201,3 +201,28 @@ func TestGraceBeginsAnewAfterBlindness(t *testing.T) {
 		})
 	}
 }
+
+// The engine detects a dead pool within the times that Detect names, whenever
+// it dies.
+func TestEngineDetectsWithinTheTimesNamed(t *testing.T) {
+	for i := range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			s := testSettings()
+			s.Rules.Mode = watchdog.ModeObserve
+			s.Breaker.Every, s.Breaker.Window, s.Breaker.BadRatio, s.Breaker.MinRounds = s.Watch.Interval, 5*time.Minute, 0.5, watchdog.MinRounds
+			const took = 20 * time.Millisecond // of the estate's probes
+			want := watchdog.Detect(s.Breaker, s.Watch.SuspectInterval, took)
+			w, j := newEstate(), &watchdogtest.MemJournal{}
+			p := startEngine(t, w, j, func(to *watchdog.Settings) { *to = s })
+			time.Sleep(10*time.Minute + time.Duration(i)*577*time.Millisecond)
+			w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+			died := time.Now()
+			p.until(2*want.DeadMax, "down", func(s *watchdog.Snapshot) bool { return s.Pools[0].Breaker.Tripped() })
+			const step = 100 * time.Millisecond // of until
+			if at := time.Since(died); at < want.DeadMin-took || at > want.DeadMax+step {
+				t.Errorf("counts as down after %v, named were %v to %v", at, want.DeadMin, want.DeadMax)
+			}
+			p.stop()
+		})
+	}
+}
