@@ -27,6 +27,7 @@ func (c *Config) validate() {
 		r.trust()
 		r.readiness()
 		r.allCanaries()
+		r.failback()
 		r.timeouts()
 		r.canaries()
 		r.pools()

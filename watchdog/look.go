@@ -153,7 +153,7 @@ func (e *Engine) took(r *Round) {
 		p.Suspect = d.suspect(r.At, p.Verdict) || e.servers.suspect(p)
 	}
 	e.watchedSince(r)
-	r.Partner = e.partner
+	r.Partner, r.Seen = e.partner, e.seen
 	// From here on it is wall time that is compared and stored, by the clock
 	// that the decision goes by: one that was set during the round shows in both.
 	r.At = e.ports.Now().Add(-time.Since(r.At)).Round(0)
@@ -268,7 +268,7 @@ func (s *surveyor) send(ctx context.Context, v survey) {
 func (e *Engine) surveyed(v survey) {
 	if v.pool == "" {
 		if v.began.After(e.moved) {
-			e.partner = v.partner
+			e.partner, e.seen = v.partner, e.ports.Now()
 		}
 		return
 	}

@@ -57,7 +57,7 @@ func (s *step) noticeServers(p PoolRound) {
 		return // the pool's own story tells more
 	}
 	for i, state := range p.States {
-		addr, told := state.Addr.String(), s.fold.downServers[state.Addr.String()]
+		addr, told := state.Addr.String(), s.fold.down[state.Addr.String()]
 		switch {
 		case state.Down && !told:
 			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeServerDown, Pool: p.Pool, Server: addr, Text: fmt.Sprintf(

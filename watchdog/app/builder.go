@@ -81,13 +81,7 @@ func (b *builder) buildProber() error {
 		ExpiryWarning: b.f.Probe.ExpiryWarning.Duration,
 		PerAddress:    1, // kind to the server: never two streams of ours at once
 	})
-	servers := addrPorts(b.f.DNS.Resolvers)
-	for _, z := range b.f.DNS.Zones {
-		if len(b.f.DNS.Resolvers) == 0 {
-			servers = append(servers, addrPorts(z.Authoritative)...)
-		}
-	}
-	if len(servers) > 0 {
+	if servers := resolvers(b.f); len(servers) > 0 {
 		b.resolver = probe.NewResolver(probe.ResolverOptions{Servers: servers})
 	}
 	return nil
