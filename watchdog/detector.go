@@ -52,6 +52,7 @@ type detector struct {
 	firstOK  time.Time
 	degraded int       // normal intervals in a row that began degraded
 	healthy  int       // likewise up without trouble
+	calm     int       // likewise either of both
 	unclear  time.Time // first Inconclusive verdict since the last that said something
 }
 
@@ -116,7 +117,7 @@ func (d *detector) feedBad() {
 		d.anyBad = d.last
 	}
 	d.lastBad = d.last
-	d.healthy, d.degraded, d.good = 0, 0, 0
+	d.healthy, d.degraded, d.calm, d.good = 0, 0, 0, 0
 	d.report(errBad)
 }
 
@@ -125,7 +126,7 @@ func (d *detector) feedGood(v Verdict) {
 	d.bad, d.firstBad = 0, time.Time{}
 	d.report(nil)
 	if d.begins() {
-		d.healthy, d.degraded = d.healthy+1, d.degraded+1
+		d.healthy, d.degraded, d.calm = d.healthy+1, d.degraded+1, d.calm+1
 	}
 	if v == PoolUp {
 		d.degraded = 0

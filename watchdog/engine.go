@@ -390,11 +390,24 @@ func (e *Engine) finish(ctx context.Context, end Ended) {
 // breaker made of it as a standby is no evidence, nor is what partners found
 // while federation was elsewhere.
 func (e *Engine) moveTo(pool string) {
-	d := newDetector(e.settings.Breaker)
-	d.last = time.Now() // nor is a round evidence that was begun before
-	e.detectors[pool] = d
+	e.detectors[pool] = e.newborn()
+	for _, w := range e.settings.Watch.Pools {
+		for _, t := range w.Targets {
+			if w.Name == pool {
+				e.servers[t.Addr] = e.newborn()
+			}
+		}
+	}
 	e.levels.Round = nil
 	e.partner, e.seen, e.moved = nil, time.Time{}, time.Now()
+}
+
+// newborn is a detector for which rounds that were begun before now are no
+// evidence.
+func (e *Engine) newborn() *detector {
+	d := newDetector(e.settings.Breaker)
+	d.last = time.Now()
+	return d
 }
 
 func (e *Engine) retryUnsaved(ctx context.Context) {

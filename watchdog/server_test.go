@@ -96,7 +96,17 @@ func TestOneServerDownIsAStateOfItsOwn(t *testing.T) {
 			t.Errorf("told %q", told)
 		}
 		down.Store(false)
-		p.until(5*time.Minute, "the server back", func(*watchdog.Snapshot) bool { return len(notices(t, j, watchdog.NoticeServerBack)) == 1 })
+		time.Sleep(4 * time.Minute)
+		for range 5 { // it flaps: no news
+			down.Store(true)
+			time.Sleep(time.Minute)
+			down.Store(false)
+			time.Sleep(3 * time.Minute)
+		}
+		if down, back := notices(t, j, watchdog.NoticeServerDown), notices(t, j, watchdog.NoticeServerBack); len(down) != 1 || back != nil {
+			t.Errorf("told of a server that flaps: %q, %q", down, back)
+		}
+		p.until(6*time.Minute, "the server back", func(*watchdog.Snapshot) bool { return len(notices(t, j, watchdog.NoticeServerBack)) == 1 })
 		p.stop()
 		if has(kinds(t, j), "chain") {
 			t.Error("a failover because of one server")
@@ -225,4 +235,29 @@ func TestEngineDetectsWithinTheTimesNamed(t *testing.T) {
 			p.stop()
 		})
 	}
+}
+
+// A standby may not answer before it holds the route: what its servers were
+// like then is no news once it does.
+func TestServersOfANewActivePoolStartAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.dead["EdgePool2"] = true
+		p := startEngine(t, w, j)
+		p.until(time.Minute, "standby seen down", func(s *watchdog.Snapshot) bool { return s.Pools[1].States != nil && s.Pools[1].States[0].Down })
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		p.until(2*time.Minute, "failing over", func(s *watchdog.Snapshot) bool { return s.Chain != nil })
+		w.with(func(w *estate) { delete(w.dead, "EdgePool2") })
+		p.until(2*time.Minute, "failed over", activeIs("EdgePool2"))
+		time.Sleep(10 * time.Minute)
+		for _, kind := range []watchdog.NoticeKind{watchdog.NoticeServerDown, watchdog.NoticeServerBack} {
+			if told := notices(t, j, kind); told != nil {
+				t.Errorf("told %q", told)
+			}
+		}
+		if s := p.Snapshot().Pools[1].States[0]; s.Down {
+			t.Errorf("%+v", s)
+		}
+		p.stop()
+	})
 }

@@ -17,6 +17,8 @@ type ServerState struct {
 	Down  bool           `json:"down"`           // by the same rules as a pool
 	Bad   int            `json:"bad,omitempty"`  // consecutive bad rounds
 	Since time.Time      `json:"since,omitzero"` // first bad round, or when it counted as down
+
+	calm bool // it has answered for so long that it is worth telling
 }
 
 // servers are the detectors of single addresses. They are owned by the loop.
@@ -35,7 +37,7 @@ func (s servers) took(r *Round, p *PoolRound, rules BreakerRules) []ServerState 
 		s[addr] = d
 		verdict, _ := Judge([]probe.Result{result}, 1, r.Canaries, r.Frozen)
 		b := d.feed(r.At, verdict)
-		states[i] = ServerState{Addr: addr, Down: b.Tripped(), Bad: b.Bad, Since: b.Since}
+		states[i] = ServerState{Addr: addr, Down: b.Tripped(), Bad: b.Bad, Since: b.Since, calm: d.calm >= healthyRounds}
 	}
 	return states
 }
@@ -50,7 +52,8 @@ func (s servers) suspect(p *PoolRound) bool {
 }
 
 // noticeServers tells once when a server of a pool that answers stays down,
-// and once when it is back: which of several servers it is, the trouble of the
+// and once when it is back and has been for a while, so that one that flaps
+// does not fill a channel: which of several servers it is, the trouble of the
 // pool as a whole may not tell.
 func (s *step) noticeServers(p PoolRound) {
 	if p.Verdict != PoolUp && p.Verdict != PoolDegraded || p.Breaker.Tripped() {
@@ -59,10 +62,10 @@ func (s *step) noticeServers(p PoolRound) {
 	for i, state := range p.States {
 		addr, told := state.Addr.String(), s.fold.down[state.Addr.String()]
 		switch {
-		case state.Down && !told:
+		case state.Down && !told && p.Results[i].Level == probe.Down:
 			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeServerDown, Pool: p.Pool, Server: addr, Text: fmt.Sprintf(
 				"%s of %s is down since %s (%s); the pool answers, so federation stays where it is", addr, p.Pool, clock(state.Since), describe(p.Results[i]))}})
-		case !state.Down && state.Bad == 0 && told && p.Results[i].Level.Answers():
+		case !state.Down && state.calm && told:
 			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeServerBack, Pool: p.Pool, Server: addr, Text: fmt.Sprintf(
 				"%s of %s answers again", addr, p.Pool)}})
 		}
