@@ -249,6 +249,9 @@ func TestServersOfANewActivePoolStartAnew(t *testing.T) {
 		p.until(2*time.Minute, "failing over", func(s *watchdog.Snapshot) bool { return s.Chain != nil })
 		w.with(func(w *estate) { delete(w.dead, "EdgePool2") })
 		p.until(2*time.Minute, "failed over", activeIs("EdgePool2"))
+		if s := p.until(time.Minute, "seen", func(s *watchdog.Snapshot) bool { return len(s.Pools[1].States) > 0 }); s.Pools[1].States[0].Down {
+			t.Errorf("right after: %+v", s.Pools[1].States[0])
+		}
 		time.Sleep(10 * time.Minute)
 		for _, kind := range []watchdog.NoticeKind{watchdog.NoticeServerDown, watchdog.NoticeServerBack} {
 			if told := notices(t, j, kind); told != nil {
