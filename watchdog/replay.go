@@ -27,22 +27,23 @@ type Trip struct {
 // testing/synctest bubble, where a year passes in seconds. Times are exact to
 // the millisecond.
 type Replay struct {
-	engine  *Engine
-	begun   bool
-	shift   time.Duration // from recorded time to the bubble's
-	last    *PoolSeen     // whose results round holds
-	round   Round
-	trips   trips
-	lived   trips // as the breakers of that time saw it
-	rounds  int
-	first   time.Time
-	latest  time.Time
-	unknown map[string]bool
+	settings Settings
+	engine   *Engine
+	begun    bool
+	shift    time.Duration // from recorded time to the bubble's
+	last     *PoolSeen     // whose results round holds
+	round    Round
+	trips    trips
+	lived    trips // as the breakers of that time saw it
+	rounds   int
+	first    time.Time
+	latest   time.Time
+	unknown  map[string]bool
 }
 
 // NewReplay returns a Replay for the federation and the pools of s.
 func NewReplay(s Settings) *Replay {
-	return &Replay{engine: NewEngine(s, Ports{Log: zerolog.Nop()}), unknown: map[string]bool{}}
+	return &Replay{settings: s, engine: NewEngine(s, Ports{Log: zerolog.Nop()}), unknown: map[string]bool{}}
 }
 
 // Rounds is how many rounds were fed, and when the first and the last were.
@@ -67,7 +68,7 @@ func (r *Replay) Unknown() []string {
 // Feed takes the next recorded round in.
 func (r *Replay) Feed(s Seen) {
 	for _, f := range s.Fresh {
-		r.renew(f.Pool, s.At.Add(-f.Born))
+		r.renew(f.Pool, s.At.Add(-f.Born), s.Interval)
 	}
 	fed := s.At.Add(max(0, s.Took))
 	r.wait(fed)
@@ -86,12 +87,20 @@ func (r *Replay) Feed(s Seen) {
 	}
 }
 
-// renew lets the pool's breaker begin anew, as it did at that time.
-func (r *Replay) renew(pool string, at time.Time) {
+// renew lets the pool's breaker begin anew, as it did at that time. Rounds were
+// as far apart as the interval of that time says.
+func (r *Replay) renew(pool string, at time.Time, interval time.Duration) {
 	r.wait(at)
-	for name := range r.engine.detectors {
+	if pool == FreshAll {
+		if r.settings.Breaker.Every > 0 {
+			r.settings.Breaker.Every = interval
+		}
+		r.engine = NewEngine(r.settings, Ports{Log: zerolog.Nop()})
+	} else if knows(r.settings.Rules.Pools, pool) {
+		r.engine.renew(pool)
+	}
+	for _, name := range r.settings.Rules.Pools {
 		if pool == FreshAll || pool == name {
-			r.engine.renew(name)
 			r.trips.note(name, false, false, time.Time{}, at)
 			r.lived.note(name, false, false, time.Time{}, at)
 		}
@@ -124,7 +133,7 @@ func (r *Replay) see(s *Seen) {
 	if len(o.Pools) > 0 && r.last == &o.Pools[0] {
 		return // it shares its results with the round before
 	}
-	pools := r.engine.settings.Watch.Pools
+	pools := r.settings.Watch.Pools
 	r.round.Pools, r.last = make([]PoolRound, len(pools)), nil
 	for i, pool := range pools {
 		p := PoolRound{Pool: pool.Name}
@@ -135,7 +144,7 @@ func (r *Replay) see(s *Seen) {
 	}
 	for i := range o.Pools {
 		r.last = &o.Pools[0]
-		if !knows(r.engine.settings.Rules.Pools, o.Pools[i].Pool) {
+		if !knows(r.settings.Rules.Pools, o.Pools[i].Pool) {
 			r.unknown[o.Pools[i].Pool] = true
 		}
 	}

@@ -121,6 +121,7 @@ func TestReplayRepeatsLife(t *testing.T) {
 		acts := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) act {
 			return act{words.Draw(r, "what"), time.Duration(rapid.IntRange(0, 200_000).Draw(r, "ms")) * time.Millisecond}
 		}), 3, 25).Draw(r, "acts")
+		every := rapid.SampledFrom([]time.Duration{0, 10 * time.Second}).Draw(r, "every")
 		ratio := rapid.SampledFrom([]float64{0, 0.5, 0.3}).Draw(r, "ratio")
 
 		log := &watchdogtest.MemRounds{}
@@ -129,6 +130,7 @@ func TestReplayRepeatsLife(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			life := newRecorded(t, log)
 			life.settings.Breaker.BadRatio, life.settings.Breaker.MinRounds, life.settings.Breaker.Window = ratio, 10, 5*time.Minute
+			life.settings.Breaker.Every = every
 			settings = life.settings
 			life.start()
 			for _, a := range acts {

@@ -99,7 +99,9 @@ func (r *Round) seen(active string, fed time.Time, interval time.Duration) Seen 
 }
 
 // wholeMS is t as history keeps it: wall time in whole milliseconds.
-func wholeMS(t time.Time) time.Time { return time.UnixMilli(t.UnixMilli()).UTC() }
+func wholeMS(t time.Time) time.Time {
+	return time.UnixMilli(t.Round(time.Millisecond).UnixMilli()).UTC()
+}
 
 // Latency is how long an address took to answer.
 type Latency struct{ Min, Mean, Max time.Duration }

@@ -212,7 +212,7 @@ func TestSegmentOfANewerEdgewatch(t *testing.T) {
 // comes from.
 func TestRoundOfALiveEngine(t *testing.T) {
 	addr := netip.MustParseAddrPort("203.0.113.1:5269")
-	at := time.Date(2026, 1, 2, 3, 4, 5, 678_900_000, time.FixedZone("east", 3600))
+	at := time.Date(2026, 1, 2, 3, 4, 5, 678_400_000, time.FixedZone("east", 3600))
 	r := &Round{At: at, Frozen: "asleep", Canaries: CanaryStatus{Good: 1, Total: 2, OK: true, Why: "1 of 2"}, Pools: []PoolRound{{
 		Pool: "EdgePool1", Verdict: PoolDown, Breaker: Breaker{State: BreakerHalfOpen},
 		Results: []probe.Result{{Target: probe.Target{Addr: addr}, Level: probe.Down, Phase: probe.PhaseTLS, Class: probe.StreamError, Condition: string(bytes.Repeat([]byte("x"), 1000)), Took: time.Second}},
