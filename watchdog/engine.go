@@ -406,7 +406,7 @@ func (e *Engine) renew(pool string) {
 	e.detectors[pool] = e.newborn()
 	for _, w := range e.settings.Watch.Pools {
 		for _, t := range w.Targets {
-			if w.Name == pool {
+			if w.Name == pool && e.servers != nil {
 				e.servers[t.Addr] = e.newborn()
 			}
 		}

@@ -43,7 +43,14 @@ type Replay struct {
 
 // NewReplay returns a Replay for the federation and the pools of s.
 func NewReplay(s Settings) *Replay {
-	return &Replay{settings: s, engine: NewEngine(s, Ports{Log: zerolog.Nop()}), unknown: map[string]bool{}}
+	return &Replay{settings: s, engine: replayEngine(s), unknown: map[string]bool{}}
+}
+
+// replayEngine is an engine that is fed by hand and watches pools only.
+func replayEngine(s Settings) *Engine {
+	e := NewEngine(s, Ports{Log: zerolog.Nop()})
+	e.servers = nil
+	return e
 }
 
 // Rounds is how many rounds were fed, and when the first and the last were.
@@ -95,7 +102,7 @@ func (r *Replay) renew(pool string, at time.Time, interval time.Duration) {
 		if r.settings.Breaker.Every > 0 {
 			r.settings.Breaker.Every = interval
 		}
-		r.engine = NewEngine(r.settings, Ports{Log: zerolog.Nop()})
+		r.engine = replayEngine(r.settings)
 	} else if knows(r.settings.Rules.Pools, pool) {
 		r.engine.renew(pool)
 	}

@@ -118,7 +118,9 @@ func record(t *testing.T, path string) {
 				Canary: func(context.Context, string) error { return nil },
 				Ready:  func(context.Context, string) error { return nil },
 			},
-			Plan:    func(actions.PlanKind, string, string) (*actions.Plan, error) { return nil, fmt.Errorf("none in mode observe") },
+			Plan: func(actions.PlanKind, string, string) (*actions.Plan, error) {
+				return nil, fmt.Errorf("none in mode observe")
+			},
 			Journal: journal,
 			Rounds:  watchdog.NewRecorder(watchdog.RecorderOptions{Federation: "contoso", Store: rounds}),
 		})
