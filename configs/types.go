@@ -139,11 +139,11 @@ type Guards struct {
 // network works. While too few of them answer, nothing is concluded from
 // failed probes.
 type Canaries struct {
-	// Addresses with TCP ports that are open as long as the way to the Internet works. Choose networks that fail independently.
-	Targets []netip.AddrPort `yaml:"targets"`
-	// How many must answer for a failed probe to count.
+	// Hosts that answer as long as the way to the Internet works, by address: 198.51.100.1:443 (a TCP port that opens), dns://198.51.100.53?name=example.com (a name server that knows the name) or xmpp://198.51.100.7?domain=example.net (a federation server of the domain). Choose networks that fail independently.
+	Targets []Canary `yaml:"targets"`
+	// How many must answer for a failed probe to count. A wrong answer is none.
 	MinGood int `yaml:"min_good" default:"1" min:"1"`
-	// Time limit of one connection.
+	// Time limit of one canary.
 	Timeout Duration `yaml:"timeout" default:"3s" min:"100ms"`
 }
 

@@ -269,13 +269,22 @@ func (r *rules) canaries() {
 	if i := r.f.Probe.Interval; c.Timeout.Duration >= i.Duration && !r.wrong(r.in("probe.interval")) {
 		r.bad(r.in("canaries.timeout"), "%s must be shorter than probe.interval (%s): each round asks the canaries", c.Timeout, i)
 	}
-	seen := map[netip.AddrPort]bool{}
+	seen := map[Canary]bool{}
 	for i, t := range c.Targets {
 		path := r.in("canaries.targets[%d]", i)
-		if pool, ok := pools[t.Addr().Unmap()]; ok && t.IsValid() {
-			r.bad(path, "%s is an address of %s: a canary must answer when the pools do not", t.Addr(), pool)
+		if !t.Addr.IsValid() || r.wrong(path) {
+			continue
 		}
-		if seen[t] && t.IsValid() {
+		if pool, ok := pools[t.Addr.Addr().Unmap()]; ok {
+			r.bad(path, "%s is an address of %s: a canary must answer when the pools do not", t.Addr.Addr(), pool)
+		}
+		if t.Domain != "" && slices.Contains(r.f.Domains, t.Domain) {
+			r.bad(path, "%s is one of the domains: a canary must answer when the pools do not", t.Domain)
+		}
+		if t.Domain != "" && t.Domain == r.f.Probe.From {
+			r.bad(path, "%s is probe.from: a server does not federate with itself; ask for a domain of somebody else", t.Domain)
+		}
+		if seen[t] {
 			r.bad(path, "%s is in the list already", t)
 		}
 		seen[t] = true

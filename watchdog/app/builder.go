@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -28,6 +27,7 @@ type builder struct {
 	f        *configs.Federation
 	offline  bool // for plans that are only shown: no file is read, no secret needed
 	prober   *probe.Prober
+	canaries *probe.Prober // of XMPP canaries
 	resolver *probe.Resolver
 	zones    []zone
 	chain    map[string]*winrm.Client // by host: of failovers
@@ -76,11 +76,14 @@ func (b *builder) buildProber() error {
 	if err != nil {
 		return err
 	}
-	b.prober = probe.New(probe.Options{
+	o := probe.Options{
 		Timeout: b.f.Probe.Timeout.Duration, RootCAs: roots, ClientCert: cert,
 		ExpiryWarning: b.f.Probe.ExpiryWarning.Duration,
 		PerAddress:    1, // kind to the server: never two streams of ours at once
-	})
+	}
+	b.prober = probe.New(o)
+	o.Timeout = b.f.Canaries.Timeout.Duration
+	b.canaries = probe.New(o)
 	servers := addrPorts(b.f.DNS.Resolvers)
 	for _, z := range b.f.DNS.Zones {
 		if len(b.f.DNS.Resolvers) == 0 {
@@ -227,16 +230,6 @@ func (b *builder) probe(ctx context.Context, t probe.Target) probe.Result {
 		r.Level = probe.Down
 	}
 	return r
-}
-
-// canary connects to a host that answers as long as our own network works.
-func (b *builder) canary(ctx context.Context, addr string) error {
-	d := net.Dialer{Timeout: b.f.Canaries.Timeout.Duration}
-	conn, err := d.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return err
-	}
-	return conn.Close()
 }
 
 // logonPause is how long a pool whose logon was refused is not asked again:

@@ -61,7 +61,8 @@ func settings(f *configs.Federation) watchdog.Settings {
 		},
 		Watch: watchdog.WatchRules{
 			Pools: pools, Interval: interval, SuspectInterval: f.Probe.SuspectInterval.Duration,
-			ProbeTimeout: 2 * f.Probe.Timeout.Duration, // it may wait for its turn as long as it may last
+			// A probe may wait for its turn as long as it may last.
+			RoundTimeout: max(2*f.Probe.Timeout.Duration, f.Canaries.Timeout.Duration),
 			Canaries:     canaries, MinCanaries: minCanaries,
 			SurveyInterval: f.Guards.ReadinessInterval.Duration,
 		},
