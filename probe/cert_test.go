@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,6 +166,36 @@ func TestDays(t *testing.T) {
 		c := probe.Certificate{NotAfter: now.Add(left)}
 		if got := c.Days(now); got != want {
 			t.Errorf("%s left: %d days, want %d", left, got, want)
+		}
+	}
+}
+
+// TestCertificateOfEveryDomain proves that one certificate is held to every
+// domain of a federation in one conversation, and that those it lacks are named.
+func TestCertificateOfEveryDomain(t *testing.T) {
+	t.Parallel()
+	ca := probetest.NewCA()
+	cert := ca.Issue(domain, "fabrikam.test", "*.adatum.test")
+	s := probetest.NewServer(t, probetest.Config{Domain: domain, CA: ca, Cert: &cert})
+	p := probe.New(probe.Options{RootCAs: ca.Pool(), SlowConnect: -1})
+	for _, c := range []struct {
+		name  string
+		also  []string
+		class probe.Class
+		lacks string
+	}{
+		{"itself", []string{domain}, probe.OK, ""},
+		{"all", []string{domain, "Fabrikam.Test.", "chat.adatum.test"}, probe.OK, ""},
+		{"one is missing", []string{domain, "fabrikam.test", "adatum.test"}, probe.CertWrongName, "not adatum.test"},
+		{"two are missing", []string{"adatum.test", "other.test", "fabrikam.test"}, probe.CertWrongName, "not adatum.test, other.test"},
+		{"none asked", nil, probe.OK, ""},
+	} {
+		r := p.ProbeCovering(t.Context(), probe.Target{Addr: s.Addr(), Domain: domain, From: from}, c.also)
+		if r.Class != c.class || !r.Level.Answers() || !strings.HasSuffix(r.Error, c.lacks) {
+			t.Errorf("%s: got %s %s: %s", c.name, r.Class, r.Level, r.Error)
+		}
+		if r.Target.Domain != domain || len(r.Features) == 0 {
+			t.Errorf("%s: %+v", c.name, r)
 		}
 	}
 }
