@@ -99,6 +99,8 @@ type Probe struct {
 	ClientKeyFile string `yaml:"client_key_file,omitempty" check:"file" pem:"key"`
 	// Whether TLS and certificate trouble counts as down. A changed certificate would then move federation.
 	TLSCountsAsDown bool `yaml:"tls_counts_as_down" default:"false"`
+	// Whether a server that answers and turns the domain away (host-unknown, host-gone, see-other-host, system-shutdown) counts as down. A domain missing in one pool's configuration would then move federation.
+	TurnedAwayCountsAsDown bool `yaml:"turned_away_counts_as_down" default:"false"`
 	// How long before a certificate expires people are told.
 	ExpiryWarning Duration `yaml:"expiry_warning" default:"14d"`
 }

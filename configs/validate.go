@@ -201,6 +201,9 @@ func (r *rules) probe() {
 	if p.TLSCountsAsDown {
 		r.warn(r.in("probe.tls_counts_as_down"), "a renewed certificate or a changed cipher can now cause a failover")
 	}
+	if p.TurnedAwayCountsAsDown {
+		r.warn(r.in("probe.turned_away_counts_as_down"), "a domain that is missing in a pool's configuration, or a restart of its services, can now cause a failover")
+	}
 	if r.f.Port != 5269 {
 		r.warn(r.in("port"), "partners connect to 5269; another port is for labs and NAT")
 	}

@@ -224,13 +224,25 @@ func (b *builder) senses() watchdog.Senses {
 	return s
 }
 
+// probe asks one address; its certificate is held to every domain of the
+// federation. What degrades may count as down where the configuration says so.
 func (b *builder) probe(ctx context.Context, t probe.Target) probe.Result {
-	r := b.prober.Probe(ctx, t)
-	if b.f.Probe.TLSCountsAsDown && r.Level == probe.Degraded && r.Phase >= probe.PhaseStartTLS {
+	r := b.prober.ProbeCovering(ctx, t, b.f.Domains)
+	if r.Level != probe.Degraded || r.Blame != probe.Remote {
+		return r
+	}
+	turnedAway := r.Class == probe.StreamError && slices.Contains(turnAway, r.Condition)
+	switch {
+	case turnedAway && b.f.Probe.TurnedAwayCountsAsDown,
+		!turnedAway && r.Phase >= probe.PhaseStartTLS && b.f.Probe.TLSCountsAsDown:
 		r.Level = probe.Down
 	}
 	return r
 }
+
+// turnAway are the stream errors by which a server says that it does not
+// serve the domain now, whatever it is asked.
+var turnAway = []string{"host-unknown", "host-gone", "see-other-host", "system-shutdown"}
 
 // logonPause is how long a pool whose logon was refused is not asked again:
 // readiness checks with a wrong password must not lock the account.
