@@ -90,7 +90,7 @@ func TestCertificate(t *testing.T) {
 		{number: 49, name: "SHA-1", cert: ptr(sha1.IssueLeaf(probetest.Leaf{Names: names, Signature: x509.SHA1WithRSA})), roots: sha1.Pool(),
 			problems: []probe.Class{probe.CertWeak}, evidence: "SHA-1"},
 		{number: 50, name: "expires soon", cert: f.issue(probetest.Leaf{Names: names, NotAfter: now.Add(3 * day)}), remarks: []probe.Class{probe.CertExpiring}},
-		{number: 48, name: "not for servers", cert: f.issue(probetest.Leaf{Names: names, Usage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}), problems: []probe.Class{probe.CertWrongUsage}},
+		{name: "not for servers", cert: f.issue(probetest.Leaf{Names: names, Usage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}), problems: []probe.Class{probe.CertWrongUsage}},
 		{number: 44, name: "everything at once", cert: f.issue(probetest.Leaf{Names: []string{"other.test"}, NotBefore: past.NotBefore, NotAfter: past.NotAfter, SelfSigned: true, Key: f.weak}),
 			problems: []probe.Class{probe.CertExpired, probe.CertWrongName, probe.CertSelfSigned, probe.CertWeak},
 			remarks:  []probe.Class{probe.CertWrongName, probe.CertSelfSigned, probe.CertWeak}},
@@ -103,7 +103,7 @@ func TestCertificate(t *testing.T) {
 			}
 			s := probetest.NewServer(t, probetest.Config{Domain: domain, CA: f.ca, Cert: c.cert})
 			p := probe.New(probe.Options{RootCAs: roots, SlowConnect: -1})
-			w := want{phase: probe.PhaseDone, class: probe.OK, level: probe.Up, remarks: c.remarks, evidence: c.evidence}
+			w := want{number: c.number, phase: probe.PhaseDone, class: probe.OK, level: probe.Up, remarks: c.remarks, evidence: c.evidence}
 			if len(c.problems) > 0 {
 				w.phase, w.class, w.level = probe.PhaseCert, c.problems[0], probe.Degraded
 			}
