@@ -25,7 +25,8 @@ import (
 // connections that they use.
 type builder struct {
 	f        *configs.Federation
-	offline  bool // for plans that are only shown: no file is read, no secret needed
+	offline  bool          // for plans that are only shown: no file is read, no secret needed
+	options  probe.Options // of prober
 	prober   *probe.Prober
 	canaries *probe.Prober // of XMPP canaries
 	resolver *probe.Resolver
@@ -81,14 +82,13 @@ func (b *builder) buildProber() error {
 		ExpiryWarning: b.f.Probe.ExpiryWarning.Duration,
 		PerAddress:    1, // kind to the server: never two streams of ours at once
 	}
+	b.options = o
 	b.prober = probe.New(o)
 	o.Timeout = b.f.Canaries.Timeout.Duration
 	b.canaries = probe.New(o)
 	servers := addrPorts(b.f.DNS.Resolvers)
-	for _, z := range b.f.DNS.Zones {
-		if len(b.f.DNS.Resolvers) == 0 {
-			servers = append(servers, addrPorts(z.Authoritative)...)
-		}
+	if len(servers) == 0 {
+		servers = authoritative(b.f)
 	}
 	if len(servers) > 0 {
 		b.resolver = probe.NewResolver(probe.ResolverOptions{Servers: servers})
@@ -303,41 +303,9 @@ func (b *builder) partners(ctx context.Context) []watchdog.PartnerView {
 	out := make([]watchdog.PartnerView, len(b.f.Domains))
 	for i, d := range b.f.Domains {
 		r := b.prober.Partner(ctx, b.resolver, d, b.f.Probe.From)
-		out[i] = watchdog.PartnerView{Domain: d, Level: r.Level, Pool: b.poolOf(r), Text: sightText(r)}
+		out[i] = watchdog.PartnerView{Domain: d, Level: r.Level, Pool: poolOf(b.f, r.Targets), Text: sightText(r)}
 	}
 	return out
-}
-
-// elsewhere stands for addresses that no configured pool has.
-const elsewhere = "addresses of no pool"
-
-// poolOf names the pool that DNS prefers: the one that has the addresses of
-// the best SRV records. Where these are of several pools, or of none, it names
-// all that they lead to; "" when there are no addresses.
-func (b *builder) poolOf(r probe.PartnerResult) string {
-	var found []string
-	for _, t := range r.Targets {
-		if t.Priority != r.Targets[0].Priority {
-			break
-		}
-		for _, l := range t.Lookups {
-			for _, a := range l.Addrs {
-				found = append(found, b.ownerOf(a.Unmap()))
-			}
-		}
-	}
-	slices.Sort(found)
-	return strings.Join(slices.Compact(found), " and ")
-}
-
-// ownerOf names the pool that has the address.
-func (b *builder) ownerOf(a netip.Addr) string {
-	for i := range b.f.Pools {
-		if slices.Contains(b.f.Pools[i].Addresses, a) {
-			return b.f.Pools[i].Name
-		}
-	}
-	return elsewhere
 }
 
 // sightText is what a partner finds, in words.

@@ -11,9 +11,9 @@ import (
 // What partners are led to is said also when it is not one pool.
 func TestPoolOf(t *testing.T) {
 	one, two := netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")
-	b := &builder{f: &configs.Federation{Pools: []configs.Pool{
+	f := &configs.Federation{Pools: []configs.Pool{
 		{Name: "EdgePool1", Addresses: []netip.Addr{one}}, {Name: "EdgePool2", Addresses: []netip.Addr{two}},
-	}}}
+	}}
 	target := func(priority uint16, addrs ...netip.Addr) probe.PartnerTarget {
 		return probe.PartnerTarget{SRV: probe.SRV{Priority: priority}, Lookups: []probe.Lookup{{Addrs: addrs}}}
 	}
@@ -31,7 +31,7 @@ func TestPoolOf(t *testing.T) {
 		{"nothing", nil, ""},
 	}
 	for _, tt := range tests {
-		if got := b.poolOf(probe.PartnerResult{Targets: tt.targets}); got != tt.want {
+		if got := poolOf(f, tt.targets); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
