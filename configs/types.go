@@ -65,6 +65,10 @@ type Federation struct {
 	Breaker Breaker `yaml:"breaker"`
 	// What keeps edgewatch from acting too early or too often.
 	Guards Guards `yaml:"guards"`
+	// How a person is asked in mode approve.
+	Approval Approval `yaml:"approval"`
+	// How federation returns to a preferred pool.
+	Failback Failback `yaml:"failback"`
 	// Hosts that show whether edgewatch itself is online.
 	Canaries Canaries `yaml:"canaries"`
 	// The records partners find the pools by, and how to change them.
@@ -133,8 +137,29 @@ type Guards struct {
 	BudgetWindow Duration `yaml:"budget_window" default:"24h" min:"1m"`
 	// How often it is checked that the other pools could take over.
 	ReadinessInterval Duration `yaml:"readiness_interval" default:"5m" min:"1s"`
+	// What follows when a failover moved the route and the pool that took over is down by all evidence: retry tries the same again and then wants a person, next goes on to the next ready pool after one more try. Going on is not the default, since two dead pools in a row look like a fault that no third one cures.
+	Unproven watchdog.Unproven `yaml:"unproven" default:"retry" enum:"retry,next"`
 	// Time after the start of edgewatch in which no automatic failover starts.
 	StartupGrace Duration `yaml:"startup_grace" default:"1m"`
+}
+
+// Approval says how a person is asked in mode approve.
+type Approval struct {
+	// How long an answer is waited for; 0s waits without end. A quarter of an hour is time to be woken and to look.
+	Timeout Duration `yaml:"timeout" default:"15m"`
+	// What happens without an answer: hold does nothing until somebody comes, failover acts. Holding is the default, since a mode that asks should not act unasked.
+	Then watchdog.LateApproval `yaml:"then" default:"hold" enum:"hold,failover"`
+}
+
+// Failback says how federation returns to a preferred pool that it was moved
+// off when that died.
+type Failback struct {
+	// Whether it returns by itself, in the window, in mode auto. Off by default: whoever repaired a pool should be there when it carries federation again.
+	Auto bool `yaml:"auto" default:"false"`
+	// How long the pool must have answered before it counts as stable. A pool that is being repaired comes and goes.
+	StableFor Duration `yaml:"stable_for" default:"30m"`
+	// Window of automatic failback in UTC, like "02:00-04:30"; it may go over midnight.
+	Window string `yaml:"window,omitempty" check:"window"`
 }
 
 // Canaries are hosts beside the pools that answer as long as edgewatch's own

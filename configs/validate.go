@@ -23,6 +23,7 @@ func (c *Config) validate() {
 		r.probe()
 		r.breaker()
 		r.guards()
+		r.failback()
 		r.timeouts()
 		r.canaries()
 		r.pools()

@@ -54,15 +54,23 @@ type PoolChange struct {
 
 // ChainStart records that a failover begins, before its first step.
 type ChainStart struct {
-	ID       string    `json:"id"` // e.g. "contoso-7.1"
-	From     string    `json:"from"`
-	To       string    `json:"to"`
-	Trigger  string    `json:"trigger"` // "auto", or the surface a command came from: "slack", "cli", "api"
-	Actor    string    `json:"actor,omitempty"`
-	Reason   string    `json:"reason"`
-	Detected time.Time `json:"detected,omitzero"` // first bad round of From
-	Repair   bool      `json:"repair,omitempty"`  // To carries federation already, as far as edgewatch knows: what is wrong around it is put right
-	Retry    int       `json:"retry,omitempty"`   // the same chain, continued for the n-th time: after a crash or a fault
+	ID       string           `json:"id"` // e.g. "contoso-7.1"
+	From     string           `json:"from"`
+	To       string           `json:"to"`
+	Trigger  string           `json:"trigger"` // "auto", or the surface a command came from: "slack", "cli", "api"
+	Actor    string           `json:"actor,omitempty"`
+	Reason   string           `json:"reason"`
+	Kind     actions.PlanKind `json:"kind,omitempty"`    // which procedure; empty means failover
+	Detected time.Time        `json:"detected,omitzero"` // first bad round of From
+	Repair   bool             `json:"repair,omitempty"`  // To carries federation already, as far as edgewatch knows: what is wrong around it is put right
+	Retry    int              `json:"retry,omitempty"`   // the same chain, continued for the n-th time: after a crash or a fault
+
+	// Owed names servers of To that an earlier chain left stopped.
+	Owed []string `json:"owed,omitempty"`
+
+	// Skip holds the steps that a person ordered to leave out, each with who
+	// and why.
+	Skip map[actions.StepName]string `json:"skip,omitempty"`
 }
 
 // TriggerAuto is the Trigger of a failover that edgewatch decided by itself.
@@ -70,8 +78,9 @@ const TriggerAuto = "auto"
 
 // ChainEnd records how a failover ended.
 type ChainEnd struct {
-	ID      string          `json:"id"`
-	Outcome actions.Outcome `json:"outcome"`
+	ID      string           `json:"id"`
+	Kind    actions.PlanKind `json:"kind,omitempty"` // of the chain; empty means failover
+	Outcome actions.Outcome  `json:"outcome"`
 }
 
 // NoticeKind names a Notice.
@@ -81,6 +90,8 @@ type NoticeKind string
 const (
 	NoticeStarted     NoticeKind = "started"       // edgewatch started; Pool is the active pool it goes on from
 	NoticeOldPoolBack NoticeKind = "old_pool_back" // a pool that was failed over from answers again
+	NoticeOldPoolGone NoticeKind = "old_pool_gone" // it is down again
+	NoticeHeld        NoticeKind = "held"          // a hold is still on: told once a day
 	NoticeDrift       NoticeKind = "drift"         // DNS leads partners of Domain to Pool, which is not the active one; "" ends it
 	NoticePartnerLost NoticeKind = "partner_lost"  // the active pool answers, but partners of Domain cannot reach it
 	NoticePartnerBack NoticeKind = "partner_back"  // they can again

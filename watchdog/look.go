@@ -153,7 +153,7 @@ func (e *Engine) took(r *Round) {
 		p.Breaker = d.feed(r.At, p.Verdict)
 		p.Degraded, p.Healthy = d.degraded, d.healthy
 	}
-	r.Partner = e.partner
+	r.Partner, r.Seen = e.partner, e.seen
 	r.At = r.At.Round(0) // from here on it is wall time that is compared and stored
 	e.levels.Round = r
 }
@@ -254,7 +254,7 @@ func (s *surveyor) send(ctx context.Context, v survey) {
 func (e *Engine) surveyed(v survey) {
 	if v.pool == "" {
 		if v.began.After(e.moved) {
-			e.partner = v.partner
+			e.partner, e.seen = v.partner, e.ports.Now()
 		}
 		return
 	}

@@ -16,6 +16,7 @@ type Round struct {
 	Canaries CanaryStatus
 	Frozen   string // why our own loop or clock cannot be trusted this round; empty when it can
 	Partner  []PartnerView
+	Seen     time.Time // when Partner was looked at; zero: not since federation last moved
 }
 
 // PoolRound is one pool in a Round.

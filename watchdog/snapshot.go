@@ -18,6 +18,8 @@ type Snapshot struct {
 	Decision     Decision      `json:"decision"` // what it will do next and why, or what keeps it from acting
 	Pools        []PoolStatus  `json:"pools"`    // in priority order
 	Canaries     CanaryStatus  `json:"canaries"`
+	Lease        string        `json:"lease_lost,omitempty"` // why this process may not act any more
+	Hold         *Hold         `json:"hold,omitempty"`
 	Pause        *Pause        `json:"pause,omitempty"`
 	Cooldown     time.Time     `json:"cooldown_until,omitzero"`
 	Incident     string        `json:"incident,omitempty"`
@@ -39,6 +41,14 @@ type PoolStatus struct {
 	Breaker   Breaker        `json:"breaker"`
 	Servers   []probe.Result `json:"servers"` // the last round, one result per address
 	Readiness Readiness      `json:"readiness"`
+
+	// Stopped names servers of the pool whose services a failover stopped and
+	// nobody saw running since, as far as edgewatch knows.
+	Stopped []string `json:"stopped,omitempty"`
+
+	// Quarantined says why no failback to the pool is advised: it was failed
+	// over from and has not answered for long enough since.
+	Quarantined string `json:"quarantined,omitempty"`
 }
 
 // Breaker is the circuit breaker of one pool.
@@ -85,6 +95,16 @@ type Pause struct {
 	Reason string    `json:"reason"`
 }
 
+// Hold keeps edgewatch from doing anything by itself until a person ends it.
+type Hold struct {
+	Since  time.Time `json:"since"`
+	Actor  string    `json:"actor"`
+	Via    string    `json:"via"`
+	Reason string    `json:"reason"`
+
+	told time.Time // when people were last reminded
+}
+
 // ChainStatus is a failover in a Snapshot.
 type ChainStatus struct {
 	ChainStart
@@ -112,6 +132,7 @@ const (
 	StepRunning StepState = "running"
 	StepDone    StepState = "done"
 	StepFailed  StepState = "failed"
+	StepSkipped StepState = "skipped" // left out on a person's order
 )
 
 // PartnerView is what a federating partner would find for one domain.

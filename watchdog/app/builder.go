@@ -86,11 +86,7 @@ func (b *builder) buildProber() error {
 	b.prober = probe.New(o)
 	o.Timeout = b.f.Canaries.Timeout.Duration
 	b.canaries = probe.New(o)
-	servers := addrPorts(b.f.DNS.Resolvers)
-	if len(servers) == 0 {
-		servers = authoritative(b.f)
-	}
-	if len(servers) > 0 {
+	if servers := resolvers(b.f); len(servers) > 0 {
 		b.resolver = probe.NewResolver(probe.ResolverOptions{Servers: servers})
 	}
 	return nil
@@ -231,10 +227,11 @@ func (b *builder) probe(ctx context.Context, t probe.Target) probe.Result {
 	if r.Level != probe.Degraded || r.Blame != probe.Remote {
 		return r
 	}
-	turnedAway := r.Class == probe.StreamError && slices.Contains(turnAway, r.Condition)
-	switch {
-	case turnedAway && b.f.Probe.TurnedAwayCountsAsDown,
-		!turnedAway && r.Phase >= probe.PhaseStartTLS && b.f.Probe.TLSCountsAsDown:
+	down := b.f.Probe.TLSCountsAsDown && r.Phase >= probe.PhaseStartTLS
+	if r.Class == probe.StreamError { // which is no trouble of TLS, though it may come inside it
+		down = b.f.Probe.TurnedAwayCountsAsDown && slices.Contains(turnAway, r.Condition)
+	}
+	if down {
 		r.Level = probe.Down
 	}
 	return r

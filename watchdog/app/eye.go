@@ -33,10 +33,7 @@ func NewEye(cfg *configs.Config, domain string) (*Eye, error) {
 	if err := b.buildProber(); err != nil {
 		return nil, err
 	}
-	e := &Eye{Options: b.options, From: b.f.Probe.From, f: b.f}
-	if e.Resolvers = addrPorts(b.f.DNS.Resolvers); len(e.Resolvers) == 0 {
-		e.Resolvers = authoritative(b.f)
-	}
+	e := &Eye{Options: b.options, From: b.f.Probe.From, Resolvers: resolvers(b.f), f: b.f}
 	for _, s := range slices.Concat(e.Resolvers, authoritative(b.f)) {
 		if !slices.Contains(e.Servers, s) {
 			e.Servers = append(e.Servers, s)

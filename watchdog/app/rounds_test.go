@@ -103,6 +103,7 @@ func TestTroubleInRounds(t *testing.T) {
 		{"host-unknown in TLS", probetest.Config{Behaviour: probetest.InTLS(probetest.StreamError("host-unknown", ""))}, verdicts(degraded, degraded, down, down), "tls_features/stream_error:host-unknown"},
 		{"shuts down", probetest.Config{Behaviour: probetest.StreamError("system-shutdown", "")}, verdicts(degraded, degraded, down, down), "system-shutdown"},
 		{"short of something", probetest.Config{Behaviour: probetest.StreamError("resource-constraint", "")}, verdicts(degraded, degraded, degraded, degraded), "resource-constraint"},
+		{"short of something in TLS", probetest.Config{Behaviour: probetest.InTLS(probetest.StreamError("resource-constraint", ""))}, verdicts(degraded, degraded, degraded, degraded), "resource-constraint"},
 		{"hangs up", probetest.Config{Behaviour: probetest.CloseAtOnce}, verdicts(down, down, down, down), "stream/closed"},
 	} {
 		for setting, want := range c.want {

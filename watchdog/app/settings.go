@@ -44,14 +44,21 @@ func settings(f *configs.Federation) watchdog.Settings {
 		why = unable
 	}
 	interval := f.Probe.Interval.Duration
+	partnerAge := time.Duration(0)
+	if len(resolvers(f)) > 0 {
+		partnerAge = readinessAge(f)
+	}
+	from, to, _ := configs.Window(f.Failback.Window)
 	return watchdog.Settings{
 		Rules: watchdog.Rules{
 			Federation: f.Name, Mode: f.Mode, Pools: names, Unable: why,
 			Cooldown: f.Guards.Cooldown.Duration, Budget: f.Guards.Budget, BudgetWindow: f.Guards.BudgetWindow.Duration,
 			MaxAttempts: maxAttempts, RetryEvery: retryEvery, MaxRetries: maxRetries, RetryFailed: retryFailed,
+			ApprovalTimeout: f.Approval.Timeout.Duration, ApprovalThen: f.Approval.Then, Unproven: f.Guards.Unproven,
+			Failback:     watchdog.FailbackRules{Auto: f.Failback.Auto, StableFor: f.Failback.StableFor.Duration, From: from, To: to},
 			StartupGrace: f.Guards.StartupGrace.Duration,
 			EvidenceAge:  3*interval + f.Probe.Timeout.Duration,
-			ReadinessAge: 3*f.Guards.ReadinessInterval.Duration + f.Timeouts.Preflight.Duration,
+			ReadinessAge: readinessAge(f), PartnerAge: partnerAge,
 			ResumeWithin: f.Timeouts.Failover.Duration,
 		},
 		Breaker: watchdog.BreakerRules{
@@ -68,6 +75,20 @@ func settings(f *configs.Federation) watchdog.Settings {
 		},
 		Runner: actions.Runner{},
 	}
+}
+
+// readinessAge is how old what a survey found may be.
+func readinessAge(f *configs.Federation) time.Duration {
+	return 3*f.Guards.ReadinessInterval.Duration + f.Timeouts.Preflight.Duration
+}
+
+// resolvers are the name servers that are asked for what partners find.
+func resolvers(f *configs.Federation) []string {
+	servers := addrPorts(f.DNS.Resolvers)
+	if len(servers) == 0 {
+		servers = authoritative(f)
+	}
+	return servers
 }
 
 // targets are the questions asked of a pool: each of its addresses, for the
