@@ -231,6 +231,7 @@ func TestTLS(t *testing.T) {
 		{40, "early alert", behave(probetest.AfterProceed(alert, probetest.Finish)), probe.Options{}, bad(probe.PhaseTLS, probe.TLSAlert, "handshake_failure")},
 		{0, "garbage instead of TLS", behave(probetest.AfterProceed("", probetest.HTTP)), probe.Options{}, bad(probe.PhaseTLS, probe.NotTLS, "")},
 		{41, "TLS 1.0", probetest.Config{MaxTLS: tls.VersionTLS10}, probe.Options{}, want{phase: probe.PhaseDone, class: probe.OK, level: probe.Up, remarks: []probe.Class{probe.WeakProtocol}}},
+		{0, "TLS 1.1", probetest.Config{MaxTLS: tls.VersionTLS11}, probe.Options{}, want{phase: probe.PhaseDone, class: probe.OK, level: probe.Up, remarks: []probe.Class{probe.WeakProtocol}}},
 		{0, "RSA key exchange", probetest.Config{MaxTLS: tls.VersionTLS12, Suites: []uint16{tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}, Cert: f.issue(probetest.Leaf{Names: []string{domain}, Key: f.weak})},
 			probe.Options{}, want{phase: probe.PhaseCert, class: probe.CertWeak, level: probe.Degraded, remarks: []probe.Class{probe.WeakCipher}}},
 		{42, "TLS 1.2", probetest.Config{MaxTLS: tls.VersionTLS12}, probe.Options{}, ok},

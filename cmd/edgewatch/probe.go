@@ -23,14 +23,15 @@ import (
 
 // probeFlags are the flags of the probe command.
 type probeFlags struct {
-	domain, from, ca, cert, key string
-	timeout                     time.Duration
-	direct, verbose             bool
-	srv, config, socket         string
-	resolvers                   []string
-	output                      string
-	watch, schema, classes      bool
-	interval                    time.Duration
+	domains                []string
+	from, ca, cert, key    string
+	timeout                time.Duration
+	direct, verbose        bool
+	srv, config, socket    string
+	resolvers              []string
+	output                 string
+	watch, schema, classes bool
+	interval               time.Duration
 
 	given func(flag string) bool // on the command line
 }
@@ -59,7 +60,7 @@ func (t *tool) probeCommand() *cobra.Command {
 			"  edgewatch probe --srv contoso.com --config /etc/edgewatch/edgewatch.yaml",
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.domain, "domain", "", "`DOMAIN` to ask for")
+	fl.StringSliceVar(&f.domains, "domain", nil, "`DOMAIN` to ask for; the certificate must cover it and those of further --domain")
 	fl.StringVar(&f.from, "from", "", "domain of yours to ask as (default: probe.DOMAIN)")
 	fl.StringVar(&f.ca, "ca", "", "`FILE` with the CA certificates to trust, PEM (default: the system's)")
 	fl.StringVar(&f.cert, "cert", "", "`FILE` with a client certificate, PEM")
@@ -107,8 +108,10 @@ func (t *tool) probe(ctx context.Context, f probeFlags, args []string) error {
 		return usage(errors.New("--srv finds the servers itself: leave HOST out"))
 	case f.srv == "" && len(args) != 1:
 		return usage(errors.New("say whom to probe: edgewatch probe HOST:PORT --domain DOMAIN"))
-	case f.srv == "" && f.domain == "":
+	case f.srv == "" && len(f.domains) == 0:
 		return usage(errors.New("say with --domain which domain to ask for"))
+	case f.srv != "" && len(f.domains) > 0:
+		return usage(errors.New("--srv names the domain itself: leave --domain out"))
 	case f.srv == "" && f.config != "":
 		return usage(errors.New("--config goes with --srv: it says where partners of a domain should be led"))
 	case f.config == "" && f.socket != "":
@@ -123,7 +126,7 @@ func (t *tool) probe(ctx context.Context, f probeFlags, args []string) error {
 		return t.probePartner(ctx, f, asJSON)
 	}
 	if f.from == "" {
-		f.from = "probe." + f.domain
+		f.from = "probe." + f.domains[0]
 	}
 	o, err := f.options(t.err, probe.Options{})
 	if err != nil {
@@ -203,7 +206,7 @@ func (h *hostProbe) round(ctx context.Context) ([]probe.Result, error) {
 		if h.f.verbose && len(addrs) > 1 {
 			fmt.Fprintf(h.t.err, "--- %s\n", addrs[i])
 		}
-		results[i] = h.p.Probe(ctx, probe.Target{Addr: addrs[i], Domain: h.f.domain, From: h.f.from, DirectTLS: h.f.direct})
+		results[i] = h.p.ProbeCovering(ctx, probe.Target{Addr: addrs[i], Domain: h.f.domains[0], From: h.f.from, DirectTLS: h.f.direct}, h.f.domains)
 	}
 	var wg sync.WaitGroup
 	for i := range addrs {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -300,9 +301,26 @@ func (b *builder) partners(ctx context.Context) []watchdog.PartnerView {
 	out := make([]watchdog.PartnerView, len(b.f.Domains))
 	for i, d := range b.f.Domains {
 		r := b.prober.Partner(ctx, b.resolver, d, b.f.Probe.From)
-		out[i] = watchdog.PartnerView{Domain: d, Level: r.Level, Pool: poolOf(b.f, r.Targets), Text: sightText(r)}
+		out[i] = watchdog.PartnerView{Domain: d, Level: r.Level, Pool: poolOf(b.f, r.Targets), Text: sightText(r) + b.discord(ctx, d)}
 	}
 	return out
+}
+
+// discord says which name servers lead partners of the domain elsewhere than
+// others do; "" when all that know agree.
+func (b *builder) discord(ctx context.Context, domain string) string {
+	views := probe.NewResolver(probe.ResolverOptions{Servers: nameServers(b.f)}).Views(ctx, domain)
+	if probe.Agree(views) {
+		return ""
+	}
+	var parts []string
+	for i := range views {
+		if v := &views[i]; v.Knows() {
+			pool := cmp.Or(poolOf(b.f, v.Targets), "no address")
+			parts = append(parts, fmt.Sprintf("%s leads to %s (%s)", v.Server, pool, v))
+		}
+	}
+	return "; the name servers do not agree: " + strings.Join(parts, ", ")
 }
 
 // sightText is what a partner finds, in words.

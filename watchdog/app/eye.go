@@ -33,12 +33,7 @@ func NewEye(cfg *configs.Config, domain string) (*Eye, error) {
 	if err := b.buildProber(); err != nil {
 		return nil, err
 	}
-	e := &Eye{Options: b.options, From: b.f.Probe.From, Resolvers: resolvers(b.f), f: b.f}
-	for _, s := range slices.Concat(e.Resolvers, authoritative(b.f)) {
-		if !slices.Contains(e.Servers, s) {
-			e.Servers = append(e.Servers, s)
-		}
-	}
+	e := &Eye{Options: b.options, From: b.f.Probe.From, Resolvers: resolvers(b.f), Servers: nameServers(b.f), f: b.f}
 	return e, nil
 }
 
@@ -53,6 +48,18 @@ func authoritative(f *configs.Federation) []string {
 	var out []string
 	for _, z := range f.DNS.Zones {
 		out = append(out, addrPorts(z.Authoritative)...)
+	}
+	return out
+}
+
+// nameServers are all that should tell the same: those which are asked for what
+// partners find, and the authoritative ones.
+func nameServers(f *configs.Federation) []string {
+	var out []string
+	for _, s := range slices.Concat(resolvers(f), authoritative(f)) {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
 	}
 	return out
 }
