@@ -162,6 +162,9 @@ func (m *Machine) Step(in Input) Ready {
 	if answer, ok := s.repeated(); ok {
 		return Ready{Answer: answer}
 	}
+	if _, order := in.Event.(Submitted); order && in.Levels.Lease != "" {
+		return s.refuse("nothing can be done from here: " + in.Levels.Lease)
+	}
 	row := transitions[s.fold.state()][in.Event.event()]
 	if row.refuse != "" {
 		return s.refuse(row.refuse)

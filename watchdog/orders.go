@@ -54,8 +54,6 @@ func (s *step) impossible() bool {
 	switch {
 	case !knows(s.rules.Pools, cmd.Pool):
 		s.no("%s", unknownWord("pool", cmd.Pool, s.rules.Pools))
-	case s.Levels.Lease != "":
-		s.no("nothing can be done from here: %s", s.Levels.Lease)
 	case s.rules.Unable != "":
 		s.no("no failover is possible: %s", s.rules.Unable)
 	default:
@@ -232,8 +230,6 @@ func (s *step) aborted() {
 func (s *step) retried() {
 	f := &s.fold
 	switch {
-	case s.Levels.Lease != "":
-		s.no("nothing can be done from here: %s", s.Levels.Lease)
 	case f.unfinished():
 		s.accept("the failover %s to %s is taken up again now", f.chain.ID, f.chain.To)
 		s.continueChain()
