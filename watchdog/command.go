@@ -63,7 +63,7 @@ var verbTable = []VerbInfo{
 	{VerbDeny, ObjectNone, true, false, false, "do not carry out the failover that edgewatch asks for"},
 	{VerbAbort, ObjectNone, true, false, true, "end the failover that runs or is to be tried again; what it stopped is started"},
 	{VerbRetry, ObjectNone, false, false, false, "take the failed failover up again now"},
-	{VerbSkipStep, ObjectStep, true, false, true, "take it up again, leaving out a step that only looks (check-port, verify)"},
+	{VerbSkipStep, ObjectStep, true, false, true, "take the failed failover up again without a step that only looks (check-port, verify)"},
 	{VerbAdopt, ObjectPool, true, false, true, "POOL carries federation: take that for true, change nothing"},
 	{VerbAck, ObjectNone, false, false, false, "seen: ends cool-down and what waits for a person"},
 }
