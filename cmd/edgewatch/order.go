@@ -127,14 +127,18 @@ func (t *tool) order(ctx context.Context, r remote, info watchdog.VerbInfo, cmd 
 		return &failure{exitRefused, fmt.Errorf("refused: %s", answer.Text)}
 	}
 	fmt.Fprintln(t.out, printable(answer.Text))
-	if moves(cmd.Verb) {
+	if begins(cmd.Verb) {
 		fmt.Fprintln(t.err, "\"edgewatch status\" shows how far it is")
 	}
 	return nil
 }
 
-// moves reports whether the verb begins a move of federation, which is of the
-// kind of the same name.
-func moves(verb watchdog.Verb) bool {
-	return verb != "" && actions.PlanKind(verb).Known()
+// begins reports whether something is under way once the order was accepted.
+func begins(verb watchdog.Verb) bool {
+	switch verb {
+	case watchdog.VerbApprove, watchdog.VerbRetry, watchdog.VerbSkipStep, watchdog.VerbAbort:
+		return true
+	default:
+		return actions.PlanKind(verb).Known()
+	}
 }
