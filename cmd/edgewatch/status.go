@@ -187,6 +187,9 @@ func (t *tool) printSurroundings(s *watchdog.Snapshot, now time.Time) {
 		t.fact("held", fmt.Sprintf("until release, since %s by %s: %s", clock(h.Since, now), h.Actor, h.Reason))
 	}
 	for _, p := range s.Pools {
+		if len(p.Stopped) > 0 {
+			t.fact("STOPPED", fmt.Sprintf("services of %s were stopped and not seen running since on %s: run Start-CsWindowsService there", p.Name, strings.Join(p.Stopped, ", ")))
+		}
 		if p.Quarantined != "" {
 			t.fact("quarantine", p.Quarantined)
 		}

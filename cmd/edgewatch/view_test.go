@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +66,14 @@ func TestStatusJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "status-json.golden", b.String())
+	for _, of := range []any{watchdog.Snapshot{}, watchdog.Decision{}, watchdog.PoolStatus{}, watchdog.Approval{}} {
+		for field := range reflect.TypeOf(of).Fields() {
+			key, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if !regexp.MustCompile(`\b` + key + `\b`).MatchString(statusHelp) {
+				t.Errorf("the help of status does not tell of %q, which is in %T", key, of)
+			}
+		}
+	}
 }
 
 // TestEveryVerbIsACommand: the table of verbs is what the help and the README

@@ -275,14 +275,14 @@ func TestStatusTellsWhatHoldsAndWhatIsAsked(t *testing.T) {
 	s.Hold = &watchdog.Hold{Since: time.Now(), Actor: "<anna>", Reason: "rebuild"}
 	s.Lease = "the lock file was replaced"
 	s.Approval = &watchdog.Approval{To: "EdgePool2", Since: time.Now(), Until: time.Date(2026, 11, 22, 12, 54, 2, 0, time.UTC), Then: watchdog.ApprovalHolds}
-	s.Pools = []watchdog.PoolStatus{{Name: "EdgePool1", Quarantined: "EdgePool1 answers again since 12:00 only"}}
+	s.Pools = []watchdog.PoolStatus{{Name: "EdgePool1", Stopped: []string{"edge1"}, Quarantined: "EdgePool1 answers again since 12:00 only"}}
 	r.desk.snaps[0] = s
 	r.start(t)
 	reply, err := r.srv.Command(deadline(t), "U0ANNA", "status")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"held by &lt;anna&gt; until release", "MAY NOT ACT", "`/edgewatch approve EdgePool2 REASON…`", "until 12:54:02 UTC", "then holds", "quarantined: EdgePool1 answers again since 12:00 only"} {
+	for _, want := range []string{"held by &lt;anna&gt; until release", "MAY NOT ACT", "`/edgewatch approve EdgePool2 REASON…`", "until 12:54:02 UTC", "then holds", "not seen running since on edge1", "quarantined: EdgePool1 answers again since 12:00 only"} {
 		if !strings.Contains(reply, want) {
 			t.Errorf("status does not say %q:\n%s", want, reply)
 		}

@@ -72,6 +72,9 @@ func (s *Slack) status(snap *watchdog.Snapshot) string {
 		if !p.Active && !p.Readiness.At.IsZero() && !p.Readiness.Ready {
 			fmt.Fprintf(&b, ", not ready: %s", esc(p.Readiness.Why))
 		}
+		if len(p.Stopped) > 0 {
+			fmt.Fprintf(&b, ", *services stopped and not seen running since on %s*", esc(strings.Join(p.Stopped, ", ")))
+		}
 		if p.Quarantined != "" {
 			fmt.Fprintf(&b, ", quarantined: %s", esc(p.Quarantined))
 		}

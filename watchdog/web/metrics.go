@@ -39,6 +39,7 @@ type collector struct {
 	unsure, loopLastRun, lastRound, journalSeq                 *prometheus.Desc
 	paused, pauseExpiry, cooldown, cooldownExpiry              *prometheus.Desc
 	held, leaseHeld, approvalExpiry, poolQuarantined           *prometheus.Desc
+	poolStopped                                                *prometheus.Desc
 	canaries, canariesGood, canariesOK                         *prometheus.Desc
 	running, lastFailover, lastSuccess, lastDuration           *prometheus.Desc
 	poolActive, poolState, circuit, poolReady, poolReadyTime   *prometheus.Desc
@@ -79,6 +80,7 @@ func newCollector(w Snapshots, build Build, now func() time.Time) *collector {
 		poolState:       desc("pool_state", "Whether that is the pool's verdict of the last round.", fed, pool, state),
 		circuit:         desc("circuit_state", "Whether the pool's circuit breaker is in that state.", fed, pool, state),
 		poolReady:       desc("pool_ready", "Whether the pool could take over, when that was last checked.", fed, pool),
+		poolStopped:     desc("pool_servers_stopped", "How many servers of the pool had their services stopped by a failover and were not seen running since.", fed, pool),
 		poolQuarantined: desc("pool_quarantined", "Whether a failback to the pool is advised against: it was failed over from and has not answered for long enough since.", fed, pool),
 		poolReadyTime:   desc("pool_ready_check_timestamp_seconds", "When it was last checked whether the pool could take over; 0 if never.", fed, pool),
 		probeSuccess:    desc("probe_success", "Whether the server answered XMPP to its last probe.", fed, pool, target),
@@ -96,7 +98,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		c.paused, c.pauseExpiry, c.cooldown, c.cooldownExpiry, c.canaries, c.canariesGood, c.canariesOK,
 		c.running, c.lastFailover, c.lastSuccess, c.lastDuration, c.poolActive, c.poolState, c.circuit, c.poolReady,
 		c.poolReadyTime, c.probeSuccess, c.probeState, c.probeDuration, c.certExpiry, c.views,
-		c.held, c.leaseHeld, c.approvalExpiry, c.poolQuarantined,
+		c.held, c.leaseHeld, c.approvalExpiry, c.poolQuarantined, c.poolStopped,
 	} {
 		out <- d
 	}
@@ -222,6 +224,7 @@ func (c *collector) pool(g gauges, s *watchdog.Snapshot, p watchdog.PoolStatus) 
 	g.is(c.poolReady, p.Readiness.Ready, p.Name)
 	g.at(c.poolReadyTime, p.Readiness.At, p.Name)
 	g.is(c.poolQuarantined, p.Quarantined != "", p.Name)
+	g.set(c.poolStopped, float64(len(p.Stopped)), p.Name)
 	for _, r := range worst(p.Servers) {
 		target := r.Target.Addr.String()
 		g.is(c.probeSuccess, r.Level.Answers(), p.Name, target)
