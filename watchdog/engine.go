@@ -50,6 +50,7 @@ type Engine struct {
 
 	// Owned by the loop.
 	machine   *Machine
+	auditor   *Auditor
 	detectors map[string]*detector
 	levels    Levels
 	partner   []PartnerView
@@ -86,7 +87,7 @@ func NewEngine(s Settings, p Ports) *Engine {
 		settings: s, ports: p, log: p.Log.With().Str("component", "engine").Logger(),
 		commands: make(chan order), records: make(chan record), ended: make(chan Ended),
 		rounds: make(chan *Round), surveys: make(chan survey), dead: make(chan struct{}),
-		machine: NewMachine(s.Rules), detectors: map[string]*detector{},
+		machine: NewMachine(s.Rules), auditor: NewAuditor(s.Rules), detectors: map[string]*detector{},
 		levels: Levels{Readiness: map[string]Readiness{}},
 	}
 	for _, pool := range s.Rules.Pools {
@@ -112,6 +113,7 @@ func (e *Engine) Replay(ctx context.Context) error {
 		}
 		for _, entry := range entries {
 			e.machine.Apply(entry)
+			e.auditor.Apply(entry)
 		}
 		if len(entries) < batch {
 			e.publish()
@@ -245,6 +247,13 @@ func (e *Engine) save(ctx context.Context, ready *Ready) error {
 		}
 		return nil
 	}
+	if err := e.auditor.Check(ready.Entries); err != nil {
+		err = fmt.Errorf("a defect in edgewatch, report it: %w; nothing of it is done", err)
+		e.log.Error().Err(err).Msg("entries refused")
+		e.journal = err
+		e.publish()
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	stored, err := e.ports.Journal.Append(ctx, ready.Entries)
@@ -263,6 +272,7 @@ func (e *Engine) save(ctx context.Context, ready *Ready) error {
 	e.journal = nil
 	for _, entry := range stored {
 		e.machine.Apply(entry)
+		e.auditor.Apply(entry)
 		if entry.Kind == KindCommand && ready.Answer.Accepted {
 			ready.Answer.Entry = entry.Seq
 		}

@@ -29,6 +29,9 @@ type WatchRules struct {
 	Canaries        []string
 	MinCanaries     int           // at least this many must answer
 	SurveyInterval  time.Duration // readiness of standbys and partners' view
+
+	// Jitter, in [0, 1), spreads the rounds of many federations; nil is random.
+	Jitter func() float64
 }
 
 // WatchPool is what is probed of one pool.
@@ -51,7 +54,11 @@ func (w *WatchRules) wait(active PoolRound, took time.Duration) time.Duration {
 	if suspect && !active.Breaker.Tripped() {
 		every = w.SuspectInterval
 	}
-	jitter := time.Duration((rand.Float64() - 0.5) * 0.1 * float64(every)) //nolint:gosec // spreads load, guards nothing
+	random := w.Jitter
+	if random == nil {
+		random = rand.Float64
+	}
+	jitter := time.Duration((random() - 0.5) * 0.1 * float64(every))
 	return max(every+jitter-max(took, 0), w.SuspectInterval/2)
 }
 
@@ -59,8 +66,7 @@ func (w *WatchRules) wait(active PoolRound, took time.Duration) time.Duration {
 // it is, leapt how much more the wall clock says.
 func (e *Engine) look(ctx context.Context, late, leapt time.Duration) {
 	w := &e.settings.Watch
-	r := &Round{At: time.Now(), Pools: make([]PoolRound, len(w.Pools))}
-	wall := e.ports.Now()
+	r := &Round{At: time.Now(), wall: e.ports.Now().Round(0), Pools: make([]PoolRound, len(w.Pools))}
 	var wg sync.WaitGroup
 	for i, pool := range w.Pools {
 		r.Pools[i] = PoolRound{Pool: pool.Name, Results: make([]probe.Result, len(pool.Targets))}
@@ -74,7 +80,7 @@ func (e *Engine) look(ctx context.Context, late, leapt time.Duration) {
 	}
 	wg.Wait()
 	r.Canaries = judgeCanaries(w.Canaries, answers, w.MinCanaries)
-	r.Frozen = frozen(late, time.Since(r.At), leapt+e.ports.Now().Round(0).Sub(wall.Round(0)), w.ProbeTimeout)
+	r.Frozen = frozen(late, time.Since(r.At), leapt+e.ports.Now().Round(0).Sub(r.wall), w.ProbeTimeout)
 	select {
 	case e.rounds <- r:
 	case <-ctx.Done():
@@ -150,7 +156,7 @@ func (e *Engine) took(r *Round) {
 		p.Degraded, p.Healthy = d.degraded, d.healthy
 	}
 	r.Partner = e.partner
-	r.At = r.At.Round(0) // from here on it is wall time that is compared and stored
+	r.At = r.wall // from here on it is wall time that is compared and stored
 	e.levels.Round = r
 }
 

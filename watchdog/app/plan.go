@@ -39,6 +39,16 @@ func Plan(cfg *configs.Config, federation, to string) (*actions.Plan, error) {
 	return b.plan(from, to)
 }
 
+// Planner makes the failovers of a federation from one pool to another, to be
+// shown or simulated: it reads no file, needs no secret and contacts nobody.
+func Planner(f *configs.Federation) (func(from, to string) (*actions.Plan, error), error) {
+	b, err := newBuilder(f, true)
+	if err != nil {
+		return nil, err
+	}
+	return b.plan, nil
+}
+
 func pick(cfg *configs.Config, federation string) (*configs.Federation, error) {
 	if federation == "" {
 		if len(cfg.Federations) == 1 {

@@ -78,3 +78,7 @@ func targets(f *configs.Federation, p *configs.Pool) []probe.Target {
 	}
 	return out
 }
+
+// Settings is what the engine of f goes by, for those who run one without a
+// process around it.
+func Settings(f *configs.Federation) watchdog.Settings { return settings(f) }
