@@ -218,9 +218,15 @@ func (c *checks) restless(p *process) string {
 		return "edgewatch does not run"
 	}
 	snap := p.engine.Snapshot()
+	w := c.r.world
+	w.mu.Lock()
+	edited := w.edited || w.touched
+	w.mu.Unlock()
 	switch {
 	case snap == nil || snap.LastRound.IsZero():
 		return "no round is complete"
+	case snap.State == watchdog.Faulted && edited:
+		return "" // what people changed is theirs to mend, and they are told again and again
 	case snap.State == watchdog.FailingOver || snap.State == watchdog.Verifying || snap.State == watchdog.Faulted:
 		return "state " + snap.State.String() + ": " + snap.Decision.Because
 	case snap.JournalError != "":

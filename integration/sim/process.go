@@ -29,8 +29,8 @@ type process struct {
 	sup    *watchdog.Supervisor
 	engine *watchdog.Engine
 	slack  *slack.Slack
-	ended  chan error // Supervisor.Run's, then closed
-	told   chan struct{}
+	ended  chan error    // what Supervisor.Run came to
+	gone   chan struct{} // closed when nothing of the process is left
 }
 
 // channel is the Slack channel that is told.
@@ -39,12 +39,13 @@ const channel = "C0SIM"
 // start begins a life.
 func (r *run) start(memory memory) (*process, error) {
 	r.lives++
-	p := &process{run: r, freed: make(chan struct{}), ended: make(chan error, 1), told: make(chan struct{})}
+	p := &process{run: r, freed: make(chan struct{}), ended: make(chan error, 1), gone: make(chan struct{})}
 	st := &store{p: p, memory: memory}
 	wake := make(chan struct{}, 1)
 	settings := r.estate.settings
 	source := rand.New(rand.NewPCG(r.seed, uint64(r.lives))) // #nosec G404 -- the seed must say it all
 	settings.Watch.Jitter = source.Float64
+	settings.Runner.Poll, settings.Runner.PollMax = 1, 1 // see pace
 	log := zerolog.New(defects{r}).Level(zerolog.ErrorLevel)
 	p.engine = watchdog.NewEngine(settings, watchdog.Ports{
 		Senses: p.senses(), Plan: p.plan, Journal: st, Now: p.now, Log: log,
@@ -69,19 +70,19 @@ func (r *run) start(memory memory) (*process, error) {
 	ctx, cancel := context.WithCancel(r.t.Context())
 	p.cancel = cancel
 	outer, stopOuter := context.WithCancel(context.WithoutCancel(ctx))
+	told := make(chan struct{})
 	go func() {
-		defer close(p.told)
+		defer close(told)
 		_ = p.slack.Run(outer)
 	}()
 	go func() {
-		err := p.sup.Run(ctx)
+		defer close(p.gone)
+		p.ended <- p.sup.Run(ctx)
 		flush, stop := context.WithTimeout(outer, 3*time.Second) // as package app does
 		_ = p.slack.Flush(flush)
 		stop()
 		stopOuter()
-		<-p.told
-		p.ended <- err
-		close(p.ended)
+		<-told
 	}()
 	return p, nil
 }
@@ -113,7 +114,7 @@ var errSlackDown = &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connect
 // RoundTrip implements http.RoundTripper on the fake's handler, without a
 // socket: those have no virtual time.
 func (c *wire) RoundTrip(req *http.Request) (res *http.Response, err error) {
-	if err := c.p.pass(); err != nil {
+	if err := c.p.pass("slack"); err != nil {
 		return nil, err
 	}
 	w := c.p.run.world
@@ -121,10 +122,10 @@ func (c *wire) RoundTrip(req *http.Request) (res *http.Response, err error) {
 	down := w.cut || c.p.run.slackDown
 	takes := w.between("slack", 30*time.Millisecond, 200*time.Millisecond)
 	w.mu.Unlock()
-	if err := sleep(req.Context(), takes); err != nil {
+	if err := c.p.sleep(req.Context(), "slack", takes); err != nil {
 		return nil, err
 	}
-	if err := c.p.pass(); err != nil {
+	if err := c.p.pass("slack"); err != nil {
 		return nil, err
 	}
 	if down {

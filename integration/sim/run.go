@@ -28,6 +28,7 @@ type run struct {
 	slackDown bool // guarded by world.mu
 
 	process *process // the living one; nil while there is none. Owned by play
+	last    *process // the one that ended in good order before it
 	lives   int
 	crashed chan *process
 	failed  chan struct{} // closed at the first violation
@@ -89,7 +90,7 @@ func (r *run) play() {
 			r.bury()
 		default:
 			r.process.cancel()
-			<-r.process.ended
+			<-r.process.gone
 		}
 	}
 	r.talks.Wait()
@@ -109,13 +110,14 @@ func (r *run) turn() (over bool) {
 		return true
 	case p := <-r.crashed:
 		if p == r.process {
-			r.bury()
 			r.later(r.story.restartAfter, r.restart)
+			r.bury()
 		}
 	case err := <-ended:
 		r.notef("edgewatch has ended (%v)", err)
-		r.settle(nil)
 		r.later(r.story.restartAfter, r.restart)
+		r.last = r.process
+		r.settle(nil)
 	case <-r.agenda.woken:
 		return false
 	case <-next.C:
@@ -131,7 +133,7 @@ func (r *run) bury() {
 	r.settle(nil)
 	p.cancel()
 	close(p.freed)
-	<-p.ended
+	<-p.gone
 }
 
 func (r *run) settle(p *process) {
@@ -145,6 +147,9 @@ func (r *run) settle(p *process) {
 func (r *run) restart() {
 	if r.process != nil {
 		return
+	}
+	if r.last != nil {
+		<-r.last.gone
 	}
 	var err error
 	if r.lives > 0 {

@@ -14,26 +14,39 @@ import (
 // errDead is what reaches a process that is no more.
 var errDead = errors.New("this process is dead")
 
-// sleep waits for d, or until ctx ends, whose cause it then returns.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
+// sleep waits for d as the named part of the process, or until ctx ends, whose
+// cause it then returns. No two parts notice that end at the same moment: what
+// follows must not depend on which goroutine happens to run first.
+func (p *process) sleep(ctx context.Context, what string, d time.Duration) error {
+	if d > 0 && ctx.Err() == nil {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			return nil
+		case <-ctx.Done():
+		}
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
+	if ctx.Err() == nil {
 		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
+	p.stagger(what)
+	return context.Cause(ctx)
 }
 
-// pass is the gate between a process and the world: a frozen process waits
-// there, and one that has died gets through no more.
-func (p *process) pass() error {
+func (p *process) stagger(what string) {
 	w := p.run.world
-	for {
+	w.mu.Lock()
+	d := w.between("stagger "+what, time.Microsecond, 2*time.Millisecond)
+	w.mu.Unlock()
+	time.Sleep(d)
+}
+
+// pass is the gate between a part of a process and the world: a frozen process
+// waits there, and one that has died gets through no more.
+func (p *process) pass(what string) error {
+	w := p.run.world
+	for waited := false; ; waited = true {
 		if p.dead.Load() {
 			<-p.freed
 			return errDead
@@ -42,6 +55,9 @@ func (p *process) pass() error {
 		left := time.Until(w.frozen)
 		w.mu.Unlock()
 		if left <= 0 {
+			if waited {
+				p.stagger(what)
+			}
 			return nil
 		}
 		time.Sleep(left)
@@ -50,7 +66,7 @@ func (p *process) pass() error {
 
 // now is the wall clock of the process.
 func (p *process) now() time.Time {
-	_ = p.pass()
+	_ = p.pass("clock")
 	w := p.run.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -70,19 +86,20 @@ func (p *process) probe(ctx context.Context, t probe.Target) probe.Result {
 func (p *process) ask(ctx context.Context, what string, t probe.Target, counts bool) probe.Result {
 	r := probe.Result{Target: t, Start: time.Now(), Class: probe.LocalError, Blame: probe.Local, Error: "the process ended"}
 	begin := time.Now()
-	if p.pass() != nil {
+	what += t.Addr.String()
+	if p.pass(what) != nil {
 		return r
 	}
 	w := p.run.world
 	limit := w.f.Probe.Timeout.Duration
 	w.mu.Lock()
-	takes := w.judge(&r, what+t.Addr.String(), limit, counts, begin)
+	takes := w.judge(&r, what, limit, counts, begin)
 	w.mu.Unlock()
-	if sleep(ctx, takes) != nil {
+	if p.sleep(ctx, what, takes) != nil {
 		r.Level, r.Class, r.Blame = probe.Inconclusive, probe.LocalError, probe.Local
 		return r
 	}
-	if p.pass() != nil {
+	if p.pass(what) != nil {
 		return r
 	}
 	if time.Since(begin) > takes+limit/2 {
@@ -155,7 +172,7 @@ func (w *world) judge(r *probe.Result, what string, limit time.Duration, counts 
 // canary asks one of the hosts that answer as long as our line works.
 func (p *process) canary(ctx context.Context, addr string) error {
 	begin := time.Now()
-	if err := p.pass(); err != nil {
+	if err := p.pass("canary " + addr); err != nil {
 		return err
 	}
 	w := p.run.world
@@ -170,10 +187,10 @@ func (p *process) canary(ctx context.Context, addr string) error {
 	if bad {
 		takes = limit
 	}
-	if err := sleep(ctx, takes); err != nil {
+	if err := p.sleep(ctx, "canary "+addr, takes); err != nil {
 		return err
 	}
-	if err := p.pass(); err != nil {
+	if err := p.pass("canary " + addr); err != nil {
 		return err
 	}
 	if bad {
@@ -184,7 +201,7 @@ func (p *process) canary(ctx context.Context, addr string) error {
 
 // partner is what partners find, as far as we see from here.
 func (p *process) partner(ctx context.Context) []watchdog.PartnerView {
-	if p.pass() != nil {
+	if p.pass("partner") != nil {
 		return nil
 	}
 	w := p.run.world
@@ -193,7 +210,7 @@ func (p *process) partner(ctx context.Context) []watchdog.PartnerView {
 		_, v := p.sight(ctx, "partner "+d, d)
 		out = append(out, v)
 	}
-	if ctx.Err() != nil || p.pass() != nil {
+	if ctx.Err() != nil || p.pass("partner") != nil {
 		return nil
 	}
 	return out
@@ -207,7 +224,7 @@ func (p *process) sight(ctx context.Context, what, domain string) (actions.Partn
 	cut, leads := w.cut || w.local, w.leads()
 	takes := w.between(what, 10*time.Millisecond, 120*time.Millisecond)
 	w.mu.Unlock()
-	if err := sleep(ctx, takes); err != nil || cut {
+	if err := p.sleep(ctx, what, takes); err != nil || cut {
 		v.Text = "dns/timeout"
 		return actions.PartnerSight{Text: v.Text}, v
 	}
@@ -242,7 +259,7 @@ func (p *process) sight(ctx context.Context, what, domain string) (actions.Partn
 
 // ready is the preflight of a pool, read-only.
 func (p *process) ready(ctx context.Context, pool string) error {
-	if err := p.pass(); err != nil {
+	if err := p.pass("ready " + pool); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.run.world.f.Timeouts.Preflight.Duration)

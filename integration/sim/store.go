@@ -44,7 +44,7 @@ func (s *store) full() bool {
 
 // Append implements watchdog.Journal.
 func (s *store) Append(ctx context.Context, entries []watchdog.Entry) ([]watchdog.Entry, error) {
-	if err := s.p.pass(); err != nil {
+	if err := s.p.pass("store"); err != nil {
 		return nil, err
 	}
 	if s.full() {
@@ -53,7 +53,7 @@ func (s *store) Append(ctx context.Context, entries []watchdog.Entry) ([]watchdo
 	fault := s.p.run.appendFault(entries)
 	if fault == crashBefore {
 		s.p.die("before these were kept: " + entries[0].Sentence())
-		return nil, s.p.pass()
+		return nil, s.p.pass("store")
 	}
 	if fault == unsureLost {
 		s.p.run.notef("the journal does not know whether it kept this (it did not): %s", entries[0].Sentence())
@@ -69,7 +69,7 @@ func (s *store) Append(ctx context.Context, entries []watchdog.Entry) ([]watchdo
 	switch fault {
 	case crashAfter:
 		s.p.die("after this was kept: " + entries[len(entries)-1].Sentence())
-		return nil, s.p.pass()
+		return nil, s.p.pass("store")
 	case unsureKept:
 		s.p.run.notef("the journal does not know whether it kept this (it did)")
 		return nil, watchdog.ErrJournalUnsure
@@ -80,7 +80,7 @@ func (s *store) Append(ctx context.Context, entries []watchdog.Entry) ([]watchdo
 
 // Read implements watchdog.Journal.
 func (s *store) Read(ctx context.Context, federation string, after uint64, limit int) ([]watchdog.Entry, error) {
-	if err := s.p.pass(); err != nil {
+	if err := s.p.pass("store"); err != nil {
 		return nil, err
 	}
 	return s.memory.Read(ctx, federation, after, limit)
@@ -88,7 +88,7 @@ func (s *store) Read(ctx context.Context, federation string, after uint64, limit
 
 // SaveCursor implements watchdog.Cursors.
 func (s *store) SaveCursor(ctx context.Context, name string, data []byte) error {
-	if err := s.p.pass(); err != nil {
+	if err := s.p.pass("store"); err != nil {
 		return err
 	}
 	if s.full() {
@@ -99,7 +99,7 @@ func (s *store) SaveCursor(ctx context.Context, name string, data []byte) error 
 
 // LoadCursor implements watchdog.Cursors.
 func (s *store) LoadCursor(ctx context.Context, name string) ([]byte, error) {
-	if err := s.p.pass(); err != nil {
+	if err := s.p.pass("store"); err != nil {
 		return nil, err
 	}
 	return s.memory.LoadCursor(ctx, name)

@@ -65,7 +65,7 @@ const warmUp = 2 * time.Minute
 func write(seed uint64, e *estate, life time.Duration) *story {
 	a := &author{Rand: rand.New(rand.NewPCG(seed, 0x5eed)), s: &story{life: life}, r: e.settings.Rules} // #nosec G404 -- the seed must say it all
 	a.w = e.settings.Rules.Pools
-	a.s.restartAfter = a.between(time.Second, 30*time.Second)
+	a.s.restartAfter = a.between(5*time.Second, 40*time.Second) // whoever ends in good order has told Slack by then
 	a.s.listensWithRoute = a.IntN(3) == 0
 	if a.IntN(4) == 0 {
 		a.twinStory()
@@ -393,6 +393,7 @@ func (a *author) people() {
 		a.bad(func(r *run) {
 			r.notef("somebody changes DNS to %s", value)
 			r.world.with(func() {
+				r.world.edited = true
 				for _, z := range r.world.zones {
 					z.was, z.value, z.changed = z.value, value, time.Now()
 				}

@@ -31,11 +31,14 @@ func (t *task) Target() string    { return t.target }
 func (t *task) Preview() []string { return []string{string(t.step) + " " + t.target} }
 
 func (t *task) Check(ctx context.Context) (actions.Observation, error) {
-	if err := t.p.pass(); err != nil {
+	if err := t.p.pass(t.what); err != nil {
 		return actions.Observation{}, err
 	}
 	obs, err := t.check(ctx)
-	if perr := t.p.pass(); perr != nil {
+	if err == nil && obs.Status == actions.Pending {
+		t.p.pace(ctx, t.what)
+	}
+	if perr := t.p.pass(t.what); perr != nil {
 		return actions.Observation{}, perr
 	}
 	if t.step == actions.Preflight && t.chain != "" && err == nil && obs.Status == actions.Done {
@@ -44,8 +47,19 @@ func (t *task) Check(ctx context.Context) (actions.Observation, error) {
 	return obs, err
 }
 
+// pace is the pause between two looks at what is not done yet. It is the
+// runner's, but a runner whose tasks pause together also ends its pauses
+// together when their context ends.
+func (p *process) pace(ctx context.Context, what string) {
+	w := p.run.world
+	w.mu.Lock()
+	d := w.between("pace "+what, 100*time.Millisecond, 3*time.Second)
+	w.mu.Unlock()
+	_ = p.sleep(ctx, what, d)
+}
+
 func (t *task) Apply(ctx context.Context) error {
-	if err := t.p.pass(); err != nil {
+	if err := t.p.pass(t.what); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -58,7 +72,7 @@ func (t *task) Apply(ctx context.Context) error {
 	t.p.run.crossing(t.p, "before "+string(t.step))
 	err := t.apply(ctx)
 	t.p.run.crossing(t.p, "after "+string(t.step))
-	if perr := t.p.pass(); perr != nil {
+	if perr := t.p.pass(t.what); perr != nil {
 		return perr
 	}
 	return err
@@ -110,10 +124,13 @@ func (p *process) task(t *task, i int) (actions.Task, error) {
 		return actions.NewAnswers(verifier{p}, t.to, p.run.estate.targets(t.to), pool.MinUp), nil
 	case t.step == actions.Verify && domain != "":
 		return actions.NewPartnerCheck(domain, t.to, w.poolNamed(t.to).Addresses, func(ctx context.Context) (actions.PartnerSight, error) {
-			if err := p.pass(); err != nil {
+			if err := p.pass(t.what); err != nil {
 				return actions.PartnerSight{}, err
 			}
-			s, _ := p.sight(ctx, "verify "+domain, domain)
+			s, v := p.sight(ctx, "verify "+domain, domain)
+			if v.Pool != t.to {
+				p.pace(ctx, t.what)
+			}
 			return s, nil
 		}), nil
 	case t.step == actions.Preflight && h != nil, t.step == actions.Verify && h != nil:
@@ -151,7 +168,7 @@ func (v verifier) Probe(ctx context.Context, t probe.Target) probe.Result {
 // dial is the connection of step 6. It answers with an error always: refused
 // proves the path as well as open does.
 func (p *process) dial(ctx context.Context, _, addr string) (net.Conn, error) {
-	if err := p.pass(); err != nil {
+	if err := p.pass("dial " + addr); err != nil {
 		return nil, err
 	}
 	w := p.run.world
@@ -172,7 +189,7 @@ func (p *process) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	if silent {
 		takes = 5 * time.Second
 	}
-	if err := sleep(ctx, takes); err != nil {
+	if err := p.sleep(ctx, "dial "+addr, takes); err != nil {
 		return nil, err
 	}
 	if silent {
@@ -194,17 +211,17 @@ func (p *process) winrm(ctx context.Context, h *host, what string) error {
 	limit := w.f.WinRM.Timeout.Duration
 	switch {
 	case silent, fault == winrmHangs:
-		if err := sleep(ctx, limit+takes); err != nil {
+		if err := p.sleep(ctx, what, limit+takes); err != nil {
 			return err
 		}
 		return fail(actions.Transient, "i/o timeout", "look at the host")
 	case fault == winrmRefuses:
-		if err := sleep(ctx, takes); err != nil {
+		if err := p.sleep(ctx, what, takes); err != nil {
 			return err
 		}
 		return fail(actions.Rejected, "logon refused", "check the account")
 	}
-	return sleep(ctx, takes)
+	return p.sleep(ctx, what, takes)
 }
 
 // change is a remote call that changes something: do is called when it comes
@@ -266,7 +283,7 @@ func (p *process) services(t *task, h *host, run bool) {
 			return err
 		}
 		p.run.crossing(p, "during "+string(t.step))
-		if err := sleep(ctx, time.Until(until)+time.Millisecond); err != nil {
+		if err := p.sleep(ctx, t.what, time.Until(until)+time.Millisecond); err != nil {
 			w.mu.Lock()
 			if h.pending == id && w.draw(t.what+" aborted") < 0.5 {
 				h.pending = 0 // the shell that ran it was closed in time
@@ -311,7 +328,7 @@ func (p *process) nameserver(ctx context.Context, z *zone, what string) error {
 	if silent {
 		takes = 5 * time.Second
 	}
-	if err := sleep(ctx, takes); err != nil {
+	if err := p.sleep(ctx, what, takes); err != nil {
 		return err
 	}
 	switch {

@@ -37,6 +37,7 @@ type world struct {
 	diskFull bool
 
 	touched          bool // somebody changed a route by hand
+	edited           bool // … or DNS
 	listensWithRoute bool // a proxy listens only while the route of its site points at its pool
 	op               int  // numbers service operations
 }
