@@ -1,5 +1,5 @@
-// Package actions runs a plan: the documented failover as a list of steps
-// that can be observed and repeated. Every step is checked, recorded as
+// Package actions runs a plan: the documented failover or failback as a list
+// of steps that can be observed and repeated. Every step is checked, recorded as
 // started, applied, checked again and recorded as finished, so that a run
 // which died anywhere is continued and nothing is done twice.
 package actions
@@ -7,6 +7,7 @@ package actions
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -27,10 +28,13 @@ const (
 	Verify        StepName = "verify"         // a partner's view: SRV, address, stream
 )
 
-// Steps lists the step names in documented order.
-func Steps() []StepName {
-	return []StepName{Preflight, StopServices, SetRoute, DNSRecords, CheckPort, StartServices, Verify}
-}
+// Steps lists all step names, in the documented order of a failover.
+func Steps() []StepName { return Failover.Steps() }
+
+// Skippable reports whether a person may order the step skipped: it only
+// looks, and nothing stays half-done without it. The preflight only looks too,
+// but is what guards the rest.
+func Skippable(name StepName) bool { return name == CheckPort || name == Verify }
 
 // Status is what a Check saw.
 type Status uint8
@@ -108,8 +112,9 @@ func (s Step) need() int {
 	return s.Need
 }
 
-// Plan is the failover of one federation from one pool to another.
+// Plan is the move of one federation from one pool to another.
 type Plan struct {
+	Kind       PlanKind
 	Federation string
 	From, To   string // pool names
 	Steps      []Step // in the order they run
@@ -119,6 +124,42 @@ type Plan struct {
 	// is wrong around it shall be put right: where its route is right and its
 	// services run, they are not stopped.
 	Repair bool
+
+	// Owed names servers of To whose services an earlier chain stopped and did
+	// not see running again: this chain owes them a start as if it had stopped
+	// them itself.
+	Owed []string
+
+	// Skip has the steps that a person ordered skipped, each with the reason,
+	// which names that person.
+	Skip map[StepName]string
+}
+
+// Validate reports what Run would refuse before anything begins: a kind that
+// nobody knows, or an order to skip what may not be. Its error is AskHuman.
+func (p *Plan) Validate() error {
+	_, err := p.refusal()
+	return err
+}
+
+// refusal is Validate with the step that it is about.
+func (p *Plan) refusal() (StepName, error) {
+	refuse := func(op, next, format string, args ...any) error {
+		return &Error{Kind: AskHuman, Host: p.Federation, Op: op, Next: next, Err: fmt.Errorf(format, args...)}
+	}
+	if !p.Kind.Known() {
+		return Preflight, refuse("plan", "report this as a bug of edgewatch", "there is no procedure %q", string(p.Kind))
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Skip)) {
+		if !Skippable(name) {
+			return name, refuse("skip "+string(name), fmt.Sprintf("mend what holds it up, or abort the %s", p.Kind),
+				"only %s and %s, which change nothing, may be skipped", CheckPort, Verify)
+		}
+		if p.Skip[name] == "" {
+			return name, refuse("skip "+string(name), "say who skips it and why", "no reason is given")
+		}
+	}
+	return "", nil
 }
 
 // Step returns the step of that name, and whether the plan has it.

@@ -63,6 +63,13 @@ func KindOf(err error) Kind {
 	return AskHuman
 }
 
+// ErrAborted is the cause with which the context of a run is cancelled when a
+// person ends it; AbortedBy wraps it.
+var ErrAborted = errors.New("aborted")
+
+// AbortedBy is an ErrAborted that says who ended the run and why.
+func AbortedBy(who, why string) error { return fmt.Errorf("%w by %s: %s", ErrAborted, who, why) }
+
 // Join is errors.Join on one line: what people read stands in tables, logs
 // and messages.
 func Join(errs ...error) error {

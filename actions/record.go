@@ -14,7 +14,7 @@ type Record struct {
 	Step   StepName      `json:"step"`
 	Target string        `json:"target,omitempty"`
 	Phase  RecordPhase   `json:"phase"`
-	Detail string        `json:"detail,omitempty"` // what Check saw
+	Detail string        `json:"detail,omitempty"` // what Check saw, or why it was skipped
 	Error  string        `json:"error,omitempty"`
 	Took   time.Duration `json:"took,omitempty"`
 	Tries  int           `json:"tries,omitempty"`  // how often it was applied, when more than once
@@ -30,6 +30,7 @@ const (
 	Finished RecordPhase = "finished" // seen done after it was applied
 	Already  RecordPhase = "already"  // seen done before anything was applied
 	Failed   RecordPhase = "failed"   // given up
+	Skipped  RecordPhase = "skipped"  // of a step as a whole: not run, on the order of a person whom Detail names
 )
 
 // Word says how the step or task stands, e.g. "done", "passed" for what only
@@ -41,6 +42,8 @@ func (r Record) Word() string {
 		return "failed"
 	case r.Phase == Started:
 		return "started"
+	case r.Phase == Skipped:
+		return "skipped"
 	case observes:
 		return "passed"
 	case r.Phase == Already:
@@ -59,8 +62,18 @@ type Outcome struct {
 	Took       time.Duration `json:"took"`
 
 	// Interrupted says that the run was ended from outside (edgewatch was
-	// stopping, the lease was lost) and nothing is known against the target.
+	// stopping, the lease was lost) and nothing is known against the target:
+	// it is to be taken up again.
 	Interrupted bool `json:"interrupted,omitempty"`
+
+	// Aborted says that a person ended the run (ErrAborted), and Error says
+	// who and why. It is not to be taken up again by itself. An Outcome is
+	// never both interrupted and aborted.
+	Aborted bool `json:"aborted,omitempty"`
+
+	// Skipped are the steps that a person ordered skipped, in documented
+	// order: what they would have proven is not proven, even if OK.
+	Skipped []StepName `json:"skipped,omitempty"`
 }
 
 // Progress is how far a chain got: a fold over its records. The zero value
@@ -119,7 +132,7 @@ func (p Progress) Stopped() []string {
 		if key.step != StopServices || key.target == "" || phase == Already {
 			continue
 		}
-		if started := p.Task(StartServices, key.target); started != Finished && started != Already {
+		if !p.running(key.target) {
 			out = append(out, key.target)
 		}
 	}
@@ -127,19 +140,58 @@ func (p Progress) Stopped() []string {
 	return out
 }
 
-// passed reports whether the step was seen done.
-func (p Progress) passed(name StepName) bool {
-	phase := p.Step(name)
+// StillStopped is Stopped with those of owed, which an earlier chain left
+// stopped, that this one has not seen running either.
+func (p Progress) StillStopped(owed []string) []string {
+	out := p.Stopped()
+	for _, server := range owed {
+		if !p.running(server) && !slices.Contains(out, server) {
+			out = append(out, server)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// running reports whether the server's services were seen running.
+func (p Progress) running(server string) bool {
+	phase := p.Task(StartServices, server)
 	return phase == Finished || phase == Already
 }
 
-// touched reports whether any task of the step may have been applied.
-func (p Progress) touched(s Step) bool {
-	for _, t := range s.Tasks {
-		switch p.Task(s.Name, t.Target()) {
+// Skipped lists the steps that a person ordered skipped, in documented order.
+func (p Progress) Skipped() []StepName {
+	var out []StepName
+	for _, name := range Steps() {
+		if p.skipped(name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// skipped does not believe a journal that claims more than may be skipped.
+func (p Progress) skipped(name StepName) bool {
+	return p.Step(name) == Skipped && Skippable(name)
+}
+
+// passed reports whether the step was seen done, or is skipped.
+func (p Progress) passed(name StepName) bool {
+	phase := p.Step(name)
+	return phase == Finished || phase == Already || p.skipped(name)
+}
+
+// touched reports whether any task of the step may have been applied, also
+// one that today's configuration no longer has.
+func (p Progress) touched(name StepName) bool {
+	for key, phase := range p.last {
+		if key.step != name || key.target == "" {
+			continue
+		}
+		switch phase {
 		case Started, Finished, Failed:
 			return true
-		case Already:
+		case Already, Skipped:
 		}
 	}
 	return false

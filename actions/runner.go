@@ -34,7 +34,13 @@ type Runner struct {
 //   - once a server's services may have been stopped, start-services is run
 //     on every way out, also when ctx is cancelled, a step fails or records
 //     can no longer be written (runbook step 7);
-//   - after set-route nothing is rolled back.
+//   - after set-route nothing is rolled back;
+//   - what Plan.Validate objects to is refused before anything begins, but
+//     what earlier runs of the chain stopped is started.
+//
+// Ctx ends the run, and its cause says what for: ErrAborted makes the Outcome
+// Aborted, any other Interrupted. Once all is done an end of ctx changes
+// nothing.
 func (r *Runner) Run(ctx context.Context, plan *Plan, chain string, progress Progress) Outcome {
 	begin := time.Now()
 	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone()}
@@ -44,20 +50,35 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, chain string, progress Pro
 			err = Join(err, fmt.Errorf("and services could not all be started again: %w", rescue))
 		}
 	}
-	out := Outcome{OK: err == nil, Step: failed, Stopped: x.stillStopped(), Took: time.Since(begin)}
+	out := Outcome{OK: err == nil, Step: failed, RouteMoved: true, Took: time.Since(begin)}
 	if err != nil {
-		out.Error = err.Error()
-		out.Interrupted = ctx.Err() != nil
 		out.RouteMoved = x.routeMoved(ctx)
-	} else {
-		out.RouteMoved = true
+		out.Aborted = errors.Is(context.Cause(ctx), ErrAborted)
+		out.Interrupted = ctx.Err() != nil && !out.Aborted
+		if out.Aborted {
+			err = aborted(err, context.Cause(ctx), out.RouteMoved)
+		}
+		out.Error = err.Error()
 	}
+	out.Stopped, out.Skipped = x.stillStopped(), x.skipped()
 	return out
+}
+
+// aborted is err with what a person who ended the run has to know.
+func aborted(err, cause error, moved bool) error {
+	if !errors.Is(err, ErrAborted) { // it had failed by itself before
+		err = Join(err, cause)
+	}
+	if moved {
+		err = fmt.Errorf("%w; the route had moved by then, or may have: nothing is rolled back", err)
+	}
+	return err
 }
 
 // Abandon ends a chain that is too old to be carried on: it starts the
 // services that the chain stopped and does nothing else. Its Outcome counts
-// as Interrupted: nothing is known against the target.
+// as Interrupted, or as Aborted where that is the cause of ctx: nothing is
+// known against the target.
 func (r *Runner) Abandon(ctx context.Context, plan *Plan, chain string, progress Progress, why string) Outcome {
 	begin := time.Now()
 	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone()}
@@ -67,7 +88,13 @@ func (r *Runner) Abandon(ctx context.Context, plan *Plan, chain string, progress
 			err = fmt.Errorf("%w, and services could not all be started again: %w", err, rescue)
 		}
 	}
-	return Outcome{Error: err.Error(), Interrupted: true, RouteMoved: x.routeMoved(ctx), Stopped: x.stillStopped(), Took: time.Since(begin)}
+	out := Outcome{RouteMoved: x.routeMoved(ctx), Aborted: errors.Is(context.Cause(ctx), ErrAborted)}
+	out.Interrupted = !out.Aborted
+	if out.Aborted {
+		err = aborted(err, context.Cause(ctx), out.RouteMoved)
+	}
+	out.Error, out.Stopped, out.Skipped, out.Took = err.Error(), x.stillStopped(), x.skipped(), time.Since(begin)
+	return out
 }
 
 // run is one run of one plan.
@@ -84,18 +111,30 @@ type run struct {
 // forward runs what is left of the plan, in order, and names the step that
 // stopped it.
 func (x *run) forward(ctx context.Context) (StepName, error) {
+	if name, err := x.plan.refusal(); err != nil {
+		return name, err
+	}
 	if x.plan.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, x.plan.Timeout,
-			fmt.Errorf("the failover took longer than %v", x.plan.Timeout))
+			fmt.Errorf("the %s took longer than %v", x.plan.Kind, x.plan.Timeout))
 		defer cancel()
 	}
 	for _, s := range x.plan.Steps {
 		if x.settled(s) {
 			continue
 		}
-		if s.Name == StopServices && x.untouched(s) && x.reached(ctx) {
-			if err := x.skip(ctx, s, fmt.Sprintf("nothing is stopped: federation is on %s already", x.plan.To)); err != nil {
+		if ctx.Err() != nil { // what was not begun is not begun now
+			return s.Name, fmt.Errorf("%s: %w", s.Name, context.Cause(ctx))
+		}
+		if why, ok := x.plan.Skip[s.Name]; ok {
+			if err := x.record(ctx, Record{Step: s.Name, Phase: Skipped, Detail: why}); err != nil {
+				return s.Name, err
+			}
+			continue
+		}
+		if s.Name == StopServices && x.untouched(s.Name) && x.reached(ctx) {
+			if err := x.pass(ctx, s, fmt.Sprintf("nothing is stopped: federation is on %s already", x.plan.To)); err != nil {
 				return s.Name, err
 			}
 			continue
@@ -108,30 +147,46 @@ func (x *run) forward(ctx context.Context) (StepName, error) {
 }
 
 // settled reports whether a continued chain need not look at the step again.
-// Preflight and verify speak of now, so an old answer does not count for
-// them, but once services were stopped there is no way back to preflight.
+// What gates the move speaks of now, so an old answer does not count, until
+// the move has begun: from then on there is no way back to a gate. Verify
+// always speaks of now.
 func (x *run) settled(s Step) bool {
+	x.mu.Lock()
+	skipped, passed := x.progress.skipped(s.Name), x.progress.passed(s.Name)
+	x.mu.Unlock()
 	switch s.Name {
 	case Preflight:
-		stop, ok := x.plan.Step(StopServices)
-		return ok && !x.untouched(stop)
+		return x.committed()
 	case Verify:
-		return false
+		return skipped
 	case StartServices:
 		if len(x.stillStopped()) > 0 { // enough were started, not all
 			return false
 		}
+		if x.plan.Kind == Failback && !x.committed() { // it is a gate there
+			return false
+		}
 	case StopServices, SetRoute, DNSRecords, CheckPort:
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.progress.passed(s.Name)
+	return passed
 }
 
-func (x *run) untouched(s Step) bool {
+// committed reports whether the chain may have changed something that has to
+// be carried through: services that were stopped, the route, DNS. The start of
+// services that a failback begins with does no harm where it ends there.
+func (x *run) committed() bool {
+	for _, name := range []StepName{StopServices, SetRoute, DNSRecords} {
+		if !x.untouched(name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (x *run) untouched(name StepName) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return !x.progress.touched(s)
+	return !x.progress.touched(name)
 }
 
 // reached reports whether there is nothing that services would have to be
@@ -171,7 +226,8 @@ func look(ctx context.Context, t Task) (obs Observation, err error) {
 	return t.Check(ctx)
 }
 
-func (x *run) skip(ctx context.Context, s Step, why string) error {
+// pass records all of s as found done.
+func (x *run) pass(ctx context.Context, s Step, why string) error {
 	for _, t := range s.Tasks {
 		if err := x.record(ctx, Record{Step: s.Name, Target: t.Target(), Phase: Already, Detail: why}); err != nil {
 			return err
@@ -249,25 +305,43 @@ func (x *run) rescue(ctx context.Context) error {
 	return x.step(context.WithoutCancel(ctx), s)
 }
 
-// stillStopped names the servers that may be down because of this chain: for
-// as long as there is one, the chain owes a start.
+// stillStopped names the servers, sorted, that may be down because of this
+// chain or of one before it: for as long as there is one, the chain owes a start.
 func (x *run) stillStopped() []string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.progress.Stopped()
+	return x.progress.StillStopped(x.plan.Owed)
+}
+
+// skipped lists the steps that a person ordered skipped.
+func (x *run) skipped() []StepName {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.progress.Skipped()
 }
 
 // routeMoved reports whether the route may have been moved: in doubt, yes.
+// Sites keep their old route when federation leaves them, so that the way back
+// may find it right. Where the source is well, that has moved nothing before
+// DNS has; where it is not, there is no way back in any case.
 func (x *run) routeMoved(ctx context.Context) bool {
-	s, ok := x.plan.Step(SetRoute)
-	if !ok {
-		return false
-	}
 	x.mu.Lock()
-	passed, touched := x.progress.passed(SetRoute), x.progress.touched(s)
+	found := x.progress.Step(SetRoute) == Already
 	x.mu.Unlock()
-	if passed || !touched {
-		return passed
+	if found && x.plan.Kind.planned() {
+		return x.changed(ctx, DNSRecords)
+	}
+	return found || x.changed(ctx, SetRoute)
+}
+
+// changed reports whether the chain may have changed what the step is about.
+func (x *run) changed(ctx context.Context, name StepName) bool {
+	x.mu.Lock()
+	did, touched := x.progress.Step(name) == Finished, x.progress.touched(name)
+	x.mu.Unlock()
+	s, ok := x.plan.Step(name)
+	if did || !touched || !ok {
+		return did || touched
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Timeout)
 	defer cancel()

@@ -21,7 +21,8 @@ type world struct {
 	fail    map[string][]error
 	checks  map[string][]error
 	onApply func(what string)
-	life    int // of the process that acts; a dead one reaches nothing
+	onCheck func(what string) // called before anything is seen
+	life    int               // of the process that acts; a dead one reaches nothing
 }
 
 var errDead = errors.New("this process is dead")
@@ -69,6 +70,12 @@ func (j *job) Target() string    { return j.target }
 func (j *job) Preview() []string { return []string{j.what} }
 
 func (j *job) Check(ctx context.Context) (Observation, error) {
+	j.w.mu.Lock()
+	hook := j.w.onCheck
+	j.w.mu.Unlock()
+	if hook != nil {
+		hook(j.what)
+	}
 	if err := ctx.Err(); err != nil {
 		return Observation{}, err
 	}
@@ -123,7 +130,10 @@ func pop(m map[string][]error, key string) error {
 }
 
 // plan is the documented failover on the world.
-func (w *world) plan() *Plan {
+func (w *world) plan() *Plan { return w.planOf(Failover) }
+
+// planOf is the documented order of a kind on the world.
+func (w *world) planOf(kind PlanKind) *Plan {
 	per := func(verb string, want bool) []Task {
 		var tasks []Task
 		for _, s := range servers {
@@ -140,17 +150,22 @@ func (w *world) plan() *Plan {
 	step := func(name StepName, tasks []Task) Step {
 		return Step{Name: name, Tasks: tasks, Timeout: 5 * time.Minute}
 	}
-	return &Plan{Federation: "contoso", From: "EdgePool1", To: "EdgePool2", Timeout: time.Hour, Steps: []Step{
-		step(Preflight, one("preflight", yes, nil)),
-		step(StopServices, per("stop", false)),
-		step(SetRoute, one("route", func(w *world) bool { return w.route == "new" }, func(w *world) { w.route = "new" })),
-		step(DNSRecords, one("dns", func(w *world) bool { return w.dns == "new" }, func(w *world) { w.dns = "new" })),
-		step(CheckPort, one("port", yes, nil)),
-		step(StartServices, per("start", true)),
-		step(Verify, one("verify", func(w *world) bool {
+	steps := map[StepName]Step{
+		Preflight:     step(Preflight, one("preflight", yes, nil)),
+		StopServices:  step(StopServices, per("stop", false)),
+		SetRoute:      step(SetRoute, one("route", func(w *world) bool { return w.route == "new" }, func(w *world) { w.route = "new" })),
+		DNSRecords:    step(DNSRecords, one("dns", func(w *world) bool { return w.dns == "new" }, func(w *world) { w.dns = "new" })),
+		CheckPort:     step(CheckPort, one("port", yes, nil)),
+		StartServices: step(StartServices, per("start", true)),
+		Verify: step(Verify, one("verify", func(w *world) bool {
 			return w.running["e1"] && w.running["e2"] && w.route == "new" && w.dns == "new"
 		}, nil)),
-	}}
+	}
+	plan := &Plan{Kind: kind, Federation: "contoso", From: "EdgePool1", To: "EdgePool2", Timeout: time.Hour}
+	for _, name := range kind.Steps() {
+		plan.Steps = append(plan.Steps, steps[name])
+	}
+	return plan
 }
 
 // notebook is a durable record keeper that can fail or crash.

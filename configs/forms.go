@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A form checks a string and puts it into its usual shape. arg is what
@@ -26,6 +27,25 @@ var forms = map[string]form{
 	"hostport": hostPort,
 	"url":      baseURL,
 	"slack":    slackID,
+	"window":   window,
+}
+
+// window is a time of day from … to.
+func window(_, word string) (string, string) {
+	if _, _, ok := Window(word); !ok {
+		return word, `must be two different times of day like "02:00-04:30"`
+	}
+	return word, ""
+}
+
+// Window reads a window of times of day, as durations since midnight; over
+// midnight when to is less than from.
+func Window(word string) (from, to time.Duration, ok bool) {
+	first, last, _ := strings.Cut(word, "-")
+	begin, err1 := time.Parse("15:04", strings.TrimSpace(first))
+	end, err2 := time.Parse("15:04", strings.TrimSpace(last))
+	midnight := time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)
+	return begin.Sub(midnight), end.Sub(midnight), err1 == nil && err2 == nil && !begin.Equal(end)
 }
 
 func matches(re *regexp.Regexp, problem string) form {

@@ -238,3 +238,21 @@ func (r *rules) credential(path, name string, used map[string]bool) {
 	slices.Sort(names)
 	r.bad(path+".credential", "there is no %q in credentials%s", name, didYouMean(name, names))
 }
+
+// failback wants a window for what is done by itself.
+func (r *rules) failback() {
+	b := r.f.Failback
+	switch {
+	case b.Auto && b.Window == "":
+		r.bad(r.in("failback.auto"), "needs a window, like window: \"02:00-04:30\": federation returns by itself at times only when somebody expects it")
+	case b.Auto && r.f.Mode != watchdog.ModeAuto:
+		r.warn(r.in("failback.auto"), "is without effect in mode %s", r.f.Mode)
+	case b.Auto && r.f.Guards.Budget < 2:
+		r.warn(r.in("guards.budget"), "of 1 is used up by a failover: automatic failback waits until budget_window is over")
+	case !b.Auto && b.Window != "":
+		r.warn(r.in("failback.window"), "is without effect unless failback.auto is set")
+	}
+	if a := r.f.Approval; r.f.Mode == watchdog.ModeApprove && a.Timeout.Duration == 0 && a.Then == watchdog.ApprovalActs {
+		r.bad(r.in("approval.then"), "cannot be failover with a timeout of 0s, which waits without end")
+	}
+}

@@ -18,7 +18,7 @@ import (
 //	I2  one failover at a time, and every record belongs to it
 //	I3  nothing is touched before the preflight has passed, and DNS follows the route
 //	I5  a failover that went well names the servers that it left stopped
-//	I6  nothing begins by itself while paused or outside mode auto
+//	I6  nothing begins by itself while paused or held, nor in a mode that leaves it to people
 //	I7  budget, cool-down and the number of attempts are kept
 //
 // It is not safe for concurrent use.
@@ -36,6 +36,7 @@ type Auditor struct {
 type audited struct {
 	id, incident string
 	auto, open   bool
+	owed         []string // servers that an earlier failover left stopped
 	steps        map[actions.StepName]actions.RecordPhase
 	tasks        map[auditedTask]actions.RecordPhase
 }
@@ -91,7 +92,7 @@ func (a *Auditor) checkChain(e Entry) error {
 		return fmt.Errorf("I2: %s begins a second time", c.ID)
 	case c.Trigger != TriggerAuto:
 		return nil
-	case a.rules.Mode != ModeAuto:
+	case a.rules.Mode != ModeAuto && (a.rules.Mode != ModeApprove || a.rules.ApprovalThen != ApprovalActs):
 		return fmt.Errorf("I6: a failover begins by itself in mode %s", a.rules.Mode)
 	case e.At.Before(a.paused):
 		return fmt.Errorf("I6: a failover begins by itself, paused until %s", clock(a.paused))
@@ -160,6 +161,11 @@ func (a *Auditor) checkEnd(end *ChainEnd) error {
 	for _, s := range end.Outcome.Stopped {
 		named[s] = true
 	}
+	for _, server := range a.chain.owed {
+		if phase := a.chain.tasks[auditedTask{actions.StartServices, server}]; phase != actions.Finished && phase != actions.Already && !named[server] {
+			return fmt.Errorf("I5: %s was stopped by an earlier failover, was not seen started, and is not named", server)
+		}
+	}
 	for task, phase := range a.chain.tasks {
 		started := a.chain.tasks[auditedTask{actions.StartServices, task.target}]
 		if task.step == actions.StopServices && phase != actions.Already && !named[task.target] &&
@@ -196,7 +202,7 @@ func (a *Auditor) applyChain(e Entry) {
 		a.failed = 0
 	}
 	a.chain = audited{
-		id: c.ID, incident: e.Incident, auto: c.Trigger == TriggerAuto, open: true,
+		id: c.ID, incident: e.Incident, auto: c.Trigger == TriggerAuto, open: true, owed: c.Owed,
 		steps: map[actions.StepName]actions.RecordPhase{}, tasks: map[auditedTask]actions.RecordPhase{},
 	}
 	if _, known := a.autos[e.Incident]; a.chain.auto && !known {
@@ -227,7 +233,7 @@ func (a *Auditor) applyEnd(e Entry) {
 	switch out := e.ChainEnd.Outcome; {
 	case out.OK && a.chain.auto:
 		a.cooldown = e.At.Add(a.rules.Cooldown)
-	case !out.OK && !out.RouteMoved && !out.Interrupted:
+	case !out.OK && !out.RouteMoved && !out.Interrupted && !out.Aborted:
 		a.failed++
 	}
 }
@@ -238,13 +244,14 @@ func (a *Auditor) applyCommand(e Entry) {
 		a.paused = e.At.Add(cmd.For)
 	case VerbResume:
 		a.paused = time.Time{}
-	case VerbAck:
-		a.cooldown, a.failed = time.Time{}, 0
-	case VerbFailover:
-		a.failed = 0
-	case "hold":
+	case VerbHold:
 		a.held = true
-	case "release":
+	case VerbRelease:
 		a.held = false
+	case VerbAck, VerbAdopt:
+		a.cooldown, a.failed = time.Time{}, 0
+	case VerbFailover, VerbSwitchover, VerbFailback, VerbApprove, VerbRetry, VerbSkipStep:
+		a.failed = 0
+	case VerbDeny, VerbAbort:
 	}
 }

@@ -1,6 +1,12 @@
 package watchdog
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"edgewatch/actions"
+)
 
 // Verb is what an operator asks for.
 type Verb string
@@ -8,22 +14,102 @@ type Verb string
 // The verbs that change something. Reading (status, why, history) is no
 // command.
 const (
-	VerbFailover Verb = "failover" // move federation to Pool now, whatever the breaker says
-	VerbPause    Verb = "pause"    // no automatic failover for For
-	VerbResume   Verb = "resume"   // end the pause
-	VerbAck      Verb = "ack"      // seen: ends cool-down and a hold after a failed failover
+	VerbFailover   Verb = "failover"   // the active pool is down or nobody can tell: move federation to Pool
+	VerbSwitchover Verb = "switchover" // the active pool answers: move federation to Pool, as planned
+	VerbFailback   Verb = "failback"   // return to Pool, which is preferred to the active one, in the documented order: nothing is stopped
+	VerbHold       Verb = "hold"       // nothing automatic until release
+	VerbRelease    Verb = "release"    // end the hold
+	VerbPause      Verb = "pause"      // no automatic failover for For
+	VerbResume     Verb = "resume"     // end the pause
+	VerbApprove    Verb = "approve"    // carry out the failover to Pool that edgewatch asks for
+	VerbDeny       Verb = "deny"       // do not
+	VerbAbort      Verb = "abort"      // end the failover that runs or waits to be tried again; what it stopped is started
+	VerbRetry      Verb = "retry"      // take the failed failover up again now
+	VerbSkipStep   Verb = "skip-step"  // likewise, leaving Step out
+	VerbAdopt      Verb = "adopt"      // Pool carries federation: edgewatch takes that for true and changes nothing
+	VerbAck        Verb = "ack"        // seen: ends cool-down and what waits for a person
 )
+
+// Object is what stands between a verb and the reason.
+type Object uint8
+
+// The objects of verbs.
+const (
+	ObjectNone Object = iota
+	ObjectPool
+	ObjectDuration
+	ObjectStep
+)
+
+// VerbInfo is one row of the table of verbs, which every surface shows.
+type VerbInfo struct {
+	Verb   Verb
+	Object Object
+	Reason bool   // whether a reason must be given
+	Force  bool   // whether --force means something
+	Means  string // what it does, for help texts
+}
+
+var verbTable = []VerbInfo{
+	{VerbFailover, ObjectPool, true, true, "move federation to POOL: the active one is down, or nobody can tell"},
+	{VerbSwitchover, ObjectPool, true, true, "move federation to POOL as planned, while the active one answers"},
+	{VerbFailback, ObjectPool, true, true, "return to POOL, the preferred one, in the documented order"},
+	{VerbHold, ObjectNone, true, false, "nothing automatic until release"},
+	{VerbRelease, ObjectNone, false, false, "end the hold"},
+	{VerbPause, ObjectDuration, true, false, "no automatic failover for so long (30m, 2h, 3d)"},
+	{VerbResume, ObjectNone, false, false, "end the pause"},
+	{VerbApprove, ObjectPool, true, false, "carry out the failover to POOL that edgewatch asks for"},
+	{VerbDeny, ObjectNone, true, false, "do not carry it out"},
+	{VerbAbort, ObjectNone, true, false, "end the failover that runs or is to be tried again; what it stopped is started"},
+	{VerbRetry, ObjectNone, false, false, "take the failed failover up again now"},
+	{VerbSkipStep, ObjectStep, true, false, "likewise, leaving out a step that only looks (check-port, verify)"},
+	{VerbAdopt, ObjectPool, true, false, "POOL carries federation: take that for true, change nothing"},
+	{VerbAck, ObjectNone, false, false, "seen: ends cool-down and what waits for a person"},
+}
+
+// Verbs returns the table of verbs, in the order people read it. The caller
+// owns the copy.
+func Verbs() []VerbInfo { return slices.Clone(verbTable) }
+
+// Info is the verb's row of the table, and whether there is such a verb.
+func (v Verb) Info() (VerbInfo, bool) {
+	i := slices.IndexFunc(verbTable, func(row VerbInfo) bool { return row.Verb == v })
+	if i < 0 {
+		return VerbInfo{}, false
+	}
+	return verbTable[i], true
+}
+
+// Form is how the order is typed, e.g. "failover POOL REASON…".
+func (i VerbInfo) Form() string {
+	words := []string{string(i.Verb)}
+	switch i.Object {
+	case ObjectPool:
+		words = append(words, "POOL")
+	case ObjectDuration:
+		words = append(words, "DURATION")
+	case ObjectStep:
+		words = append(words, "STEP")
+	case ObjectNone:
+	}
+	if i.Reason {
+		return strings.Join(append(words, "REASON…"), " ")
+	}
+	return strings.Join(append(words, "[REASON…]"), " ")
+}
 
 // Command is an operator's order. It is accepted when its entry is durable.
 type Command struct {
-	ID         string        `json:"id"` // idempotency key, given by the surface; the same id is accepted once
-	Federation string        `json:"federation"`
-	Verb       Verb          `json:"verb"`
-	Pool       string        `json:"pool,omitempty"` // failover: the target
-	For        time.Duration `json:"for,omitempty"`  // pause: how long; never without an end
-	Reason     string        `json:"reason"`
-	Actor      string        `json:"actor"` // who, as the surface knows them: "U012AB3CD (anna)", "root@host"
-	Via        string        `json:"via"`   // the surface: "slack", "cli", "api"
+	ID         string           `json:"id"` // idempotency key, given by the surface; the same id is accepted once
+	Federation string           `json:"federation"`
+	Verb       Verb             `json:"verb"`
+	Pool       string           `json:"pool,omitempty"`  // of verbs whose object is a pool
+	For        time.Duration    `json:"for,omitempty"`   // pause: how long; never without an end
+	Step       actions.StepName `json:"step,omitempty"`  // skip-step: which
+	Force      bool             `json:"force,omitempty"` // do it although the machine advises against it; never past a preflight
+	Reason     string           `json:"reason"`
+	Actor      string           `json:"actor"` // who, as the surface knows them: "U012AB3CD (anna)", "root@host"
+	Via        string           `json:"via"`   // the surface: "slack", "cli", "api"
 }
 
 // Answer is what a command was answered with.

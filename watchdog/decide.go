@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"edgewatch/probe"
 )
 
 // decide is the one place where it is decided what edgewatch does and why.
@@ -16,13 +14,15 @@ func decide(at time.Time, levels Levels, rules *Rules, f *fold) Decision {
 	switch {
 	case f.running():
 		return q.finishing()
+	case levels.Lease != "":
+		return q.hold(GuardLease, time.Time{}, levels.Lease)
 	case f.faulted():
-		return Decision{
-			State: Faulted, Will: WillFinish, To: f.chain.To, NextAt: f.retryAt,
-			Because: fmt.Sprintf("the failover to %s stopped at %s after the route had moved and is tried again at %s: %s", f.chain.To, f.chain.outcome.Step, clock(f.retryAt), f.chain.outcome.Error),
+		if d := q.down(); d.Will == WillFailover && q.overtaken() {
+			return d
 		}
+		return q.retrying()
 	case f.confirm != "" && f.unfinished():
-		return q.hold(GuardUnconfirmed, time.Time{}, fmt.Sprintf("%s: once what it stopped at is mended, take it up again with failover %s REASON, or ack and do the rest by hand", f.confirm, f.active))
+		return q.hold(GuardUnconfirmed, time.Time{}, fmt.Sprintf("%s: once what it stopped at is mended, take it up again with retry; or do the rest by hand, then adopt %s REASON", f.confirm, f.active))
 	case f.confirm != "":
 		return q.hold(GuardUnconfirmed, time.Time{}, f.confirm+"; a person's ack is needed before edgewatch acts again")
 	case levels.Round == nil:
@@ -61,7 +61,60 @@ func (q *question) judge() Decision {
 	case q.pool.Verdict == Inconclusive:
 		return q.watch(fmt.Sprintf("it is unclear how %s is: %s", active, q.pool.Why))
 	}
+	if to := q.home(); to != "" {
+		return Decision{State: Watching, Will: WillFailback, To: to, Because: fmt.Sprintf(
+			"%s answers since %s and is ready, and the window of automatic failback is open", to, clock(q.fold.back[to]))}
+	}
 	return q.watch(fmt.Sprintf("%s answers: %s", active, q.pool.Why))
+}
+
+// retrying: the chain stopped after the route had moved.
+func (q *question) retrying() Decision {
+	f := q.fold
+	d := Decision{
+		State: Faulted, Will: WillFinish, To: f.chain.To, NextAt: f.retryAt,
+		Because: fmt.Sprintf("the failover to %s stopped at %s after the route had moved and is tried again at %s: %s", f.chain.To, f.chain.outcome.Step, clock(f.retryAt), f.chain.outcome.Error),
+	}
+	if f.hold != nil {
+		d.BlockedBy, d.NextAt = GuardHold, time.Time{}
+		d.Because = fmt.Sprintf("the failover to %s stopped at %s after the route had moved, and %s holds edgewatch back (%s): it is tried again after release, or now with retry: %s",
+			f.chain.To, f.chain.outcome.Step, f.hold.Actor, f.hold.Reason, f.chain.outcome.Error)
+	}
+	return d
+}
+
+// overtaken reports whether a failover that is not through is given up for
+// the next candidate: it was tried again, and the pool that took over is down
+// by all evidence.
+func (q *question) overtaken() bool {
+	r := q.levels.Round
+	return q.rules.Unproven == UnprovenNext && q.fold.chain.Retry > 0 && q.fold.attempts < q.rules.MaxAttempts &&
+		r != nil && r.Frozen == "" && r.Canaries.OK && q.at.Sub(r.At) <= q.rules.EvidenceAge && q.pool.Breaker.Tripped()
+}
+
+// home is the pool that federation may return to by itself now, "" when there
+// is none or something stands against it. It asks the guards of a failover.
+func (q *question) home() string {
+	f, r := q.fold, q.rules
+	if !r.Failback.Auto || r.Mode != ModeAuto || r.Unable != "" || !r.Failback.open(q.at) ||
+		f.hold != nil || f.pause != nil && q.at.Before(f.pause.Until) || q.at.Before(f.cooldown) ||
+		f.incident != "" || f.unfinished() || r.Budget > 0 && f.recent(q.at.Add(-r.BudgetWindow)) >= r.Budget || q.pool.Verdict != PoolUp {
+		return ""
+	}
+	for _, p := range r.Pools {
+		_, back := f.back[p]
+		there := q.levels.Round.Pool(p)
+		failedAt, failed := f.failed[p]
+		switch {
+		case p == f.active:
+			return ""
+		case failed && q.at.Sub(failedAt) < r.RetryFailed:
+		case back && f.quarantine(p, q.at, r) == "" && there.Verdict == PoolUp && !there.Breaker.Tripped() &&
+			q.levels.Readiness[p].lacks(p, q.at, r.ReadinessAge) == "":
+			return p
+		}
+	}
+	return ""
 }
 
 // down decides once the active pool counts as down: the guards in their
@@ -73,7 +126,10 @@ func (q *question) down() Decision {
 		return q.hold(GuardEvidence, time.Time{}, fmt.Sprintf("%s counts as down, but the last round says %s (%s): waiting to see", active, q.pool.Verdict, q.pool.Why))
 	}
 	if grace := q.levels.Since.Add(r.StartupGrace); q.at.Before(grace) {
-		return q.hold(GuardEvidence, grace, fmt.Sprintf("%s is down, but edgewatch has only just started: acting from %s on", active, clock(grace)))
+		return q.hold(GuardEvidence, grace, fmt.Sprintf("%s is down, but edgewatch watches only since %s: acting from %s on", active, clock(q.levels.Since), clock(grace)))
+	}
+	if h := f.hold; h != nil {
+		return q.hold(GuardHold, time.Time{}, fmt.Sprintf("%s is down, but %s holds edgewatch back until release: %s", active, h.Actor, h.Reason))
 	}
 	if p := f.pause; p != nil && q.at.Before(p.Until) {
 		return q.hold(GuardPause, p.Until, fmt.Sprintf("%s is down, but %s paused automatic failover until %s: %s", active, p.Actor, clock(p.Until), p.Reason))
@@ -82,7 +138,10 @@ func (q *question) down() Decision {
 		return q.hold(GuardCooldown, f.cooldown, fmt.Sprintf("%s is down, but an automatic failover ended a short while ago: cooling down until %s, or until an ack", active, clock(f.cooldown)))
 	}
 	if n := f.recent(q.at.Add(-r.BudgetWindow)); r.Budget > 0 && n >= r.Budget && !f.charged {
-		return q.hold(GuardBudget, time.Time{}, fmt.Sprintf("%s is down, but there were %s within %s already: more needs a person", active, automatic(n), r.BudgetWindow))
+		return q.hold(GuardBudget, f.autos[len(f.autos)-r.Budget].Add(r.BudgetWindow), fmt.Sprintf("%s is down, but there were %s within %s already: more needs a person", active, automatic(n), r.BudgetWindow))
+	}
+	if why := q.drift(); why != "" {
+		return q.hold(GuardDrift, time.Time{}, fmt.Sprintf("%s is down, but %s", active, why))
 	}
 	to, why := q.candidate()
 	if to == "" {
@@ -93,13 +152,75 @@ func (q *question) down() Decision {
 	case ModeAuto:
 		return Decision{State: FailingOver, Will: WillFailover, To: to, Because: because}
 	case ModeApprove:
-		d := q.hold(GuardMode, time.Time{}, because+fmt.Sprintf(": approve it with failover %s REASON", to))
-		d.To = to
-		return d
+		return q.ask(to, because)
 	case ModeObserve:
 	}
 	d := q.hold(GuardMode, time.Time{}, because+": would fail over now, but mode is observe")
 	d.To = to
+	return d
+}
+
+// drift is why it is doubtful that the active pool carries federation at all:
+// DNS leads partners to another pool, which answers, and nobody told
+// edgewatch; or nobody knows where DNS leads. A pool that was failed over
+// from and returned draws partners without anybody's doing, and is no doubt.
+func (q *question) drift() string {
+	if q.rules.PartnerAge == 0 {
+		return ""
+	}
+	round := q.levels.Round
+	if round.Seen.IsZero() || q.at.Sub(round.Seen) > q.rules.PartnerAge {
+		return fmt.Sprintf("what partners find in DNS was last seen at %s: edgewatch waits until it knows where they are led", clock(round.Seen))
+	}
+	known := false
+	for _, v := range round.Partner {
+		known = known || v.Pool != ""
+		_, back := q.fold.back[v.Pool]
+		there := round.Pool(v.Pool).Verdict
+		switch {
+		case v.Pool == "" || v.Pool == q.fold.active || back || q.fold.quit[v.Pool]:
+		case knows(q.rules.Pools, v.Pool) && (there == PoolUp || there == PoolDegraded):
+			return fmt.Sprintf("DNS leads partners of %s to %s, which answers: if somebody moved federation there, adopt %s REASON; if not, failover POOL REASON", v.Domain, v.Pool, v.Pool)
+		case v.Level.Answers() && !slices.ContainsFunc(q.rules.Pools, func(p string) bool { return strings.Contains(v.Pool, p) }):
+			return fmt.Sprintf("DNS leads partners of %s to %s, and something answers there (%s): if somebody moved federation there, hold edgewatch; if not, failover POOL REASON", v.Domain, v.Pool, v.Text)
+		}
+	}
+	if !known {
+		return "nothing can be learned from DNS about where partners are led: edgewatch waits until it can, or for failover POOL REASON"
+	}
+	return ""
+}
+
+// ask asks a person, once in an incident, and keeps to what was set for the
+// case that nobody answers in time.
+func (q *question) ask(to, because string) Decision {
+	f, r := q.fold, q.rules
+	if f.denied != "" {
+		d := q.hold(GuardApproval, time.Time{}, fmt.Sprintf("%s, but %s denied the failover: an ack lets edgewatch ask again", because, f.denied))
+		d.To = to
+		return d
+	}
+	asked := q.at
+	if f.ask != nil {
+		asked = f.ask.at
+	}
+	d := Decision{State: AwaitingApproval, Will: WillAsk, To: to, BlockedBy: GuardApproval}
+	if r.ApprovalTimeout <= 0 {
+		d.Because = fmt.Sprintf("%s: approve %s REASON, or deny REASON", because, to)
+		return d
+	}
+	end := asked.Add(r.ApprovalTimeout)
+	switch {
+	case q.at.Before(end) && r.ApprovalThen == ApprovalActs:
+		d.NextAt, d.Because = end, fmt.Sprintf("%s: approve %s REASON, or deny REASON; without an answer edgewatch fails over at %s", because, to, clock(end))
+	case q.at.Before(end):
+		d.NextAt, d.Because = end, fmt.Sprintf("%s: approve %s REASON, or deny REASON; without an answer edgewatch holds from %s on", because, to, clock(end))
+	case r.ApprovalThen == ApprovalActs:
+		return Decision{State: FailingOver, Will: WillFailover, To: to, Because: fmt.Sprintf("%s, and nobody answered until %s", because, clock(end))}
+	default:
+		d = q.hold(GuardApproval, time.Time{}, fmt.Sprintf("%s, but nobody approved until %s: failover %s REASON moves federation, an ack lets edgewatch ask again", because, clock(end), to))
+		d.To = to
+	}
 	return d
 }
 
@@ -125,17 +246,13 @@ func (q *question) candidate() (pool, why string) {
 		if p == q.fold.active {
 			continue
 		}
-		ready := q.levels.Readiness[p]
 		failedAt, failed := q.fold.failed[p]
+		lacks := q.levels.Readiness[p].lacks(p, q.at, q.rules.ReadinessAge)
 		switch {
 		case failed && q.at.Sub(failedAt) < q.rules.RetryFailed:
 			reasons = append(reasons, fmt.Sprintf("%s: its failover failed at %s", p, clock(failedAt)))
-		case ready.At.IsZero():
-			reasons = append(reasons, p+": its readiness is not known yet")
-		case q.at.Sub(ready.At) > q.rules.ReadinessAge:
-			reasons = append(reasons, fmt.Sprintf("%s: its readiness was last checked at %s", p, clock(ready.At)))
-		case !ready.Ready:
-			reasons = append(reasons, fmt.Sprintf("%s: %s", p, ready.Why))
+		case lacks != "":
+			reasons = append(reasons, lacks)
 		default:
 			return p, ""
 		}
@@ -146,6 +263,32 @@ func (q *question) candidate() (pool, why string) {
 	return "", strings.Join(reasons, "; ")
 }
 
+// lacks is why the pool may not take over, "" when it may.
+func (r Readiness) lacks(pool string, at time.Time, age time.Duration) string {
+	switch {
+	case r.At.IsZero():
+		return pool + ": its readiness is not known yet"
+	case at.Sub(r.At) > age:
+		return fmt.Sprintf("%s: its readiness was last checked at %s", pool, clock(r.At))
+	case !r.Ready:
+		return fmt.Sprintf("%s: %s", pool, r.Why)
+	}
+	return ""
+}
+
+// quarantine is why federation should not return to the pool yet, "" when
+// nothing speaks against it.
+func (f *fold) quarantine(pool string, at time.Time, rules *Rules) string {
+	if f.quit[pool] {
+		return pool + " was failed over from and has not been seen answering since"
+	}
+	since, back := f.back[pool]
+	if stable := since.Add(rules.Failback.StableFor); back && at.Before(stable) {
+		return fmt.Sprintf("%s answers again since %s only and counts as stable from %s on", pool, clock(since), clock(stable))
+	}
+	return ""
+}
+
 func (q *question) finishing() Decision {
 	c := q.fold.chain
 	d := Decision{State: q.fold.state(), Will: WillFinish, To: c.To, BlockedBy: GuardNone}
@@ -153,7 +296,7 @@ func (q *question) finishing() Decision {
 	if n := len(c.steps); n > 0 {
 		at = "at " + string(c.steps[n-1].name)
 	}
-	d.Because = fmt.Sprintf("the failover from %s to %s is running, %s", c.From, c.To, at)
+	d.Because = fmt.Sprintf("the %s from %s to %s is running, %s", c.Kind, c.From, c.To, at)
 	return d
 }
 
@@ -164,94 +307,3 @@ func (q *question) watch(because string) Decision {
 func (q *question) hold(g Guard, next time.Time, because string) Decision {
 	return Decision{State: Held, Will: WillHold, BlockedBy: g, NextAt: next, Because: because}
 }
-
-// notice tells what became true or ended, once each.
-func (s *step) notice() {
-	f, round := &s.fold, s.Levels.Round
-	if f.pause != nil && !s.At.Before(f.pause.Until) {
-		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePauseEnded, Text: fmt.Sprintf("the pause by %s (%s) has ended", f.pause.Actor, f.pause.Reason)}})
-	}
-	if round == nil || f.running() {
-		return // levels are restated: what is still true after the failover is told then
-	}
-	for _, name := range s.rules.Pools {
-		s.noticePool(round.Pool(name))
-	}
-	s.noticeDrift(round)
-	s.noticePartners(round)
-}
-
-// How many degraded rounds in a row are worth telling, and how many without
-// trouble end that: one flapping server must not fill a channel.
-const (
-	degradedRounds = 3
-	healthyRounds  = 30
-)
-
-func (s *step) noticePool(p PoolRound) {
-	f := &s.fold
-	answers := p.Verdict == PoolUp || p.Verdict == PoolDegraded
-	if f.quit[p.Pool] && p.Pool != f.active && answers && !p.Breaker.Tripped() {
-		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeOldPoolBack, Pool: p.Pool, Text: fmt.Sprintf(
-			"%s answers again. Federation stays on %s: edgewatch never fails back by itself. Check %s, then: failover %s REASON", p.Pool, f.active, p.Pool, p.Pool)}})
-	}
-	if p.Pool != f.active {
-		return // a standby may not listen on 5269 before it holds the route
-	}
-	switch {
-	case p.Breaker.Tripped() && !f.tripped[p.Pool]:
-		s.emit(Entry{Kind: KindPool, Incident: s.nextIncident(), Pool: &PoolChange{
-			Pool: p.Pool, Tripped: true, Bad: p.Breaker.Bad, Since: p.Breaker.Since, Results: p.Results,
-		}})
-	case !p.Breaker.Tripped() && f.tripped[p.Pool] && answers:
-		s.emit(Entry{Kind: KindPool, Pool: &PoolChange{Pool: p.Pool, Results: p.Results}})
-	}
-	if p.Degraded >= degradedRounds && !f.degraded[p.Pool] {
-		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDegraded, Pool: p.Pool, Text: fmt.Sprintf("%s answers, with trouble: %s", p.Pool, p.Why)}})
-	}
-	if p.Healthy >= healthyRounds && f.degraded[p.Pool] {
-		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeRecovered, Pool: p.Pool, Text: fmt.Sprintf("%s is without trouble again: %s", p.Pool, p.Why)}})
-	}
-}
-
-func (s *step) noticeDrift(round *Round) {
-	for _, v := range round.Partner {
-		was := s.fold.drift[v.Domain]
-		switch {
-		case v.Pool != "" && v.Pool != s.fold.active && v.Pool != was:
-			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDrift, Domain: v.Domain, Pool: v.Pool, Text: s.driftText(v)}})
-		case v.Pool == s.fold.active && was != "":
-			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDrift, Domain: v.Domain, Text: fmt.Sprintf(
-				"DNS leads partners of %s to %s again, where federation is", v.Domain, s.fold.active)}})
-		}
-	}
-}
-
-func (s *step) driftText(v PartnerView) string {
-	text := fmt.Sprintf("DNS leads partners of %s to %s, but %s carries federation as far as edgewatch knows: %s. If %s is right, failover %s REASON brings the records back",
-		v.Domain, v.Pool, s.fold.active, v.Text, s.fold.active, s.fold.active)
-	if knows(s.rules.Pools, v.Pool) {
-		text += fmt.Sprintf("; if %s is, failover %s REASON makes it so and stops nothing that is there already", v.Pool, v.Pool)
-	}
-	return text
-}
-
-// noticePartners tells when partners cannot reach a pool that answers us:
-// DNS or the way to it is wrong, and no failover by itself would mend that.
-func (s *step) noticePartners(round *Round) {
-	active := round.Pool(s.fold.active)
-	answers := active.Verdict == PoolUp || active.Verdict == PoolDegraded
-	for _, v := range round.Partner {
-		lost := s.fold.lost[v.Domain]
-		switch {
-		case v.Level == probe.Down && answers && !lost:
-			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerLost, Domain: v.Domain, Text: fmt.Sprintf(
-				"%s answers, but partners of %s do not find it: %s. Look at DNS; failover %s REASON brings route and records back to it", s.fold.active, v.Domain, v.Text, s.fold.active)}})
-		case v.Level.Answers() && lost:
-			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerBack, Domain: v.Domain, Text: fmt.Sprintf(
-				"partners of %s reach federation again: %s", v.Domain, v.Text)}})
-		}
-	}
-}
-
-func knows(names []string, name string) bool { return slices.Contains(names, name) }

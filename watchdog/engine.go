@@ -25,8 +25,11 @@ type Settings struct {
 // Ports are what an engine asks and what it acts with.
 type Ports struct {
 	Senses
-	// Plan generates the failover of this federation; it contacts nobody.
-	Plan    func(from, to string) (*actions.Plan, error)
+	// Plan generates a move of this federation; it contacts nobody.
+	Plan func(kind actions.PlanKind, from, to string) (*actions.Plan, error)
+	// Lease says why this process may not act any more, nil while it may. It
+	// is asked before everything that is decided and must not block. May be nil.
+	Lease   func() error
 	Journal Journal
 	Log     zerolog.Logger
 	Now     func() time.Time // wall time that is stored; nil means time.Now
@@ -51,14 +54,18 @@ type Engine struct {
 	// Owned by the loop.
 	machine   *Machine
 	auditor   *Auditor
-	detectors map[string]*detector
+	detectors map[string]*detector // of the pools
+	servers   servers
+	looked    time.Time // when the last round was taken in, by the wall clock
 	levels    Levels
 	partner   []PartnerView
-	moved     time.Time // when a chain last ended: what partners found before is no evidence
-	chain     string    // of the running chain's goroutine, "" when there is none
-	booted    bool      // that this life began is durable, and what the last one left undone taken up
-	unsaved   *Ended    // an end that could not be made durable yet
-	journal   error     // why the newest entries could not be kept; nil when they were
+	seen      time.Time               // wall time at which partner was looked at; zero: not since moved
+	moved     time.Time               // when a chain last ended: what partners found before is no evidence
+	chain     string                  // of the running chain's goroutine, "" when there is none
+	endChain  context.CancelCauseFunc // ends it
+	booted    bool                    // that this life began is durable, and what the last one left undone taken up
+	unsaved   *Ended                  // an end that could not be made durable yet
+	journal   error                   // why the newest entries could not be kept; nil when they were
 	fatal     error
 	work      sync.WaitGroup
 }
@@ -87,7 +94,7 @@ func NewEngine(s Settings, p Ports) *Engine {
 		settings: s, ports: p, log: p.Log.With().Str("component", "engine").Logger(),
 		commands: make(chan order), records: make(chan record), ended: make(chan Ended),
 		rounds: make(chan *Round), surveys: make(chan survey), dead: make(chan struct{}),
-		machine: NewMachine(s.Rules), auditor: NewAuditor(s.Rules), detectors: map[string]*detector{},
+		machine: NewMachine(s.Rules), auditor: NewAuditor(s.Rules), detectors: map[string]*detector{}, servers: servers{},
 		levels: Levels{Readiness: map[string]Readiness{}},
 	}
 	for _, pool := range s.Rules.Pools {
@@ -146,6 +153,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			leapt := e.ports.Now().Round(0).Sub(dueWall.Round(0)) - late
 			e.boot(ctx)
 			e.retryUnsaved(ctx)
+			e.checkLease()
 			e.work.Go(func() { e.look(ctx, late, leapt) })
 		case r := <-e.rounds:
 			began := r.At // still with its monotonic reading
@@ -191,7 +199,8 @@ func (e *Engine) boot(ctx context.Context) {
 // there were a pool to take over.
 func (e *Engine) needsCandidate(r *Round) bool {
 	active := r.Pool(e.machine.Active()).Breaker
-	return active.Bad > 0 && !active.Tripped() || e.Snapshot().Decision.BlockedBy == GuardCandidate
+	blocked := e.Snapshot().Decision.BlockedBy
+	return active.Bad > 0 && !active.Tripped() || blocked == GuardCandidate || blocked == GuardDrift
 }
 
 // drain serves what still runs of a failover, whose own context has ended,
@@ -223,6 +232,7 @@ func (e *Engine) drain(ctx context.Context) {
 // do takes one event through the machine: entries durable first, then
 // applied, then effects.
 func (e *Engine) do(ctx context.Context, ev Event) (Ready, error) {
+	e.levels.Lease = e.lease()
 	ready := e.machine.Step(Input{At: e.ports.Now(), Levels: e.levels, Event: ev})
 	if ready.Refused != "" {
 		return ready, errors.New(ready.Refused)
@@ -231,10 +241,40 @@ func (e *Engine) do(ctx context.Context, ev Event) (Ready, error) {
 		return ready, err
 	}
 	for _, effect := range ready.Effects {
+		if effect.Abort != "" {
+			e.end(effect.Chain.ID, fmt.Errorf("%w by %s", actions.ErrAborted, effect.Abort))
+			continue
+		}
 		e.start(ctx, effect)
 	}
 	e.publish()
 	return ready, nil
+}
+
+// lease is why this process may not act any more, "" while it may.
+func (e *Engine) lease() string {
+	if e.ports.Lease == nil {
+		return ""
+	}
+	if err := e.ports.Lease(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// checkLease ends the running chain when this process may not act any more:
+// what it stopped is started again, which whoever acts now would do too.
+func (e *Engine) checkLease() {
+	if why := e.lease(); why != "" && e.chain != "" {
+		e.end(e.chain, fmt.Errorf("%w: %s", ErrLeaseLost, why))
+	}
+}
+
+// end ends the goroutine of that chain, if it is the one that runs.
+func (e *Engine) end(chain string, cause error) {
+	if e.chain == chain && e.endChain != nil {
+		e.endChain(cause)
+	}
 }
 
 // saveTimeout bounds one write of the journal.
@@ -278,6 +318,9 @@ func (e *Engine) save(ctx context.Context, ready *Ready) error {
 		e.auditor.Apply(entry)
 		if entry.Kind == KindCommand && ready.Answer.Accepted {
 			ready.Answer.Entry = entry.Seq
+			if entry.Command.Verb == VerbAdopt {
+				e.moveTo(entry.Command.Pool)
+			}
 		}
 		e.log.Info().Uint64("seq", entry.Seq).Str("event", string(entry.Kind)).Str("incident", entry.Incident).Msg(entry.Sentence())
 	}
@@ -303,11 +346,13 @@ func (e *Engine) obey(ctx context.Context, o order) {
 // start runs a chain in a goroutine of its own.
 func (e *Engine) start(ctx context.Context, effect Effect) {
 	c := effect.Chain
-	e.chain = c.ID
+	ctx, cancel := context.WithCancelCause(ctx)
+	e.chain, e.endChain = c.ID, cancel
 	runner := e.settings.Runner
 	runner.Log = e.ports.Log.With().Str("component", "chain").Str("op", c.ID).Logger()
 	runner.Record = func(_ context.Context, r actions.Record) error { return e.record(r) }
 	e.work.Go(func() {
+		defer cancel(nil)
 		out := actions.Outcome{Step: actions.Preflight}
 		defer func() {
 			if p := recover(); p != nil {
@@ -315,16 +360,16 @@ func (e *Engine) start(ctx context.Context, effect Effect) {
 			}
 			e.ended <- Ended{Chain: c.ID, Outcome: out}
 		}()
-		plan, err := e.ports.Plan(c.From, c.To)
+		plan, err := e.ports.Plan(c.Kind, c.From, c.To)
 		if err == nil {
-			plan.Repair = c.Repair
+			plan.Repair, plan.Skip, plan.Owed = c.Repair, c.Skip, c.Owed
 		}
 		switch {
 		case err != nil:
 			// Nothing can be done, so that what earlier runs did is all there is to say.
 			out.Error = fmt.Sprintf("make the plan from %s to %s: %v", c.From, c.To, err)
 			out.RouteMoved = effect.Progress.Begun(actions.SetRoute)
-			out.Stopped = effect.Progress.Stopped()
+			out.Stopped = effect.Progress.StillStopped(c.Owed)
 		case effect.Abandon != "":
 			out = runner.Abandon(ctx, plan, c.ID, effect.Progress, effect.Abandon)
 		default:
@@ -346,17 +391,36 @@ func (e *Engine) record(r actions.Record) error {
 func (e *Engine) finish(ctx context.Context, end Ended) {
 	e.chain = ""
 	if c := e.machine.fold.chain; c != nil && (end.Outcome.OK || end.Outcome.RouteMoved) {
-		// The pool that took over starts with a clean slate: what its breaker
-		// made of it as a standby is no evidence.
-		e.detectors[c.To] = newDetector(e.settings.Breaker)
-		e.levels.Round = nil
-		// Likewise what partners found while federation was elsewhere.
-		e.partner, e.moved = nil, time.Now()
+		e.moveTo(c.To)
 	}
 	e.unsaved = nil
 	if _, err := e.do(ctx, end); err != nil {
 		e.unsaved = &end
 	}
+}
+
+// moveTo gives the pool that carries federation now a clean slate: what its
+// breaker made of it as a standby is no evidence, nor is what partners found
+// while federation was elsewhere.
+func (e *Engine) moveTo(pool string) {
+	e.detectors[pool] = e.newborn()
+	for _, w := range e.settings.Watch.Pools {
+		for _, t := range w.Targets {
+			if w.Name == pool {
+				e.servers[t.Addr] = e.newborn()
+			}
+		}
+	}
+	e.levels.Round = nil
+	e.partner, e.seen, e.moved = nil, time.Time{}, time.Now()
+}
+
+// newborn is a detector for which rounds that were begun before now are no
+// evidence.
+func (e *Engine) newborn() *detector {
+	d := newDetector(e.settings.Breaker)
+	d.last = time.Now()
+	return d
 }
 
 func (e *Engine) retryUnsaved(ctx context.Context) {

@@ -53,7 +53,7 @@ func TestFlappingHidesNoNews(t *testing.T) {
 		s.do("ready EdgePool2")
 		s.do("round EdgePool1=tripped")
 	}
-	if d := s.m.fold.decision; d.BlockedBy != GuardMode || d.To != "EdgePool2" {
+	if d := s.m.fold.decision; d.BlockedBy != GuardApproval || d.To != "EdgePool2" {
 		t.Errorf("told last: %+v", d)
 	}
 }

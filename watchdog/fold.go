@@ -1,6 +1,7 @@
 package watchdog
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -22,10 +23,18 @@ type fold struct {
 	charged   bool     // an automatic failover of the open incident is in autos
 	tripped   map[string]bool
 	degraded  map[string]bool
-	quit      map[string]bool // pools that were failed over from and have not been seen back
+	down      map[string]bool      // addresses of servers that were told to be down
+	quit      map[string]bool      // pools that were failed over from and have not been seen back
+	back      map[string]time.Time // those that were: since when
+	owed      map[string][]string  // servers that a chain to their pool stopped and did not see running again
 	drift     map[string]string
 	lost      map[string]bool // domains whose partners cannot reach an active pool that answers
+	hold      *Hold
 	pause     *Pause
+	ask       *ask   // what a person is asked in the open incident
+	denied    string // who said no to it
+	aborting  string // who ordered the running chain to end
+	over      string // the newest chain of which a person said that nothing is left to do
 	cooldown  time.Time
 	autos     []time.Time // incidents with an automatic failover: when it began
 	failed    map[string]time.Time
@@ -39,6 +48,12 @@ type accepted struct {
 	id   string
 	seq  uint64
 	verb Verb
+}
+
+// ask is a question to a person: may edgewatch fail over?
+type ask struct {
+	at time.Time // when it was first asked in this incident
+	to string
 }
 
 // told is a decision as it was recorded.
@@ -80,7 +95,10 @@ func newFold(active string) fold {
 		active:   active,
 		tripped:  map[string]bool{},
 		degraded: map[string]bool{},
+		down:     map[string]bool{},
 		quit:     map[string]bool{},
+		back:     map[string]time.Time{},
+		owed:     map[string][]string{},
 		drift:    map[string]string{},
 		lost:     map[string]bool{},
 		failed:   map[string]time.Time{},
@@ -90,12 +108,11 @@ func newFold(active string) fold {
 func (f *fold) clone() fold {
 	c := *f
 	c.tripped, c.degraded, c.quit = maps.Clone(f.tripped), maps.Clone(f.degraded), maps.Clone(f.quit)
-	c.drift, c.lost, c.failed = maps.Clone(f.drift), maps.Clone(f.lost), maps.Clone(f.failed)
+	c.down = maps.Clone(f.down)
+	c.drift, c.lost, c.failed, c.back = maps.Clone(f.drift), maps.Clone(f.lost), maps.Clone(f.failed), maps.Clone(f.back)
+	c.owed = maps.Clone(f.owed) // its lists are replaced, never changed
 	c.autos, c.accepted, c.told = slices.Clone(f.autos), slices.Clone(f.accepted), slices.Clone(f.told)
-	if f.pause != nil {
-		p := *f.pause
-		c.pause = &p
-	}
+	c.pause, c.hold, c.ask = copied(f.pause), copied(f.hold), copied(f.ask)
 	if f.chain != nil {
 		ch := *f.chain
 		ch.progress = f.chain.progress.Clone()
@@ -105,6 +122,14 @@ func (f *fold) clone() fold {
 	return c
 }
 
+func copied[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	return &c
+}
+
 func (f *fold) running() bool { return f.chain != nil && f.chain.outcome == nil }
 
 // faulted: the route moved and the failover is not through.
@@ -112,7 +137,13 @@ func (f *fold) faulted() bool { return !f.running() && !f.retryAt.IsZero() }
 
 // unfinished: the last failover moved the route and did not get through.
 func (f *fold) unfinished() bool {
-	return f.chain != nil && f.chain.outcome != nil && f.chain.outcome.RouteMoved && !f.chain.outcome.OK && f.chain.To == f.active
+	return f.failedChain() && f.chain.outcome.RouteMoved && f.chain.To == f.active
+}
+
+// failedChain: the last failover ended without being through, and nobody said
+// that nothing is left to do.
+func (f *fold) failedChain() bool {
+	return f.chain != nil && f.chain.outcome != nil && !f.chain.outcome.OK && f.chain.ID != f.over
 }
 
 // state is where the fold stands in the transition table.
@@ -124,7 +155,7 @@ func (f *fold) state() State {
 		return FailingOver
 	case f.faulted():
 		return Faulted
-	case f.decision.Will == WillFailover:
+	case f.decision.Will == WillFailover || f.decision.Will == WillFailback:
 		return Watching // it ran and is over; the next event decides anew
 	}
 	return f.decision.State
@@ -143,6 +174,9 @@ func (f *fold) apply(e Entry, rules *Rules) {
 		f.applyPool(e)
 	case KindDecision:
 		f.decision = *e.Decision
+		if f.decision.Will == WillAsk && f.ask == nil {
+			f.ask = &ask{e.At, f.decision.To}
+		}
 		f.told = append(f.told, told{f.decision, e.At})
 		f.told = f.told[max(0, len(f.told)-keptTold):]
 	case KindCommand:
@@ -186,6 +220,7 @@ func (f *fold) open(e Entry) {
 
 func (f *fold) close() {
 	f.incident = ""
+	f.ask, f.denied = nil, ""
 	f.chains, f.attempts, f.charged = 0, 0, false
 	clear(f.failed)
 }
@@ -198,6 +233,10 @@ func (f *fold) applyCommand(e Entry) {
 		f.accepted = f.accepted[1:]
 	}
 	switch cmd.Verb {
+	case VerbHold:
+		f.hold = &Hold{Since: e.At, Actor: cmd.Actor, Via: cmd.Via, Reason: cmd.Reason, told: e.At}
+	case VerbRelease:
+		f.hold = nil
 	case VerbPause:
 		f.pause = &Pause{Until: e.At.Add(cmd.For), Actor: cmd.Actor, Via: cmd.Via, Reason: cmd.Reason}
 	case VerbResume:
@@ -205,20 +244,70 @@ func (f *fold) applyCommand(e Entry) {
 	case VerbAck:
 		f.confirm, f.cooldown, f.retryAt = "", time.Time{}, time.Time{}
 		f.attempts = 0
+		f.ask, f.denied = nil, ""
 		clear(f.failed)
 		if !f.tripped[f.active] {
 			f.close()
 		}
-	case VerbFailover:
+	case VerbFailover, VerbSwitchover, VerbFailback, VerbApprove, VerbSkipStep:
 		f.confirm = ""
+	case VerbRetry:
+		f.confirm = ""
+		delete(f.failed, f.chain.To)
+	case VerbDeny:
+		f.denied = cmd.Actor
+	case VerbAbort:
+		f.abort(cmd)
+	case VerbAdopt:
+		f.adopt(cmd.Pool)
 	}
+}
+
+// abort ends the running chain, or the wait for another try.
+func (f *fold) abort(cmd Command) {
+	if f.running() {
+		f.aborting = cmd.Actor
+		return
+	}
+	f.retryAt = time.Time{}
+	f.confirm = fmt.Sprintf("the failover to %s was aborted by %s", f.chain.To, cmd.Actor)
+}
+
+// adopt takes a person's word that the pool carries federation.
+func (f *fold) adopt(pool string) {
+	f.leave(f.active)
+	if f.chain != nil {
+		f.over = f.chain.ID
+	}
+	f.takeOver(pool)
+	f.confirm, f.retryAt, f.cooldown = "", time.Time{}, time.Time{}
+	clear(f.drift)
+	clear(f.lost)
+	f.close()
+}
+
+// leave notes that federation was moved off a dead pool. One that was well all
+// along, or was seen back since, will not come back.
+func (f *fold) leave(pool string) {
+	if _, back := f.back[pool]; f.tripped[pool] && !back {
+		f.quit[pool] = true
+	}
+}
+
+// takeOver makes the pool the active one, with a clean slate.
+func (f *fold) takeOver(pool string) {
+	f.active = pool
+	f.tripped[pool] = false
+	delete(f.quit, pool)
+	delete(f.back, pool)
 }
 
 func (f *fold) applyChain(e Entry) {
 	f.retryAt = time.Time{}
+	f.ask, f.denied = nil, ""
 	if f.chain != nil && f.chain.ID == e.Chain.ID {
 		f.chain.outcome, f.chain.endedAt = nil, time.Time{}
-		f.chain.Retry = e.Chain.Retry
+		f.chain.Retry, f.chain.Skip = e.Chain.Retry, e.Chain.Skip
 		if f.incident == "" {
 			f.incident = e.Incident
 		}
@@ -259,32 +348,31 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 	}
 	out := e.ChainEnd.Outcome
 	f.chain.outcome, f.chain.endedAt = &out, e.At
+	if f.owed[f.chain.To] = out.Stopped; len(out.Stopped) == 0 {
+		delete(f.owed, f.chain.To)
+	}
 	f.told = nil
 	automatic := f.chain.Trigger == TriggerAuto
+	aborted := f.aborting
+	f.aborting = ""
 	switch {
 	case out.OK:
-		if f.tripped[f.chain.From] { // one that was well all along will not come back
-			f.quit[f.chain.From] = true
-		}
-		delete(f.quit, f.chain.To)
-		f.active = f.chain.To
-		f.tripped[f.chain.To] = false
+		f.leave(f.chain.From)
+		f.takeOver(f.chain.To)
 		f.close()
 		if automatic {
 			f.cooldown = e.At.Add(rules.Cooldown)
 		}
 	case out.RouteMoved:
-		if knows(rules.Pools, f.chain.To) {
-			f.active = f.chain.To
-			f.tripped[f.chain.To] = false
-		}
-		if f.chain.Retry < rules.MaxRetries {
-			f.retryAt = e.At.Add(rules.retryAfter(f.chain.Retry))
-		} else {
-			f.confirm = "the failover to " + f.chain.To + " is not through and was tried " + times(f.chain.Retry+1)
-		}
+		f.stuck(e.At, aborted, rules)
 	case !f.tripped[f.active]:
-		f.close() // a person's failover of a healthy pool: with it ends what it opened
+		f.close() // a move away from a healthy pool: with it ends what it opened
+		if automatic {
+			f.failed[f.chain.To] = e.At
+		}
+	case aborted != "":
+		f.attempts = max(f.attempts-1, 0)
+		f.confirm = fmt.Sprintf("the failover to %s was aborted by %s", f.chain.To, aborted)
 	case out.Interrupted:
 		f.attempts = max(f.attempts-1, 0)
 	default:
@@ -295,6 +383,22 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 	}
 }
 
+// stuck: the route moved, and the failover is not through.
+func (f *fold) stuck(at time.Time, aborted string, rules *Rules) {
+	if to := f.chain.To; knows(rules.Pools, to) {
+		f.leave(f.chain.From)
+		f.takeOver(to)
+	}
+	switch {
+	case aborted != "":
+		f.confirm = fmt.Sprintf("the failover to %s was aborted by %s after its route had moved", f.chain.To, aborted)
+	case f.chain.Retry < rules.MaxRetries:
+		f.retryAt = at.Add(rules.retryAfter(f.chain.Retry))
+	default:
+		f.confirm = "the failover to " + f.chain.To + " is not through and was tried " + times(f.chain.Retry+1)
+	}
+}
+
 func (f *fold) applyNotice(e Entry) {
 	n := e.Notice
 	switch n.Kind {
@@ -302,6 +406,14 @@ func (f *fold) applyNotice(e Entry) {
 		f.pause = nil
 	case NoticeOldPoolBack:
 		delete(f.quit, n.Pool)
+		f.back[n.Pool] = e.At
+	case NoticeOldPoolGone:
+		delete(f.back, n.Pool)
+		f.quit[n.Pool] = true
+	case NoticeHeld:
+		if f.hold != nil {
+			f.hold.told = e.At
+		}
 	case NoticeDrift:
 		f.drift[n.Domain] = n.Pool
 	case NoticePartnerLost:
@@ -312,6 +424,10 @@ func (f *fold) applyNotice(e Entry) {
 		f.degraded[n.Pool] = true
 	case NoticeRecovered:
 		delete(f.degraded, n.Pool)
+	case NoticeServerDown:
+		f.down[n.Server] = true
+	case NoticeServerBack:
+		delete(f.down, n.Server)
 	case NoticeStarted:
 		f.active, f.told = n.Pool, nil
 	}

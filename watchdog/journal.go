@@ -50,19 +50,28 @@ type PoolChange struct {
 	Bad     int            `json:"bad,omitempty"`     // bad rounds that led here
 	Since   time.Time      `json:"since,omitzero"`    // first bad round
 	Results []probe.Result `json:"results,omitempty"` // the evidence: the last round's results of this pool
+	Vantage string         `json:"vantage,omitempty"` // where it was gathered: the host of the process
 }
 
 // ChainStart records that a failover begins, before its first step.
 type ChainStart struct {
-	ID       string    `json:"id"` // e.g. "contoso-7.1"
-	From     string    `json:"from"`
-	To       string    `json:"to"`
-	Trigger  string    `json:"trigger"` // "auto", or the surface a command came from: "slack", "cli", "api"
-	Actor    string    `json:"actor,omitempty"`
-	Reason   string    `json:"reason"`
-	Detected time.Time `json:"detected,omitzero"` // first bad round of From
-	Repair   bool      `json:"repair,omitempty"`  // To carries federation already, as far as edgewatch knows: what is wrong around it is put right
-	Retry    int       `json:"retry,omitempty"`   // the same chain, continued for the n-th time: after a crash or a fault
+	ID       string           `json:"id"` // e.g. "contoso-7.1"
+	From     string           `json:"from"`
+	To       string           `json:"to"`
+	Trigger  string           `json:"trigger"` // "auto", or the surface a command came from: "slack", "cli", "api"
+	Actor    string           `json:"actor,omitempty"`
+	Reason   string           `json:"reason"`
+	Kind     actions.PlanKind `json:"kind,omitempty"`    // which procedure; empty means failover
+	Detected time.Time        `json:"detected,omitzero"` // first bad round of From
+	Repair   bool             `json:"repair,omitempty"`  // To carries federation already, as far as edgewatch knows: what is wrong around it is put right
+	Retry    int              `json:"retry,omitempty"`   // the same chain, continued for the n-th time: after a crash or a fault
+
+	// Owed names servers of To that an earlier chain left stopped.
+	Owed []string `json:"owed,omitempty"`
+
+	// Skip holds the steps that a person ordered to leave out, each with who
+	// and why.
+	Skip map[actions.StepName]string `json:"skip,omitempty"`
 }
 
 // TriggerAuto is the Trigger of a failover that edgewatch decided by itself.
@@ -70,8 +79,9 @@ const TriggerAuto = "auto"
 
 // ChainEnd records how a failover ended.
 type ChainEnd struct {
-	ID      string          `json:"id"`
-	Outcome actions.Outcome `json:"outcome"`
+	ID      string           `json:"id"`
+	Kind    actions.PlanKind `json:"kind,omitempty"` // of the chain; empty means failover
+	Outcome actions.Outcome  `json:"outcome"`
 }
 
 // NoticeKind names a Notice.
@@ -81,12 +91,16 @@ type NoticeKind string
 const (
 	NoticeStarted     NoticeKind = "started"       // edgewatch started; Pool is the active pool it goes on from
 	NoticeOldPoolBack NoticeKind = "old_pool_back" // a pool that was failed over from answers again
+	NoticeOldPoolGone NoticeKind = "old_pool_gone" // it is down again
+	NoticeHeld        NoticeKind = "held"          // a hold is still on: told once a day
 	NoticeDrift       NoticeKind = "drift"         // DNS leads partners of Domain to Pool, which is not the active one; "" ends it
 	NoticePartnerLost NoticeKind = "partner_lost"  // the active pool answers, but partners of Domain cannot reach it
 	NoticePartnerBack NoticeKind = "partner_back"  // they can again
 	NoticePauseEnded  NoticeKind = "pause_ended"   // a pause expired by itself
 	NoticeDegraded    NoticeKind = "degraded"      // a pool answers, with trouble
 	NoticeRecovered   NoticeKind = "recovered"     // the trouble of a degraded pool is over
+	NoticeServerDown  NoticeKind = "server_down"   // a server of a pool that answers stays down
+	NoticeServerBack  NoticeKind = "server_back"   // it answers again, and has for a while
 )
 
 // Notice is something people are told that changes no state by itself.
@@ -94,6 +108,7 @@ type Notice struct {
 	Kind   NoticeKind `json:"kind"`
 	Pool   string     `json:"pool,omitempty"`
 	Domain string     `json:"domain,omitempty"`
+	Server string     `json:"server,omitempty"` // address and port
 	Text   string     `json:"text"`
 }
 

@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"edgewatch/actions"
@@ -22,10 +23,52 @@ type Rules struct {
 	MaxRetries   int           // … this often
 	RetryFailed  time.Duration // a pool whose failover failed may be a candidate again after this
 
+	ApprovalTimeout time.Duration // mode approve: how long a person is waited for. 0: without end
+	ApprovalThen    LateApproval  // … and what happens then
+	Unproven        Unproven      // what follows when the route moved and the pool that took over turns out to be down
+	Failback        FailbackRules
+
 	StartupGrace time.Duration // after the start of the process, before it acts by itself
 	EvidenceAge  time.Duration // a round older than this proves nothing
 	ReadinessAge time.Duration // a readiness older than this proves nothing
+	PartnerAge   time.Duration // likewise what partners find. 0: nobody looks at it
 	ResumeWithin time.Duration // a chain older than this whose route did not move is not carried on
+}
+
+// LateApproval is what edgewatch does when nobody answered its question.
+type LateApproval string
+
+// What follows a question that nobody answered. An empty one is ApprovalHolds.
+const (
+	ApprovalHolds LateApproval = "hold"
+	ApprovalActs  LateApproval = "failover"
+)
+
+// Unproven is what edgewatch does about a failover that is not through when
+// the breaker of the pool that took over trips.
+type Unproven string
+
+// What follows a failover that is not through. An empty one is UnprovenRetries.
+const (
+	UnprovenRetries Unproven = "retry" // the same failover is tried again, then a person is needed
+	UnprovenNext    Unproven = "next"  // once it was tried again, the next candidate takes over
+)
+
+// FailbackRules say when federation may return to a preferred pool.
+type FailbackRules struct {
+	Auto      bool          // in the window, by itself
+	StableFor time.Duration // the pool must have answered for so long
+	From, To  time.Duration // the window of automatic failback, as times of day in UTC; over midnight when To is less
+}
+
+// open reports whether automatic failback is allowed at that time of day.
+func (r *FailbackRules) open(at time.Time) bool {
+	at = at.UTC()
+	day := time.Duration(at.Hour())*time.Hour + time.Duration(at.Minute())*time.Minute + time.Duration(at.Second())*time.Second
+	if r.From <= r.To {
+		return r.From <= day && day < r.To
+	}
+	return day >= r.From || day < r.To
 }
 
 // retryAfter is how long to wait before the chain is tried again, when it was
@@ -40,6 +83,7 @@ func (r *Rules) retryAfter(n int) time.Duration {
 // event: an edge that came during a hold would be lost, a level is not.
 type Levels struct {
 	Ending    bool      // edgewatch is stopping: what happened is kept, nothing is begun
+	Lease     string    // why this process may not act any more; empty while it may
 	Since     time.Time // when this process began to watch
 	Round     *Round    // the newest complete round; nil before the first
 	Readiness map[string]Readiness
@@ -85,6 +129,7 @@ type Effect struct {
 	Chain    ChainStart
 	Progress actions.Progress // where the chain stands
 	Abandon  string           // not empty: only start the services that the chain stopped, for this reason
+	Abort    string           // not empty: nothing is started, but the chain that runs is ended, for this reason
 }
 
 // Machine holds the rules of one federation. It has no clock, I/O, goroutine
@@ -114,6 +159,12 @@ func (m *Machine) LastSeq() uint64 { return m.fold.lastSeq }
 // Step says what follows from in. It changes nothing.
 func (m *Machine) Step(in Input) Ready {
 	s := &step{Input: in, rules: &m.rules, fold: m.fold.clone()}
+	if answer, ok := s.repeated(); ok {
+		return Ready{Answer: answer}
+	}
+	if _, order := in.Event.(Submitted); order && in.Levels.Lease != "" {
+		return s.refuse("nothing can be done from here: " + in.Levels.Lease)
+	}
 	row := transitions[s.fold.state()][in.Event.event()]
 	if row.refuse != "" {
 		return s.refuse(row.refuse)
@@ -164,30 +215,39 @@ func (s *step) nextIncident() string {
 	return fmt.Sprintf("%s-%d", s.rules.Federation, s.fold.incidents+1)
 }
 
-// startChain begins a failover.
-func (s *step) startChain(from, to, trigger, actor, reason string) {
+// startChain begins a failover, switchover or failback.
+func (s *step) startChain(kind actions.PlanKind, from, to string, by Command) {
 	incident := s.nextIncident()
 	n := 1
 	if incident == s.fold.incident {
 		n = s.fold.chains + 1
 	}
 	start := ChainStart{
-		ID: fmt.Sprintf("%s.%d", incident, n), From: from, To: to,
-		Trigger: trigger, Actor: actor, Reason: reason, Repair: to == s.fold.active,
-		Detected: s.Levels.Round.Pool(from).Breaker.Since,
+		ID: fmt.Sprintf("%s.%d", incident, n), Kind: kind, From: from, To: to,
+		Trigger: by.Via, Actor: by.Actor, Reason: by.Reason, Repair: to == s.fold.active,
+		Detected: s.Levels.Round.Pool(from).Breaker.Since, Owed: slices.Clone(s.fold.owed[to]),
 	}
 	s.emit(Entry{Kind: KindChain, Incident: incident, Chain: &start})
 	s.ready.Effects = append(s.ready.Effects, Effect{Chain: start})
 }
 
+// itself is who orders what edgewatch decides.
+func itself(because string) Command { return Command{Via: TriggerAuto, Reason: because} }
+
 // continueChain runs the last chain on from where it stands.
 func (s *step) continueChain() {
-	start := s.fold.chain.ChainStart
+	s.continueAs(s.fold.chain.ChainStart)
+}
+
+func (s *step) continueAs(start ChainStart) {
 	start.Retry++
 	tooOld := s.At.Sub(s.fold.chain.startedAt) > s.rules.ResumeWithin
 	routeBegun := s.fold.chain.progress.Begun(actions.SetRoute)
 	effect := Effect{Chain: start, Progress: s.fold.chain.progress.Clone()}
-	if tooOld && !routeBegun {
+	switch {
+	case s.fold.aborting != "":
+		effect.Abandon = "it was aborted by " + s.fold.aborting
+	case tooOld && !routeBegun:
 		effect.Abandon = fmt.Sprintf("it began %s ago and its route had not moved: too old to be carried on", s.At.Sub(s.fold.chain.startedAt).Round(time.Second))
 	}
 	incident := s.fold.incident
@@ -211,8 +271,10 @@ func (s *step) settle() {
 	}
 	switch {
 	case d.Will == WillFailover:
-		s.startChain(s.fold.active, d.To, TriggerAuto, "", d.Because)
-	case s.fold.faulted() && (!s.At.Before(s.fold.retryAt) || s.restarted()):
+		s.startChain(actions.Failover, s.fold.active, d.To, itself(d.Because))
+	case d.Will == WillFailback:
+		s.startChain(actions.Failback, s.fold.active, d.To, itself(d.Because))
+	case d.Will == WillFinish && s.fold.faulted() && d.BlockedBy == GuardNone && (!s.At.Before(s.fold.retryAt) || s.restarted()):
 		s.continueChain()
 	}
 }

@@ -3,6 +3,7 @@ package watchdog
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -43,26 +44,41 @@ type script struct {
 	kept   []Entry
 	out    strings.Builder
 	chain  string
+	last   Command
+	met    map[State]map[eventName]bool // what was played
 }
 
 func newScript(t *testing.T) *script {
 	t.Helper()
-	s := &script{t: t, rules: testRules(), now: t0, levels: Levels{Readiness: map[string]Readiness{}}}
-	s.m = NewMachine(s.rules)
+	s := &script{t: t, met: map[State]map[eventName]bool{}}
+	s.anew()
 	return s
+}
+
+// anew is a federation that nothing ever happened to.
+func (s *script) anew() {
+	s.rules, s.now, s.kept, s.chain = testRules(), t0, nil, ""
+	s.levels = Levels{Readiness: map[string]Readiness{}}
+	s.m = NewMachine(s.rules)
 }
 
 // do runs one line. The words are:
 //
-//	wait 10s | mode observe | boot | restart | tick
+//	anew | wait 10s | mode observe | boot | restart | tick | lease lost|back
+//	rules unproven=next | approval=10m,hold|failover | failback=1h,02:00,05:00 | partner=15m
 //	round EdgePool1=up|degraded|unclear|down|tripped|back … [canaries=bad] [frozen]
 //	ready EdgePool2 | unready EdgePool2 why…
 //	step NAME started|finished|failed [TARGET]
-//	end ok | end STEP moved|interrupted|(nothing)
+//	end ok [skipped] | end STEP moved|interrupted|aborted|(nothing)
 //	anything ParseRequest knows: a command of anna, by Slack
+//	again: the last command once more, under the same id
 func (s *script) do(line string) {
 	words := strings.Fields(line)
 	switch words[0] {
+	case "anew":
+		s.anew()
+	case "again":
+		s.event(Submitted{s.last})
 	case "wait":
 		d, err := time.ParseDuration(words[1])
 		if err != nil {
@@ -72,6 +88,14 @@ func (s *script) do(line string) {
 	case "mode":
 		s.rules.Mode = Mode(words[1])
 		s.m.rules.Mode = s.rules.Mode
+	case "rules":
+		s.change(words[1:])
+	case "lease":
+		s.levels.Lease = ""
+		if words[1] == "lost" {
+			s.levels.Lease = "the lock file was replaced"
+		}
+		s.event(Tick{})
 	case "boot":
 		s.event(Booted{})
 	case "restart":
@@ -103,16 +127,60 @@ func (s *script) do(line string) {
 		}
 		req.Command.ID = strconv.Itoa(s.out.Len())
 		req.Command.Actor, req.Command.Via = "anna", "slack"
+		s.last = req.Command
 		s.event(Submitted{req.Command})
 	}
 }
 
+// change sets rules that a story wants otherwise.
+func (s *script) change(words []string) {
+	for _, w := range words {
+		name, value, _ := strings.Cut(w, "=")
+		values := strings.Split(value, ",")
+		switch name {
+		case "unproven":
+			s.rules.Unproven = Unproven(value)
+		case "approval":
+			s.rules.ApprovalTimeout, s.rules.ApprovalThen = s.duration(values[0]), LateApproval(values[1])
+		case "failback":
+			s.rules.Failback = FailbackRules{Auto: true, StableFor: s.duration(values[0]), From: s.timeOfDay(values[1]), To: s.timeOfDay(values[2])}
+		case "stable":
+			s.rules.Failback.StableFor = s.duration(value)
+		case "partner":
+			s.rules.PartnerAge = s.duration(value)
+		default:
+			s.t.Fatalf("unknown rule %q", w)
+		}
+	}
+	s.m.rules = s.rules
+}
+
+func (s *script) duration(text string) time.Duration {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return d
+}
+
+func (s *script) timeOfDay(text string) time.Duration {
+	at, err := time.Parse("15:04", text)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return time.Duration(at.Hour())*time.Hour + time.Duration(at.Minute())*time.Minute
+}
+
 func outcomeOf(words []string) actions.Outcome {
 	if words[0] == "ok" {
-		return actions.Outcome{OK: true, RouteMoved: true, Took: 95 * time.Second}
+		o := actions.Outcome{OK: true, RouteMoved: true, Took: 95 * time.Second}
+		if slices.Contains(words, "skipped") {
+			o.Skipped = []actions.StepName{actions.Verify}
+		}
+		return o
 	}
 	o := actions.Outcome{Step: actions.StepName(words[0]), Error: words[0] + " broke"}
-	o.RouteMoved, o.Interrupted = slices.Contains(words, "moved"), slices.Contains(words, "interrupted")
+	o.RouteMoved, o.Interrupted, o.Aborted = slices.Contains(words, "moved"), slices.Contains(words, "interrupted"), slices.Contains(words, "aborted")
 	return o
 }
 
@@ -134,10 +202,12 @@ func (s *script) round(words []string) {
 			r.Canaries = CanaryStatus{Total: 2, Why: "0 of 2 canaries answer, 1 must"}
 		case name == "frozen":
 			r.Frozen = "our own loop stood still for 1m0s"
+		case name == "nowhere":
+			r.Seen, r.Partner = s.now, []PartnerView{{Domain: "contoso.com", Text: "dns/servfail"}}
 		case name == "lost":
-			r.Partner = []PartnerView{{Domain: "contoso.com", Pool: value, Level: probe.Down, Text: "connect/refused"}}
+			r.Seen, r.Partner = s.now, []PartnerView{{Domain: "contoso.com", Pool: value, Level: probe.Down, Text: "connect/refused"}}
 		case name == "drift":
-			r.Partner = []PartnerView{{Domain: "contoso.com", Pool: value, Level: probe.Up, Text: "xmpp.contoso.com"}}
+			r.Seen, r.Partner = s.now, []PartnerView{{Domain: "contoso.com", Pool: value, Level: probe.Up, Text: "xmpp.contoso.com"}}
 		default:
 			r.Pools = append(r.Pools, s.poolRound(name, value))
 		}
@@ -177,6 +247,11 @@ func (s *script) poolRound(name, value string) PoolRound {
 // event takes one event through the machine as the engine does.
 func (s *script) event(ev Event) {
 	before := s.m.fold.clone()
+	state := before.state()
+	if s.met[state] == nil {
+		s.met[state] = map[eventName]bool{}
+	}
+	s.met[state][ev.event()] = true
 	ready := s.m.Step(Input{At: s.now, Levels: s.levels, Event: ev})
 	if !reflect.DeepEqual(before, s.m.fold.clone()) {
 		s.t.Errorf("Step changed the machine's state")
@@ -196,7 +271,14 @@ func (s *script) event(ev Event) {
 	}
 	for _, f := range ready.Effects {
 		s.chain = f.Chain.ID
+		if f.Abort != "" {
+			fmt.Fprintf(&s.out, "  EFFECT end %s: %s\n", f.Chain.ID, f.Abort)
+			continue
+		}
 		fmt.Fprintf(&s.out, "  EFFECT run %s from %s to %s", f.Chain.ID, f.Chain.From, f.Chain.To)
+		for step, why := range f.Chain.Skip {
+			fmt.Fprintf(&s.out, ", without %s (%s)", step, why)
+		}
 		if f.Abandon != "" {
 			fmt.Fprintf(&s.out, ", abandon: %s", f.Abandon)
 		}
@@ -208,28 +290,42 @@ func (s *script) event(ev Event) {
 	fmt.Fprintf(&s.out, "  = %s, active %s\n", s.m.State(), s.m.Active())
 }
 
-// TestTranscripts plays every story in testdata. Lines that begin with "#"
-// are told, lines that begin with ">" are done, and the rest is what followed.
-func TestTranscripts(t *testing.T) {
+// transcripts are the stories in testdata. Lines that begin with "#" are told,
+// lines that begin with ">" are done, and the rest is what followed.
+func transcripts(t *testing.T) map[string]string {
+	t.Helper()
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no transcripts: %v", err)
 	}
+	out := map[string]string{}
 	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[file] = string(text)
+	}
+	return out
+}
+
+// play does what the transcript says.
+func (s *script) play(transcript string) {
+	for line := range strings.Lines(transcript) {
+		if strings.HasPrefix(line, "#") || strings.HasPrefix(line, ">") {
+			s.out.WriteString(line)
+		}
+		if input, ok := strings.CutPrefix(line, ">"); ok {
+			s.do(strings.TrimSpace(input))
+		}
+	}
+}
+
+func TestTranscripts(t *testing.T) {
+	for file, want := range transcripts(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
 			s := newScript(t)
-			for line := range strings.Lines(string(want)) {
-				if strings.HasPrefix(line, "#") || strings.HasPrefix(line, ">") {
-					s.out.WriteString(line)
-				}
-				if input, ok := strings.CutPrefix(line, ">"); ok {
-					s.do(strings.TrimSpace(input))
-				}
-			}
+			s.play(want)
 			replayed := NewMachine(s.rules)
 			for _, e := range s.kept {
 				replayed.Apply(e)
@@ -243,19 +339,40 @@ func TestTranscripts(t *testing.T) {
 				}
 				return
 			}
-			if d := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(s.out.String(), "\n")); d != "" {
+			if d := cmp.Diff(strings.Split(want, "\n"), strings.Split(s.out.String(), "\n")); d != "" {
 				t.Errorf("transcript differs (-want +got; -update rewrites):\n%s", d)
 			}
 		})
 	}
 }
 
+// Every row of the transition table stands in a transcript.
+func TestTranscriptsCoverTheTable(t *testing.T) {
+	met := map[State]map[eventName]bool{}
+	for _, text := range transcripts(t) {
+		s := newScript(t)
+		s.play(text)
+		for state, events := range s.met {
+			if met[state] == nil {
+				met[state] = map[eventName]bool{}
+			}
+			maps.Copy(met[state], events)
+		}
+	}
+	for state, rows := range transitions {
+		for event := range rows {
+			if !met[state][event] {
+				t.Errorf("no transcript has %s while %s", event, state)
+			}
+		}
+	}
+}
+
 // Every state × event pair has a row, or is refused by name.
 func TestTransitionTableIsComplete(t *testing.T) {
-	events := []Event{
-		Booted{}, Tick{}, Recorded{}, Ended{},
-		Submitted{Command{Verb: VerbFailover}}, Submitted{Command{Verb: VerbPause}},
-		Submitted{Command{Verb: VerbResume}}, Submitted{Command{Verb: VerbAck}},
+	events := []Event{Booted{}, Tick{}, Recorded{}, Ended{}}
+	for _, v := range Verbs() {
+		events = append(events, Submitted{Command{Verb: v.Verb}})
 	}
 	for s := range State(len(stateWords)) {
 		for _, ev := range events {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"edgewatch/actions"
 )
 
 // Request is what an operator typed, parsed: either a Command that changes
@@ -20,14 +22,19 @@ type Request struct {
 var reads = []string{"status", "why", "history", "help"}
 
 // Usage is what ParseRequest understands, for help texts.
-const Usage = `status                    what is going on
-why                       why edgewatch acts, or does not
-history                   what happened lately
-failover POOL REASON…     move federation to POOL now
-pause DURATION REASON…    no automatic failover for so long (30m, 2h, 3d)
-resume [REASON…]          end the pause
-ack [REASON…]             seen: ends cool-down and what waits for a person
--f NAME                   names the federation, when there are several`
+func Usage() string {
+	var b strings.Builder
+	line := func(form, means string) { fmt.Fprintf(&b, "%-26s%s\n", form, means) }
+	line("status", "what is going on")
+	line("why", "why edgewatch acts, or does not")
+	line("history", "what happened lately")
+	for _, v := range verbTable {
+		line(v.Form(), v.Means)
+	}
+	line("--force", "although edgewatch advises against it; the preflight still has to pass")
+	b.WriteString("-f NAME                   names the federation, when there are several")
+	return b.String()
+}
 
 // ParseRequest parses the words that an operator typed after the program's
 // or the slash command's name. Slack and CLI share it, so the words are the
@@ -48,29 +55,70 @@ func ParseRequest(words []string) (Request, error) {
 		req.Read = word
 		return req, nil
 	}
-	cmd := Command{Federation: federation, Verb: Verb(word)}
-	switch cmd.Verb {
-	case VerbFailover:
-		if len(rest) < 2 {
-			return Request{}, errors.New("say where to and why: failover POOL REASON…")
+	info, ok := Verb(word).Info()
+	if !ok {
+		known := slices.Clone(reads)
+		for _, v := range verbTable {
+			known = append(known, string(v.Verb))
 		}
-		cmd.Pool, rest = rest[0], rest[1:]
-	case VerbPause:
-		if len(rest) < 2 {
-			return Request{}, errors.New("say for how long and why: pause 2h REASON…")
-		}
-		if cmd.For, err = ParseDuration(rest[0]); err != nil {
-			return Request{}, err
-		}
-		rest = rest[1:]
-	case VerbResume, VerbAck:
-	default:
-		known := slices.Concat(reads, []string{string(VerbFailover), string(VerbPause), string(VerbResume), string(VerbAck)})
 		return Request{}, errors.New(unknownWord("command", word, known))
 	}
-	cmd.Reason = strings.Join(rest, " ")
-	req.Command = cmd
-	return req, nil
+	req.Command, err = info.parse(rest)
+	req.Command.Federation = federation
+	return req, err
+}
+
+// parse reads what stands behind the verb.
+func (i VerbInfo) parse(words []string) (Command, error) {
+	cmd := Command{Verb: i.Verb}
+	if at := slices.Index(words, "--force"); at >= 0 {
+		if !i.Force {
+			return cmd, fmt.Errorf("%s knows no --force: %s", i.Verb, i.Form())
+		}
+		cmd.Force = true
+		words = slices.Concat(words[:at], words[at+1:])
+	}
+	if i.Object != ObjectNone {
+		if len(words) == 0 {
+			return cmd, fmt.Errorf("say %s: %s", i.lacking(), i.Form())
+		}
+		if err := i.object(&cmd, words[0]); err != nil {
+			return cmd, err
+		}
+		words = words[1:]
+	}
+	if i.Reason && len(words) == 0 {
+		return cmd, fmt.Errorf("say %s: %s", i.lacking(), i.Form())
+	}
+	cmd.Reason = strings.Join(words, " ")
+	return cmd, nil
+}
+
+func (i VerbInfo) object(cmd *Command, word string) (err error) {
+	switch i.Object {
+	case ObjectPool:
+		cmd.Pool = word
+	case ObjectStep:
+		cmd.Step = actions.StepName(strings.ToLower(word))
+	case ObjectDuration:
+		cmd.For, err = ParseDuration(word)
+	case ObjectNone:
+	}
+	return err
+}
+
+// lacking says what an order must name.
+func (i VerbInfo) lacking() string {
+	switch i.Object {
+	case ObjectPool:
+		return "which pool and why"
+	case ObjectDuration:
+		return "for how long and why"
+	case ObjectStep:
+		return "which step and why"
+	case ObjectNone:
+	}
+	return "why"
 }
 
 func cutFederation(words []string) (rest []string, federation string, err error) {

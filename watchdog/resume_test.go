@@ -91,7 +91,9 @@ func TestEngineNamesWhatItCannotTakeUp(t *testing.T) {
 
 		s := testSettings()
 		s.Rules.Pools, s.Watch.Pools = s.Rules.Pools[:1], s.Watch.Pools[:1]
-		noPlan := func(_, to string) (*actions.Plan, error) { return nil, errors.New("no such pool: " + to) }
+		noPlan := func(_ actions.PlanKind, _, to string) (*actions.Plan, error) {
+			return nil, errors.New("no such pool: " + to)
+		}
 		e := watchdog.NewEngine(s, watchdog.Ports{Senses: w.senses(), Plan: noPlan, Journal: j})
 		ctx, cancel := context.WithCancel(t.Context())
 		if err := e.Replay(ctx); err != nil {

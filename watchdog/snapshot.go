@@ -18,11 +18,14 @@ type Snapshot struct {
 	Decision     Decision      `json:"decision"` // what it will do next and why, or what keeps it from acting
 	Pools        []PoolStatus  `json:"pools"`    // in priority order
 	Canaries     CanaryStatus  `json:"canaries"`
+	Lease        string        `json:"lease_lost,omitempty"` // why this process may not act any more
+	Hold         *Hold         `json:"hold,omitempty"`
 	Pause        *Pause        `json:"pause,omitempty"`
 	Cooldown     time.Time     `json:"cooldown_until,omitzero"`
 	Incident     string        `json:"incident,omitempty"`
 	Chain        *ChainStatus  `json:"chain,omitempty"` // the running failover, else the last one
 	Partner      []PartnerView `json:"partner,omitempty"`
+	Vantage      string        `json:"vantage,omitempty"`       // where the evidence was gathered: the host of this process
 	Frozen       string        `json:"frozen,omitempty"`        // why our own loop or clock could not be trusted in the last round
 	JournalError string        `json:"journal_error,omitempty"` // why the journal cannot be written: nothing is decided until it can
 	LastRound    time.Time     `json:"last_round,omitzero"`
@@ -38,7 +41,16 @@ type PoolStatus struct {
 	Why       string         `json:"why,omitempty"` // the verdict in words
 	Breaker   Breaker        `json:"breaker"`
 	Servers   []probe.Result `json:"servers"` // the last round, one result per address
+	States    []ServerState  `json:"states"`  // what several rounds say of each, in the same order
 	Readiness Readiness      `json:"readiness"`
+
+	// Stopped names servers of the pool whose services a failover stopped and
+	// nobody saw running since, as far as edgewatch knows.
+	Stopped []string `json:"stopped,omitempty"`
+
+	// Quarantined says why no failback to the pool is advised: it was failed
+	// over from and has not answered for long enough since.
+	Quarantined string `json:"quarantined,omitempty"`
 }
 
 // Breaker is the circuit breaker of one pool.
@@ -85,6 +97,16 @@ type Pause struct {
 	Reason string    `json:"reason"`
 }
 
+// Hold keeps edgewatch from doing anything by itself until a person ends it.
+type Hold struct {
+	Since  time.Time `json:"since"`
+	Actor  string    `json:"actor"`
+	Via    string    `json:"via"`
+	Reason string    `json:"reason"`
+
+	told time.Time // when people were last reminded
+}
+
 // ChainStatus is a failover in a Snapshot.
 type ChainStatus struct {
 	ChainStart
@@ -112,6 +134,7 @@ const (
 	StepRunning StepState = "running"
 	StepDone    StepState = "done"
 	StepFailed  StepState = "failed"
+	StepSkipped StepState = "skipped" // left out on a person's order
 )
 
 // PartnerView is what a federating partner would find for one domain.

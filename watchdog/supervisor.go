@@ -11,6 +11,7 @@ import (
 var (
 	ErrNoFederation = errors.New("no such federation")
 	ErrStopping     = errors.New("edgewatch is stopping")
+	ErrLeaseLost    = errors.New("this edgewatch may not act any more")
 )
 
 // Supervisor holds the engines of a process, one per federation. It is what

@@ -2,7 +2,8 @@ package watchdog
 
 import (
 	"fmt"
-	"time"
+
+	"edgewatch/actions"
 )
 
 // eventName is an event's column in the transition table. A command's column
@@ -31,51 +32,77 @@ type row struct {
 
 const (
 	noChain     = "no failover is running"
-	oneAtATime  = "a failover is running: one at a time; follow it with status"
-	finishFirst = "the last failover moved the route and is not through; it is tried again by itself. To stop that and choose another pool, ack first"
+	oneAtATime  = "a failover is running: one at a time; follow it with status, or abort it"
+	finishFirst = "the last failover moved the route and is not through; it is tried again by itself. To stop that and choose another pool, abort it or ack first"
+	notAsked    = "edgewatch asks for no approval now; why tells how things stand"
 )
 
 // transitions is every state × event. What is not in it is refused by name.
 var transitions = map[State]map[eventName]row{
-	Watching:    idle,
-	Confirming:  idle,
-	Held:        idle,
-	FailingOver: busy,
-	Verifying:   busy,
-	Faulted: {
-		onBooted:                {do: (*step).booted},
-		onTick:                  {do: (*step).tick},
-		onRecorded:              {refuse: noChain},
-		onEnded:                 {refuse: noChain},
-		eventName(VerbFailover): {refuse: finishFirst},
-		eventName(VerbPause):    {do: (*step).paused},
-		eventName(VerbResume):   {do: (*step).resumed},
-		eventName(VerbAck):      {do: (*step).acked},
-	},
+	Watching:         idle(nil),
+	Confirming:       idle(nil),
+	Held:             idle(nil),
+	AwaitingApproval: idle(map[Verb]row{VerbApprove: {do: (*step).approved}, VerbDeny: {do: (*step).denied}}),
+	FailingOver:      busy(),
+	Verifying:        busy(),
+	Faulted: idle(map[Verb]row{
+		VerbFailover:   {refuse: finishFirst},
+		VerbSwitchover: {refuse: finishFirst},
+		VerbFailback:   {refuse: finishFirst},
+		VerbAbort:      {do: (*step).aborted},
+	}),
 }
 
-// idle is the row of states in which no chain exists.
-var idle = map[eventName]row{
-	onBooted:                {do: (*step).booted},
-	onTick:                  {do: (*step).tick},
-	onRecorded:              {refuse: noChain},
-	onEnded:                 {refuse: noChain},
-	eventName(VerbFailover): {do: (*step).ordered},
-	eventName(VerbPause):    {do: (*step).paused},
-	eventName(VerbResume):   {do: (*step).resumed},
-	eventName(VerbAck):      {do: (*step).acked},
+// idle is the row of a state in which no chain runs, but for the verbs given.
+func idle(but map[Verb]row) map[eventName]row {
+	rows := map[eventName]row{
+		onBooted:                  {do: (*step).booted},
+		onTick:                    {do: (*step).tick},
+		onRecorded:                {refuse: noChain},
+		onEnded:                   {refuse: noChain},
+		eventName(VerbFailover):   {do: (*step).failover},
+		eventName(VerbSwitchover): {do: (*step).switchover},
+		eventName(VerbFailback):   {do: (*step).failback},
+		eventName(VerbHold):       {do: (*step).held},
+		eventName(VerbRelease):    {do: (*step).released},
+		eventName(VerbPause):      {do: (*step).paused},
+		eventName(VerbResume):     {do: (*step).resumed},
+		eventName(VerbApprove):    {refuse: notAsked},
+		eventName(VerbDeny):       {refuse: notAsked},
+		eventName(VerbAbort):      {refuse: noChain},
+		eventName(VerbRetry):      {do: (*step).retried},
+		eventName(VerbSkipStep):   {do: (*step).skipped},
+		eventName(VerbAdopt):      {do: (*step).adopted},
+		eventName(VerbAck):        {do: (*step).acked},
+	}
+	for verb, r := range but {
+		rows[eventName(verb)] = r
+	}
+	return rows
 }
 
-// busy is the row of states in which a chain is running.
-var busy = map[eventName]row{
-	onBooted:                {do: (*step).booted},
-	onTick:                  {do: (*step).tick},
-	onRecorded:              {do: (*step).recorded},
-	onEnded:                 {do: (*step).ended},
-	eventName(VerbFailover): {refuse: oneAtATime},
-	eventName(VerbPause):    {do: (*step).paused},
-	eventName(VerbResume):   {do: (*step).resumed},
-	eventName(VerbAck):      {refuse: "a failover is running: there is nothing to acknowledge yet"},
+// busy is the row of a state in which a chain is running.
+func busy() map[eventName]row {
+	return map[eventName]row{
+		onBooted:                  {do: (*step).booted},
+		onTick:                    {do: (*step).tick},
+		onRecorded:                {do: (*step).recorded},
+		onEnded:                   {do: (*step).ended},
+		eventName(VerbFailover):   {refuse: oneAtATime},
+		eventName(VerbSwitchover): {refuse: oneAtATime},
+		eventName(VerbFailback):   {refuse: oneAtATime},
+		eventName(VerbHold):       {do: (*step).held},
+		eventName(VerbRelease):    {do: (*step).released},
+		eventName(VerbPause):      {do: (*step).paused},
+		eventName(VerbResume):     {do: (*step).resumed},
+		eventName(VerbApprove):    {refuse: oneAtATime},
+		eventName(VerbDeny):       {refuse: "the failover is running already: abort ends it"},
+		eventName(VerbAbort):      {do: (*step).aborted},
+		eventName(VerbRetry):      {refuse: oneAtATime},
+		eventName(VerbSkipStep):   {refuse: "a failover is running: a step can be left out once it has stopped there"},
+		eventName(VerbAdopt):      {refuse: "a failover is running: abort it first, or wait for its end"},
+		eventName(VerbAck):        {refuse: "a failover is running: there is nothing to acknowledge yet"},
+	}
 }
 
 func (s *step) tick() {}
@@ -105,6 +132,10 @@ func (s *step) recorded() {
 		s.ready = s.refuse(fmt.Sprintf("the record is of failover %s, but %s is running", r.Chain, s.fold.chain.ID))
 		return
 	}
+	if s.Levels.Lease != "" && r.Phase == actions.Started && !r.Rescue {
+		s.ready = s.refuse("nothing is begun: " + s.Levels.Lease)
+		return
+	}
 	s.emit(Entry{Kind: KindStep, Step: &r})
 }
 
@@ -114,102 +145,5 @@ func (s *step) ended() {
 		s.ready = s.refuse(fmt.Sprintf("failover %s ended, but %s is running", e.Chain, s.fold.chain.ID))
 		return
 	}
-	s.emit(Entry{Kind: KindChainEnd, ChainEnd: &ChainEnd{ID: e.Chain, Outcome: e.Outcome}})
-}
-
-// accept makes the command an entry, once per id, and answers it.
-func (s *step) accept(text string) bool {
-	cmd := s.Event.(Submitted).Command
-	for _, a := range s.fold.accepted {
-		if a.id == cmd.ID && cmd.ID != "" {
-			s.ready.Answer = Answer{Accepted: true, Text: "this command was accepted before; nothing more is done", Entry: a.seq}
-			return false
-		}
-	}
-	s.ready.Answer = Answer{Accepted: true, Text: text}
-	s.emit(Entry{Kind: KindCommand, Command: &cmd})
-	return true
-}
-
-func (s *step) ordered() {
-	cmd := s.Event.(Submitted).Command
-	astray := s.fold.astray(s.rules.Pools)
-	switch {
-	case !knows(s.rules.Pools, cmd.Pool):
-		s.ready = s.refuse(unknownWord("pool", cmd.Pool, s.rules.Pools))
-	case cmd.Pool == s.fold.active && !s.fold.unfinished() && astray == "":
-		s.ready = s.refuse(fmt.Sprintf("%s carries federation already", cmd.Pool))
-	case s.rules.Unable != "":
-		s.ready = s.refuse("no failover is possible: " + s.rules.Unable)
-	case cmd.Reason == "":
-		s.ready = s.refuse("a failover needs a reason, for those who read the history")
-	case cmd.Pool == s.fold.active && !s.fold.unfinished():
-		if s.accept(fmt.Sprintf("bringing route and records back to %s now; what is right already is left alone", cmd.Pool)) {
-			s.startChain(astray, cmd.Pool, cmd.Via, cmd.Actor, cmd.Reason)
-		}
-	case cmd.Pool == s.fold.active:
-		if s.accept(fmt.Sprintf("the failover %s to %s is taken up again now", s.fold.chain.ID, cmd.Pool)) {
-			s.continueChain()
-		}
-	case s.accept(fmt.Sprintf("failing over from %s to %s now", s.fold.active, cmd.Pool)):
-		s.startChain(s.fold.active, cmd.Pool, cmd.Via, cmd.Actor, cmd.Reason)
-	}
-}
-
-// MaxPause is the longest pause: one that nobody remembers must end by itself.
-const MaxPause = 30 * 24 * time.Hour
-
-func (s *step) paused() {
-	cmd := s.Event.(Submitted).Command
-	switch {
-	case cmd.For <= 0:
-		s.ready = s.refuse("a pause needs an end: say for how long, e.g. pause 2h reason")
-	case cmd.For > MaxPause:
-		s.ready = s.refuse("a pause may last 30 days at most")
-	case cmd.Reason == "":
-		s.ready = s.refuse("a pause needs a reason, for those who find edgewatch not acting")
-	default:
-		text := fmt.Sprintf("automatic failover is paused until %s; a failover command still works", clock(s.At.Add(cmd.For)))
-		if s.fold.running() {
-			text += "; the failover that is running is carried through"
-		}
-		s.accept(text)
-	}
-}
-
-func (s *step) resumed() {
-	if s.fold.pause == nil {
-		if s.repeated() {
-			s.accept("")
-			return
-		}
-		s.ready = s.refuse("nothing is paused")
-		return
-	}
-	s.accept("automatic failover is on again")
-}
-
-func (s *step) acked() {
-	f := &s.fold
-	switch {
-	case s.repeated():
-		s.accept("")
-	case f.incident == "" && f.confirm == "" && f.retryAt.IsZero() && !s.At.Before(f.cooldown):
-		s.ready = s.refuse("there is nothing to acknowledge")
-	case !f.retryAt.IsZero():
-		s.accept(fmt.Sprintf("acknowledged: the failover to %s is not tried again by itself", f.chain.To))
-	default:
-		s.accept("acknowledged: cool-down and holds that waited for a person have ended")
-	}
-}
-
-// repeated reports whether this very command was accepted before.
-func (s *step) repeated() bool {
-	id := s.Event.(Submitted).Command.ID
-	for _, a := range s.fold.accepted {
-		if id != "" && a.id == id {
-			return true
-		}
-	}
-	return false
+	s.emit(Entry{Kind: KindChainEnd, ChainEnd: &ChainEnd{ID: e.Chain, Kind: s.fold.chain.Kind, Outcome: e.Outcome}})
 }

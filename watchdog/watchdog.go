@@ -20,7 +20,7 @@ type Mode string
 // The modes of a federation. An empty mode is ModeObserve.
 const (
 	ModeObserve Mode = "observe" // says what it would do, and does nothing
-	ModeApprove Mode = "approve" // asks; a person's failover command is the approval
+	ModeApprove Mode = "approve" // asks a person, and acts when one approves
 	ModeAuto    Mode = "auto"    // fails over by itself
 )
 
@@ -29,15 +29,16 @@ type State uint8
 
 // Watching is the zero: nothing is wrong as far as anybody knows.
 const (
-	Watching    State = iota
-	Confirming        // the active pool looks bad; not long or not often enough to act
-	Held              // the active pool counts as down and a guard keeps edgewatch from acting
-	FailingOver       // a chain is running, up to its verify step
-	Verifying         // the chain's verify step is running
-	Faulted           // a chain failed after the route moved; it is retried, and people are needed
+	Watching         State = iota
+	Confirming             // the active pool looks bad; not long or not often enough to act
+	AwaitingApproval       // the active pool counts as down, a candidate is ready, and a person is asked
+	Held                   // the active pool counts as down and a guard keeps edgewatch from acting
+	FailingOver            // a chain is running, up to its verify step
+	Verifying              // the chain's verify step is running
+	Faulted                // a chain failed after the route moved; it is retried, and people are needed
 )
 
-var stateWords = []string{"watching", "confirming", "held", "failing_over", "verifying", "faulted"}
+var stateWords = []string{"watching", "confirming", "awaiting_approval", "held", "failing_over", "verifying", "faulted"}
 
 // String is the word used in JSON, metrics, logs and Slack.
 func (s State) String() string {
@@ -101,6 +102,8 @@ type Will string
 const (
 	WillWatch    Will = "watch"    // nothing: all is well, or it is too early to tell
 	WillFailover Will = "failover" // move federation to Decision.To
+	WillFailback Will = "failback" // return federation to Decision.To, in the configured window
+	WillAsk      Will = "ask"      // ask a person whether to move federation to Decision.To
 	WillHold     Will = "hold"     // nothing, although the active pool counts as down: BlockedBy says why
 	WillFinish   Will = "finish"   // carry the running failover through
 )
@@ -111,20 +114,27 @@ type Guard string
 // The guards, in the order they are asked. The words stand in metrics.
 const (
 	GuardNone        Guard = ""
-	GuardCanaries    Guard = "canaries"     // the fault may be ours: the canaries do not answer
+	GuardLease       Guard = "lease"        // this process may not act any more: the state file is no longer its own
+	GuardUnconfirmed Guard = "unconfirmed"  // a failed failover wants a person's ack first
 	GuardEvidence    Guard = "evidence"     // the last round is stale, or this process has not watched long enough
-	GuardPause       Guard = "pause"        // paused by a person
+	GuardCanaries    Guard = "canaries"     // the fault may be ours: the canaries do not answer
+	GuardHold        Guard = "hold"         // held by a person until release
+	GuardPause       Guard = "pause"        // paused by a person for a time
 	GuardCooldown    Guard = "cooldown"     // a failover ended a short while ago
 	GuardBudget      Guard = "budget"       // as many automatic failovers as the window allows
-	GuardUnconfirmed Guard = "unconfirmed"  // a failed failover wants a person's ack first
+	GuardDrift       Guard = "drift"        // DNS leads partners elsewhere, or nobody knows where
 	GuardCandidate   Guard = "no_candidate" // no other pool is ready to take over
-	GuardMode        Guard = "mode"         // observe or approve: acting is a person's
+	GuardMode        Guard = "mode"         // observe: acting is a person's
+	GuardApproval    Guard = "approval"     // approve: a person is asked, has denied, or did not answer in time
 )
 
 // Guards lists every guard that can block, for metrics that must exist from
 // the start.
 func Guards() []Guard {
-	return []Guard{GuardCanaries, GuardEvidence, GuardPause, GuardCooldown, GuardBudget, GuardUnconfirmed, GuardCandidate, GuardMode}
+	return []Guard{
+		GuardLease, GuardUnconfirmed, GuardEvidence, GuardCanaries, GuardHold, GuardPause, GuardCooldown, GuardBudget,
+		GuardDrift, GuardCandidate, GuardMode, GuardApproval,
+	}
 }
 
 // Decision is what edgewatch will do about a federation and why; made by one

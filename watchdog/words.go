@@ -82,6 +82,10 @@ func (d *Decision) sentence() string {
 	switch d.Will {
 	case WillFailover:
 		return fmt.Sprintf("failing over to %s: %s", d.To, d.Because)
+	case WillFailback:
+		return fmt.Sprintf("failing back to %s: %s", d.To, d.Because)
+	case WillAsk:
+		return "waiting for approval: " + d.Because
 	case WillHold:
 		return fmt.Sprintf("not acting (%s): %s", d.BlockedBy, d.Because)
 	case WillFinish:
@@ -93,16 +97,39 @@ func (d *Decision) sentence() string {
 }
 
 func (c *Command) sentence() string {
-	s := fmt.Sprintf("%s by %s (%s)", c.Verb, c.Actor, c.Via)
+	by := fmt.Sprintf("by %s (%s)", c.Actor, c.Via)
+	force := ""
+	if c.Force {
+		force = " with --force"
+	}
+	s := ""
 	switch c.Verb {
-	case VerbFailover:
-		s = fmt.Sprintf("failover to %s ordered by %s (%s)", c.Pool, c.Actor, c.Via)
+	case VerbFailover, VerbSwitchover, VerbFailback:
+		s = fmt.Sprintf("%s to %s ordered%s %s", c.Verb, c.Pool, force, by)
+	case VerbHold:
+		s = "everything automatic held " + by
+	case VerbRelease:
+		s = "hold released " + by
 	case VerbPause:
-		s = fmt.Sprintf("automatic failover paused for %s by %s (%s)", c.For, c.Actor, c.Via)
+		s = fmt.Sprintf("automatic failover paused for %s %s", c.For, by)
 	case VerbResume:
-		s = fmt.Sprintf("automatic failover resumed by %s (%s)", c.Actor, c.Via)
+		s = "automatic failover resumed " + by
+	case VerbApprove:
+		s = fmt.Sprintf("failover to %s approved %s", c.Pool, by)
+	case VerbDeny:
+		s = "failover denied " + by
+	case VerbAbort:
+		s = "failover aborted " + by
+	case VerbRetry:
+		s = "another try of the failover ordered " + by
+	case VerbSkipStep:
+		s = fmt.Sprintf("failover ordered on without %s %s", c.Step, by)
+	case VerbAdopt:
+		s = fmt.Sprintf("%s adopted as the pool that carries federation %s", c.Pool, by)
 	case VerbAck:
-		s = fmt.Sprintf("acknowledged by %s (%s)", c.Actor, c.Via)
+		s = "acknowledged " + by
+	default:
+		s = fmt.Sprintf("%s %s", c.Verb, by)
 	}
 	if c.Reason != "" {
 		s += ": " + c.Reason
@@ -112,7 +139,14 @@ func (c *Command) sentence() string {
 
 func (c *ChainStart) sentence() string {
 	if c.Retry > 0 {
-		return fmt.Sprintf("failover %s from %s to %s is taken up again (%s)", c.ID, c.From, c.To, times(c.Retry))
+		var b strings.Builder
+		fmt.Fprintf(&b, "%s %s from %s to %s is taken up again (%s)", c.Kind, c.ID, c.From, c.To, times(c.Retry))
+		for _, step := range actions.Steps() {
+			if why, ok := c.Skip[step]; ok {
+				fmt.Fprintf(&b, ", without %s, which was %s", step, why)
+			}
+		}
+		return b.String()
 	}
 	by := c.Trigger
 	if c.Actor != "" {
@@ -121,7 +155,7 @@ func (c *ChainStart) sentence() string {
 	if c.Repair {
 		return fmt.Sprintf("repair %s of federation on %s begins (%s): %s", c.ID, c.To, by, c.Reason)
 	}
-	return fmt.Sprintf("failover %s from %s to %s begins (%s): %s", c.ID, c.From, c.To, by, c.Reason)
+	return fmt.Sprintf("%s %s from %s to %s begins (%s): %s", c.Kind, c.ID, c.From, c.To, by, c.Reason)
 }
 
 func stepSentence(r *actions.Record) string {
@@ -156,19 +190,33 @@ func (c *ChainEnd) sentence() string {
 	o := c.Outcome
 	var s string
 	switch {
+	case o.OK && len(o.Skipped) > 0:
+		s = fmt.Sprintf("%s %s done in %s, NOT PROVEN: %s was left out", c.Kind, c.ID, short(o.Took), stepList(o.Skipped))
 	case o.OK:
-		s = fmt.Sprintf("failover %s done in %s: federation is restored and proven from a partner's view", c.ID, short(o.Took))
+		s = fmt.Sprintf("%s %s done in %s: federation is restored and proven from a partner's view", c.Kind, c.ID, short(o.Took))
+	case o.Aborted && o.RouteMoved:
+		s = fmt.Sprintf("%s %s was aborted at %s, and nothing more is done by itself: %s", c.Kind, c.ID, o.Step, o.Error)
 	case o.RouteMoved:
-		s = fmt.Sprintf("failover %s stopped at %s after the route had moved; nothing is rolled back: %s", c.ID, o.Step, o.Error)
+		s = fmt.Sprintf("%s %s stopped at %s after the route had moved; nothing is rolled back: %s", c.Kind, c.ID, o.Step, o.Error)
+	case o.Aborted:
+		s = fmt.Sprintf("%s %s was aborted before the route moved: %s", c.Kind, c.ID, o.Error)
 	case o.Interrupted:
-		s = fmt.Sprintf("failover %s was interrupted before the route moved: %s", c.ID, o.Error)
+		s = fmt.Sprintf("%s %s was interrupted before the route moved: %s", c.Kind, c.ID, o.Error)
 	default:
-		s = fmt.Sprintf("failover %s failed at %s; the route has not moved: %s", c.ID, o.Step, o.Error)
+		s = fmt.Sprintf("%s %s failed at %s; the route has not moved: %s", c.Kind, c.ID, o.Step, o.Error)
 	}
 	if len(o.Stopped) > 0 {
 		s += fmt.Sprintf(". Services are NOT running on %s: run Start-CsWindowsService there", strings.Join(o.Stopped, ", "))
 	}
 	return s
+}
+
+func stepList(names []actions.StepName) string {
+	words := make([]string, len(names))
+	for i, n := range names {
+		words[i] = string(n)
+	}
+	return strings.Join(words, " and ")
 }
 
 // Headline tells the snapshot to a person in one plain sentence.
@@ -178,10 +226,13 @@ func (s *Snapshot) Headline() string {
 	switch s.State {
 	case FailingOver, Verifying, Faulted:
 		h = d.Because
-	case Held:
+	case Held, AwaitingApproval:
 		h = d.sentence()
 	case Confirming, Watching:
 		h = fmt.Sprintf("%s carries federation; %s", s.Active, d.Because)
+	}
+	if s.Hold != nil {
+		h += fmt.Sprintf("; %s holds edgewatch back since %s (%s): nothing is done by itself until release", s.Hold.Actor, clock(s.Hold.Since), s.Hold.Reason)
 	}
 	if s.Pause != nil {
 		h += fmt.Sprintf("; automatic failover is paused until %s by %s (%s)", clock(s.Pause.Until), s.Pause.Actor, s.Pause.Reason)

@@ -33,7 +33,7 @@ func command(ctx context.Context, c *console, l *lab.Lab, line string) error {
 	case "quit", "exit":
 		return errQuit
 	case "help", "?":
-		c.say(plain, help, "  "+strings.ReplaceAll(watchdog.Usage, "\n", "\n  "))
+		c.say(plain, help, "  "+strings.ReplaceAll(watchdog.Usage(), "\n", "\n  "))
 		return nil
 	case "kill", "restore":
 		return power(c, l, word, rest)

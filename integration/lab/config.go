@@ -143,6 +143,7 @@ federations:
       bad_rounds: {{.BadRounds}}
       min_bad_time: {{ms .MinBadTime}}
       good_rounds: 2
+      min_good_time: {{ms .MinBadTime}}
       retry_after: 1s
     guards:
       cooldown: {{ms .Cooldown}}

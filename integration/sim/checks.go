@@ -72,7 +72,7 @@ func (c *checks) entry(e watchdog.Entry) {
 			c.figures.tripped(e.Pool.Pool)
 		}
 	case watchdog.KindChain:
-		if e.Chain.Trigger == watchdog.TriggerAuto && e.Chain.Retry == 0 {
+		if e.Chain.Trigger == watchdog.TriggerAuto && e.Chain.Retry == 0 && e.Chain.Kind != actions.Failback {
 			c.evidence(e.Chain.From, "is failed over from")
 		}
 		if e.Chain.ID != c.newest.ID {
@@ -129,7 +129,7 @@ func (c *checks) gate(t *task) {
 
 // applies is I1 and I2: whatever changes the world belongs to the one failover
 // that runs, and is durably intended.
-func (c *checks) applies(t *task) {
+func (c *checks) applies(p *process, t *task) {
 	w := c.r.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -143,6 +143,10 @@ func (c *checks) applies(t *task) {
 	phase := c.records[recordKey{t.step, t.target}]
 	stopped := c.records[recordKey{actions.StopServices, t.target}]
 	owed := t.step == actions.StartServices && stopped != "" && stopped != actions.Already
+	owed = owed || t.step == actions.StartServices && slices.Contains(c.newest.Owed, t.target)
+	if !p.leaseLost.IsZero() && time.Since(p.leaseLost) > time.Second && !owed {
+		c.r.violate("I1", fmt.Sprintf("%s on %s, %s after the lease was lost", t.step, t.target, time.Since(p.leaseLost)))
+	}
 	if phase != actions.Started && !owed {
 		c.r.violate("I1", fmt.Sprintf("%s on %s without a durable intent (the journal says %q)", t.step, t.target, phase))
 	}
@@ -151,7 +155,7 @@ func (c *checks) applies(t *task) {
 // dns is I3: the records lead to a pool whose preflight has passed. The caller
 // holds the world's lock.
 func (c *checks) dns(t *task) {
-	plan, err := c.r.estate.plan(c.r.estate.other(t.to), t.to)
+	plan, err := c.r.estate.plan(actions.Failover, c.r.estate.other(t.to), t.to)
 	if err != nil {
 		c.r.violate("I3", err.Error())
 		return

@@ -18,7 +18,7 @@ import (
 type estate struct {
 	f        *configs.Federation
 	settings watchdog.Settings
-	plan     func(from, to string) (*actions.Plan, error)
+	plan     func(kind actions.PlanKind, from, to string) (*actions.Plan, error)
 }
 
 // newEstate takes the shipped mapping from configuration to settings and the

@@ -22,15 +22,16 @@ import (
 // process is one life of edgewatch: the shipped engine, runner, supervisor and
 // outbox on the world and on the journal that the last life left.
 type process struct {
-	run    *run
-	cancel context.CancelFunc
-	dead   atomic.Bool
-	freed  chan struct{} // closed once what is left of a dead process may end
-	sup    *watchdog.Supervisor
-	engine *watchdog.Engine
-	slack  *slack.Slack
-	ended  chan error    // what Supervisor.Run came to
-	gone   chan struct{} // closed when nothing of the process is left
+	run       *run
+	cancel    context.CancelFunc
+	dead      atomic.Bool
+	leaseLost time.Time     // zero while it may act; guarded by world.mu
+	freed     chan struct{} // closed once what is left of a dead process may end
+	sup       *watchdog.Supervisor
+	engine    *watchdog.Engine
+	slack     *slack.Slack
+	ended     chan error    // what Supervisor.Run came to
+	gone      chan struct{} // closed when nothing of the process is left
 }
 
 // channel is the Slack channel that is told.
@@ -48,7 +49,7 @@ func (r *run) start(memory memory) (*process, error) {
 	settings.Runner.Poll, settings.Runner.PollMax = 1, 1 // see pace
 	log := zerolog.New(defects{r}).Level(zerolog.ErrorLevel)
 	p.engine = watchdog.NewEngine(settings, watchdog.Ports{
-		Senses: p.senses(), Plan: p.plan, Journal: st, Now: p.now, Log: log,
+		Senses: p.senses(), Plan: p.plan, Lease: p.lease, Journal: st, Now: p.now, Log: log,
 		Wake: func() {
 			select {
 			case wake <- struct{}{}:
@@ -85,6 +86,17 @@ func (r *run) start(memory memory) (*process, error) {
 		<-told
 	}()
 	return p, nil
+}
+
+// lease is whether the process may act.
+func (p *process) lease() error {
+	w := p.run.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !p.leaseLost.IsZero() {
+		return errors.New("the state file is not ours any more")
+	}
+	return nil
 }
 
 // die is a crash: from now on nothing of the process reaches anything.

@@ -264,7 +264,7 @@ func (p *process) ready(ctx context.Context, pool string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.run.world.f.Timeouts.Preflight.Duration)
 	defer cancel()
-	plan, err := p.planOf("", p.run.estate.other(pool), pool)
+	plan, err := p.planOf("", actions.Failover, p.run.estate.other(pool), pool)
 	if err != nil {
 		return err
 	}

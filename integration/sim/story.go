@@ -221,7 +221,22 @@ func pathCut(name string, on bool) func(*run) {
 
 // ownTrouble is something that happens to edgewatch itself.
 func (a *author) ownTrouble() {
-	switch a.IntN(8) {
+	switch a.IntN(9) {
+	case 8:
+		lasts := a.between(5*time.Second, 3*time.Minute)
+		a.bad(func(r *run) {
+			p := r.process
+			if p == nil {
+				return
+			}
+			r.notef("edgewatch loses its lease")
+			r.world.with(func() { p.leaseLost = time.Now() })
+			r.later(lasts, func() {
+				if r.process == p {
+					r.stop()
+				}
+			})
+		})
 	case 0, 1, 2:
 		f := plannedAppend{n: 1 + a.IntN(45), sinceChain: true, fault: []appendFault{crashBefore, crashAfter, unsureKept, unsureLost}[a.IntN(4)]}
 		if a.IntN(4) == 0 {

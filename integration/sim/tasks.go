@@ -68,7 +68,7 @@ func (t *task) Apply(ctx context.Context) error {
 	if t.apply == nil {
 		return nil
 	}
-	t.p.run.checks.applies(t)
+	t.p.run.checks.applies(t.p, t)
 	t.p.run.crossing(t.p, "before "+string(t.step))
 	err := t.apply(ctx)
 	t.p.run.crossing(t.p, "after "+string(t.step))
@@ -79,13 +79,13 @@ func (t *task) Apply(ctx context.Context) error {
 }
 
 // plan makes the plan of the failover that the journal says is running.
-func (p *process) plan(from, to string) (*actions.Plan, error) {
-	return p.planOf(p.run.checks.running(), from, to)
+func (p *process) plan(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
+	return p.planOf(p.run.checks.running(), kind, from, to)
 }
 
 // planOf is the shipped plan with every task on the world.
-func (p *process) planOf(chain, from, to string) (*actions.Plan, error) {
-	plan, err := p.run.estate.plan(from, to)
+func (p *process) planOf(chain string, kind actions.PlanKind, from, to string) (*actions.Plan, error) {
+	plan, err := p.run.estate.plan(kind, from, to)
 	if err != nil {
 		return nil, err
 	}

@@ -108,6 +108,7 @@ func (a *App) engine(f *configs.Federation) (*watchdog.Engine, error) {
 	return watchdog.NewEngine(settings(f), watchdog.Ports{
 		Senses:  b.senses(),
 		Plan:    b.plan,
+		Lease:   a.store.Lease,
 		Journal: a.store,
 		Log:     a.opts.Log.With().Str("federation", f.Name).Logger(),
 		Wake:    a.ring,

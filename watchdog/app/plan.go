@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"edgewatch/actions"
@@ -13,10 +14,12 @@ import (
 	"edgewatch/configs"
 )
 
-// Plan makes the failover of a federation to a pool, to be shown: it reads no
-// file, needs no secret and contacts nobody. An empty federation means the
-// only one, an empty pool the one after the first.
-func Plan(cfg *configs.Config, federation, to string) (*actions.Plan, error) {
+// Plan makes a move of a federation to a pool, to be shown: it reads no file,
+// needs no secret and contacts nobody. An empty federation means the only one;
+// an empty pool means the first one for a failback and else the second. The
+// pool that federation leaves is taken to be the first, or the second where
+// that is the target.
+func Plan(cfg *configs.Config, kind actions.PlanKind, federation, to string) (*actions.Plan, error) {
 	f, err := pick(cfg, federation)
 	if err != nil {
 		return nil, err
@@ -24,24 +27,27 @@ func Plan(cfg *configs.Config, federation, to string) (*actions.Plan, error) {
 	from := f.Pools[0].Name
 	switch {
 	case to == "" && len(f.Pools) < 2:
-		return nil, fmt.Errorf("federation %s has no second pool to fail over to", f.Name)
+		return nil, fmt.Errorf("federation %s has no second pool: there is no %s", f.Name, kind)
+	case to == "" && kind == actions.Failback:
+		to = from
 	case to == "":
 		to = f.Pools[1].Name
 	case f.Pool(to) == nil:
 		return nil, fmt.Errorf("federation %s has no pool %q: known are %s", f.Name, to, strings.Join(poolNames(f), ", "))
-	case to == from && len(f.Pools) > 1:
+	}
+	if to == from && len(f.Pools) > 1 {
 		from = f.Pools[1].Name
 	}
 	b, err := newBuilder(f, true)
 	if err != nil {
 		return nil, err
 	}
-	return b.plan(from, to)
+	return b.plan(kind, from, to)
 }
 
-// Planner makes the failovers of a federation from one pool to another, to be
-// shown or simulated: it reads no file, needs no secret and contacts nobody.
-func Planner(f *configs.Federation) (func(from, to string) (*actions.Plan, error), error) {
+// Planner makes the moves of a federation from one pool to another, to be shown
+// or simulated: it reads no file, needs no secret and contacts nobody.
+func Planner(f *configs.Federation) (func(kind actions.PlanKind, from, to string) (*actions.Plan, error), error) {
 	b, err := newBuilder(f, true)
 	if err != nil {
 		return nil, err
@@ -70,9 +76,11 @@ func poolNames(f *configs.Federation) []string {
 	return names
 }
 
-// plan generates the documented procedure from the pool model: EdgePool1 of
-// the page is from, EdgePool2 is to.
-func (b *builder) plan(from, to string) (*actions.Plan, error) {
+// plan generates the documented procedure of that kind from the pool model:
+// federation leaves from, which is EdgePool1 of the failover's page and
+// EdgePool2 of the failback's, and goes to to. The failback's page names the
+// wrong pool's server in its A-record step; what comes from the model cannot.
+func (b *builder) plan(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
 	pf, pt := b.f.Pool(from), b.f.Pool(to)
 	if pf == nil || pt == nil {
 		return nil, fmt.Errorf("from %q to %q: no such pool is configured", from, to)
@@ -92,18 +100,24 @@ func (b *builder) plan(from, to string) (*actions.Plan, error) {
 	}
 	startStep := step(actions.StartServices, t.StartServices, start)
 	startStep.Need = min(pt.MinUp, len(start))
-	return &actions.Plan{
-		Federation: b.f.Name, From: from, To: to, Timeout: t.Failover.Duration,
-		Steps: []actions.Step{
-			step(actions.Preflight, t.Preflight, b.preflight(pt, b.chain)),
-			step(actions.StopServices, t.StopServices, stop),
-			step(actions.SetRoute, t.SetRoute, []actions.Task{route}),
-			step(actions.DNSRecords, t.DNSRecords, b.records(pf, pt)),
-			step(actions.CheckPort, t.CheckPort, b.ports(pt)),
-			startStep,
-			step(actions.Verify, t.Verify, b.verify(pt, route)),
-		},
-	}, nil
+	steps := []actions.Step{
+		step(actions.Preflight, t.Preflight, b.preflight(pt, b.chain)),
+		step(actions.StopServices, t.StopServices, stop),
+		step(actions.SetRoute, t.SetRoute, []actions.Task{route}),
+		step(actions.DNSRecords, t.DNSRecords, b.records(pf, pt)),
+		step(actions.CheckPort, t.CheckPort, b.ports(pt)),
+		startStep,
+		step(actions.Verify, t.Verify, b.verify(pt, route)),
+	}
+	plan := &actions.Plan{Kind: kind, Federation: b.f.Name, From: from, To: to, Timeout: t.Failover.Duration}
+	for _, name := range kind.Steps() {
+		i := slices.IndexFunc(steps, func(s actions.Step) bool { return s.Name == name })
+		plan.Steps = append(plan.Steps, steps[i])
+	}
+	if err := plan.Validate(); err != nil {
+		return nil, err
+	}
+	return plan, nil
 }
 
 func (b *builder) route(from, to *configs.Pool) winrm.Route {

@@ -34,37 +34,98 @@ func outline(t *testing.T, p *actions.Plan) string {
 	return b.String()
 }
 
-// The plan of the example is the documented procedure with its facts, in
-// documented order, and needs neither secrets nor a network.
+// The plans of the example are the documented procedures with its facts, in
+// documented order, and need neither secrets nor a network.
 func TestPlanOfExample(t *testing.T) {
 	cfg, err := configs.Load(example)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := Plan(cfg, "", "")
-	if err != nil {
-		t.Fatal(err)
+	for _, tt := range []struct {
+		kind             actions.PlanKind
+		from, to, golden string
+	}{
+		{"", "EdgePool1", "EdgePool2", "plan.golden"},
+		{actions.Failover, "EdgePool1", "EdgePool2", "plan.golden"},
+		{actions.Switchover, "EdgePool1", "EdgePool2", "plan.golden"}, // the same steps
+		{actions.Failback, "EdgePool2", "EdgePool1", "failback.golden"},
+	} {
+		t.Run(tt.kind.String(), func(t *testing.T) {
+			p, err := Plan(cfg, tt.kind, "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Kind != tt.kind || p.From != tt.from || p.To != tt.to {
+				t.Errorf("%s from %s to %s, want %s from %s to %s", p.Kind, p.From, p.To, tt.kind, tt.from, tt.to)
+			}
+			var order []actions.StepName
+			for _, s := range p.Steps {
+				order = append(order, s.Name)
+			}
+			if d := cmp.Diff(tt.kind.Steps(), order); d != "" {
+				t.Errorf("steps (-documented +planned):\n%s", d)
+			}
+			golden(t, "testdata/"+tt.golden, outline(t, p))
+		})
 	}
-	var order []actions.StepName
-	for _, s := range p.Steps {
-		order = append(order, s.Name)
-	}
-	if d := cmp.Diff(actions.Steps(), order); d != "" {
-		t.Errorf("steps (-documented +planned):\n%s", d)
-	}
-	got := outline(t, p)
-	const golden = "testdata/plan.golden"
+}
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
 	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(golden)
+	want, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("plan (-want +got; -update rewrites):\n%s", d)
+		t.Errorf("%s (-want +got; -update rewrites):\n%s", file, d)
+	}
+}
+
+// "Every published copy has an erratum: its A-record step says EdgeServer2
+// where EdgeServer1 is meant." All of a failback leads to the restored pool,
+// nothing of it touches the servers of the other one, and nothing is stopped.
+func TestFailbackLeadsToTheRestoredPool(t *testing.T) {
+	cfg, err := configs.Load(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Plan(cfg, actions.Failback, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	home, away := cfg.Federations[0].Pools[0], cfg.Federations[0].Pools[1]
+	for _, step := range p.Outline() {
+		for _, task := range step.Tasks {
+			text := task.Target + "\n" + strings.Join(task.Commands, "\n")
+			if strings.Contains(text, "Stop-Cs") {
+				t.Errorf("%s stops something:\n%s", step.Step, text)
+			}
+			for _, s := range away.Servers {
+				if strings.Contains(text, s.FQDN) {
+					t.Errorf("%s touches %s of the pool that federation leaves:\n%s", step.Step, s.FQDN, text)
+				}
+			}
+			for _, a := range away.Addresses {
+				for line := range strings.Lines(text) {
+					if strings.Contains(line, a.String()) && !strings.HasPrefix(line, "prereq") {
+						t.Errorf("%s leads to %s of the pool that federation leaves: %s", step.Step, a, line)
+					}
+				}
+			}
+			if step.Step != actions.DNSRecords {
+				continue
+			}
+			for _, a := range home.Addresses {
+				if !strings.Contains(text, " IN A "+a.String()) {
+					t.Errorf("DNS does not lead to %s:\n%s", a, text)
+				}
+			}
+		}
 	}
 }
 
@@ -73,16 +134,30 @@ func TestPlanRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, tt := range []struct{ federation, to, says string }{
-		{"fabrikam", "", "no federation"},
-		{"", "EdgePool9", "known are"},
+	for _, tt := range []struct {
+		kind                 actions.PlanKind
+		federation, to, says string
+	}{
+		{"", "fabrikam", "", "no federation"},
+		{"", "", "EdgePool9", "known are"},
+		{"sideways", "", "", "no procedure"},
 	} {
-		if _, err := Plan(cfg, tt.federation, tt.to); err == nil || !strings.Contains(err.Error(), tt.says) {
-			t.Errorf("plan of %q to %q: %v, want an error that says %q", tt.federation, tt.to, err, tt.says)
+		if _, err := Plan(cfg, tt.kind, tt.federation, tt.to); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s of %q to %q: %v, want an error that says %q", tt.kind, tt.federation, tt.to, err, tt.says)
 		}
 	}
-	back, err := Plan(cfg, "", cfg.Federations[0].Pools[0].Name)
-	if err != nil || back.From == back.To {
-		t.Errorf("plan back to the first pool: %+v, %v", back, err)
+	for _, kind := range actions.PlanKinds() {
+		for i, pool := range cfg.Federations[0].Pools {
+			p, err := Plan(cfg, kind, "", pool.Name)
+			if err != nil || p.To != pool.Name || p.From != cfg.Federations[0].Pools[1-min(i, 1)].Name {
+				t.Errorf("%s to %s: %+v, %v", kind, pool.Name, p, err)
+			}
+		}
+	}
+	cfg.Federations[0].Pools = cfg.Federations[0].Pools[:1]
+	for _, kind := range actions.PlanKinds() {
+		if _, err := Plan(cfg, kind, "", ""); err == nil || !strings.Contains(err.Error(), "no second pool") {
+			t.Errorf("%s with one pool: %v", kind, err)
+		}
 	}
 }

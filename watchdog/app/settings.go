@@ -2,6 +2,7 @@ package app
 
 import (
 	"net/netip"
+	"os"
 	"time"
 
 	"edgewatch/actions"
@@ -16,7 +17,6 @@ const (
 	retryEvery  = time.Minute      // a failover that stopped after the route moved is tried again, then at doubled distances
 	maxRetries  = 12               // … this often: for about two hours
 	retryFailed = 10 * time.Minute // a pool whose failover failed may be tried again after this
-	minRounds   = 10               // conclusive rounds that the cumulative rule needs
 )
 
 // unable is why a federation in mode observe may have no failover at all.
@@ -44,29 +44,59 @@ func settings(f *configs.Federation) watchdog.Settings {
 		why = unable
 	}
 	interval := f.Probe.Interval.Duration
+	partnerAge := time.Duration(0)
+	if len(resolvers(f)) > 0 {
+		partnerAge = readinessAge(f)
+	}
+	from, to, _ := configs.Window(f.Failback.Window)
 	return watchdog.Settings{
 		Rules: watchdog.Rules{
 			Federation: f.Name, Mode: f.Mode, Pools: names, Unable: why,
 			Cooldown: f.Guards.Cooldown.Duration, Budget: f.Guards.Budget, BudgetWindow: f.Guards.BudgetWindow.Duration,
 			MaxAttempts: maxAttempts, RetryEvery: retryEvery, MaxRetries: maxRetries, RetryFailed: retryFailed,
+			ApprovalTimeout: f.Approval.Timeout.Duration, ApprovalThen: f.Approval.Then, Unproven: f.Guards.Unproven,
+			Failback:     watchdog.FailbackRules{Auto: f.Failback.Auto, StableFor: f.Failback.StableFor.Duration, From: from, To: to},
 			StartupGrace: f.Guards.StartupGrace.Duration,
 			EvidenceAge:  3*interval + f.Probe.Timeout.Duration,
-			ReadinessAge: 3*f.Guards.ReadinessInterval.Duration + f.Timeouts.Preflight.Duration,
+			ReadinessAge: readinessAge(f), PartnerAge: partnerAge,
 			ResumeWithin: f.Timeouts.Failover.Duration,
 		},
-		Breaker: watchdog.BreakerRules{
-			BadRounds: f.Breaker.BadRounds, MinBadTime: f.Breaker.MinBadTime.Duration,
-			Window: f.Breaker.Window.Duration, MinRounds: minRounds, BadRatio: f.Breaker.Ratio,
-			RetryAfter: f.Breaker.RetryAfter.Duration, GoodRounds: f.Breaker.GoodRounds,
-		},
+		Breaker: f.BreakerRules(),
 		Watch: watchdog.WatchRules{
 			Pools: pools, Interval: interval, SuspectInterval: f.Probe.SuspectInterval.Duration,
 			ProbeTimeout: 2 * f.Probe.Timeout.Duration, // it may wait for its turn as long as it may last
+			Vantage:      vantage(),
 			Canaries:     canaries, MinCanaries: minCanaries,
 			SurveyInterval: f.Guards.ReadinessInterval.Duration,
 		},
 		Runner: actions.Runner{},
 	}
+}
+
+// vantage names where this process looks from: its host. Empty when that has
+// no name.
+func vantage() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// readinessAge is how old what a survey found may be.
+func readinessAge(f *configs.Federation) time.Duration {
+	return 3*f.Guards.ReadinessInterval.Duration + f.Timeouts.Preflight.Duration
+}
+
+// resolvers are the name servers that are asked for what partners find.
+func resolvers(f *configs.Federation) []string {
+	servers := addrPorts(f.DNS.Resolvers)
+	if len(servers) == 0 {
+		for _, z := range f.DNS.Zones {
+			servers = append(servers, addrPorts(z.Authoritative)...)
+		}
+	}
+	return servers
 }
 
 // targets are the questions asked of a pool: each of its addresses, for the

@@ -123,6 +123,8 @@ func (n *incident) title() string {
 		return fmt.Sprintf("✕ %s is down – failing over to %s", pool.Name, c.To)
 	case n.running():
 		return fmt.Sprintf("▶ %s – failing over to %s", n.Federation, c.To)
+	case c != nil && c.Outcome.Aborted && !n.over():
+		return fmt.Sprintf("⏸ Failover of %s to %s was aborted", n.Federation, c.To)
 	case c != nil && c.Outcome.Interrupted && !n.over():
 		return fmt.Sprintf("⏸ Failover of %s to %s was interrupted", n.Federation, c.To)
 	case c != nil && !c.Outcome.OK && n.over():
@@ -253,7 +255,7 @@ func (n *incident) ticks() string {
 				done++
 			case actions.Failed:
 				failed++
-			case actions.Started:
+			case actions.Started, actions.Skipped:
 			}
 		}
 		mark := "…"

@@ -40,6 +40,8 @@ func TestIncidentTitles(t *testing.T) {
 			"✓ east answers again – the failover to west had failed", "x", true},
 		"taken up again": {[]watchdog.Entry{down("east", true), begin, end(failed), {Chain: &watchdog.ChainStart{ID: "c-1.1", From: "east", To: "west", Retry: 1}}},
 			"✕ east is down – failing over to west", "the failover is carried through", false},
+		"aborted": {[]watchdog.Entry{down("east", true), begin, end(actions.Outcome{Aborted: true, Error: "aborted by anna: wrong pool"})},
+			"⏸ Failover of c to west was aborted", "aborted by anna: wrong pool", false},
 		"interrupted": {[]watchdog.Entry{down("east", true), begin, end(actions.Outcome{Interrupted: true, Error: "edgewatch is stopping"})},
 			"⏸ Failover of c to west was interrupted", "edgewatch is stopping", false},
 		"by hand, nothing down": {[]watchdog.Entry{begin}, "▶ c – failing over to west", "the failover is carried through", false},

@@ -44,7 +44,7 @@ func (s *Slack) read(ctx context.Context, req watchdog.Request) string {
 }
 
 func (s *Slack) help() string {
-	return fmt.Sprintf("*edgewatch* keeps XMPP federation alive. Type `%s` and then\n```\n%s\n```", s.o.Command, watchdog.Usage)
+	return fmt.Sprintf("*edgewatch* keeps XMPP federation alive. Type `%s` and then\n```\n%s\n```", s.o.Command, watchdog.Usage())
 }
 
 func (s *Slack) status(snap *watchdog.Snapshot) string {

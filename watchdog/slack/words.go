@@ -188,13 +188,23 @@ func order(c *watchdog.Command) string {
 
 func endDetail(end *watchdog.ChainEnd) string {
 	o := end.Outcome
+	if o.OK && len(o.Skipped) > 0 {
+		names := make([]string, len(o.Skipped))
+		for i, s := range o.Skipped {
+			names[i] = string(s)
+		}
+		return fmt.Sprintf("⚠ *Failover %s done* in %s, NOT PROVEN: %s skipped on a person's order", esc(end.ID), span(o.Took), esc(strings.Join(names, ", ")))
+	}
 	if o.OK {
 		return fmt.Sprintf("✓ *Failover %s done* in %s: partners reach federation again", esc(end.ID), span(o.Took))
 	}
 	var b strings.Builder
-	if o.Interrupted {
+	switch {
+	case o.Aborted:
+		fmt.Fprintf(&b, "⏸ *Failover %s was aborted", esc(end.ID))
+	case o.Interrupted:
 		fmt.Fprintf(&b, "⏸ *Failover %s was interrupted", esc(end.ID))
-	} else {
+	default:
 		fmt.Fprintf(&b, "✕ *Failover %s failed", esc(end.ID))
 	}
 	if o.Step != "" {
@@ -218,7 +228,7 @@ func endDetail(end *watchdog.ChainEnd) string {
 func noticeDetail(n *watchdog.Notice) string {
 	mark := map[watchdog.NoticeKind]string{
 		watchdog.NoticeStarted: "●", watchdog.NoticeOldPoolBack: "✓", watchdog.NoticeDrift: "⚠", watchdog.NoticePauseEnded: "▶", watchdog.NoticeDegraded: "⚠",
-		watchdog.NoticeRecovered: "✓",
+		watchdog.NoticeRecovered: "✓", watchdog.NoticeServerDown: "⚠", watchdog.NoticeServerBack: "✓",
 	}[n.Kind]
 	if n.Kind == watchdog.NoticeDrift && n.Pool == "" {
 		mark = "✓"
@@ -226,7 +236,7 @@ func noticeDetail(n *watchdog.Notice) string {
 	return strings.TrimSpace(mark + " " + esc(n.Text))
 }
 
-var phaseMarks = map[actions.RecordPhase]string{actions.Started: "…", actions.Finished: "✓", actions.Already: "✓", actions.Failed: "✕"}
+var phaseMarks = map[actions.RecordPhase]string{actions.Started: "…", actions.Finished: "✓", actions.Already: "✓", actions.Failed: "✕", actions.Skipped: "–"}
 
 // stepDetail tells one step with all its targets.
 func stepDetail(p *stepPost) string {

@@ -15,7 +15,10 @@ import (
 // to the open file and ends with the process, however that ends. The file
 // stays behind: removing it would let two processes lock two files of one
 // name.
-type lockFile struct{ f *os.File }
+type lockFile struct {
+	f   *os.File
+	own os.FileInfo // of f
+}
 
 // errHeld is what tryLock returns when another process holds the lock.
 var errHeld = errors.New("held by another process")
@@ -35,6 +38,9 @@ func acquire(path string) (*lockFile, error) {
 		return nil, fmt.Errorf("lock %s: %w – put the state file on a local disk", path, err)
 	}
 	l := &lockFile{f: f}
+	if l.own, err = f.Stat(); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock file: %w", err), l.release())
+	}
 	if err := l.sign(); err != nil {
 		return nil, errors.Join(fmt.Errorf("write lock file: %w – free space on that disk, or check it", err), l.release())
 	}

@@ -37,6 +37,7 @@ const enoughRoom = 64 << 10
 // concurrent use.
 type Store struct {
 	path   string
+	own    os.FileInfo // of the file that was opened
 	lock   *lockFile
 	db     *sql.DB // the only connection that writes
 	reader *Reader
@@ -85,6 +86,9 @@ func (s *Store) open(ctx context.Context) error {
 	}))
 	if err != nil {
 		return explain(s.path, "open", err)
+	}
+	if s.own, err = os.Stat(s.path); err != nil {
+		return errors.Join(err, db.Close())
 	}
 	s.db = db
 	db.SetMaxOpenConns(1)

@@ -1,0 +1,128 @@
+package watchdog
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"edgewatch/probe"
+)
+
+// notice tells what became true or ended, once each.
+func (s *step) notice() {
+	f, round := &s.fold, s.Levels.Round
+	if f.pause != nil && !s.At.Before(f.pause.Until) {
+		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePauseEnded, Text: fmt.Sprintf("the pause by %s (%s) has ended", f.pause.Actor, f.pause.Reason)}})
+	}
+	if h := f.hold; h != nil && s.At.Sub(h.told) >= heldReminder {
+		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeHeld, Text: fmt.Sprintf("%s still holds edgewatch back, since %s (%s): nothing is done by itself until release", h.Actor, clock(h.Since), h.Reason)}})
+	}
+	if round == nil || f.running() {
+		return // levels are restated: what is still true after the failover is told then
+	}
+	for _, name := range s.rules.Pools {
+		s.noticePool(round.Pool(name))
+	}
+	s.noticeDrift(round)
+	s.noticePartners(round)
+}
+
+// heldReminder is how often people are told that a hold is on: unlike a pause
+// it has no end of its own.
+const heldReminder = 24 * time.Hour
+
+// How many degraded rounds in a row are worth telling, and how many without
+// trouble end that: one flapping server must not fill a channel.
+const (
+	degradedRounds = 3
+	healthyRounds  = 30
+)
+
+func (s *step) noticePool(p PoolRound) {
+	f := &s.fold
+	answers := p.Verdict == PoolUp || p.Verdict == PoolDegraded
+	if f.quit[p.Pool] && p.Pool != f.active && answers && !p.Breaker.Tripped() {
+		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeOldPoolBack, Pool: p.Pool, Text: fmt.Sprintf(
+			"%s answers again. Federation stays on %s%s", p.Pool, f.active, s.wayBack(p.Pool))}})
+	}
+	if _, back := f.back[p.Pool]; back && p.Pool != f.active && p.Breaker.Tripped() {
+		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeOldPoolGone, Pool: p.Pool, Text: fmt.Sprintf(
+			"%s, which had come back, is down again: %s. Federation is on %s", p.Pool, p.Why, f.active)}})
+	}
+	if p.Pool != f.active {
+		return // a standby may not listen on 5269 before it holds the route
+	}
+	switch {
+	case p.Breaker.Tripped() && !f.tripped[p.Pool]:
+		s.emit(Entry{Kind: KindPool, Incident: s.nextIncident(), Pool: &PoolChange{
+			Pool: p.Pool, Tripped: true, Bad: p.Breaker.Bad, Since: p.Breaker.Since, Results: p.Results, Vantage: s.Levels.Round.Vantage,
+		}})
+	case !p.Breaker.Tripped() && f.tripped[p.Pool] && answers:
+		s.emit(Entry{Kind: KindPool, Pool: &PoolChange{Pool: p.Pool, Results: p.Results}})
+	}
+	s.noticeServers(p)
+	if p.Degraded >= degradedRounds && !f.degraded[p.Pool] {
+		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDegraded, Pool: p.Pool, Text: fmt.Sprintf("%s answers, with trouble: %s", p.Pool, p.Why)}})
+	}
+	if p.Healthy >= healthyRounds && f.degraded[p.Pool] {
+		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeRecovered, Pool: p.Pool, Text: fmt.Sprintf("%s is without trouble again: %s", p.Pool, p.Why)}})
+	}
+}
+
+// wayBack is how federation returns to a pool that is back.
+func (s *step) wayBack(pool string) string {
+	stable := s.At.Add(s.rules.Failback.StableFor)
+	if s.rules.Failback.Auto && s.rules.Mode == ModeAuto && slices.Index(s.rules.Pools, pool) < slices.Index(s.rules.Pools, s.fold.active) {
+		return fmt.Sprintf("; if %s is still well at %s, it returns by itself in the window of automatic failback", pool, clock(stable))
+	}
+	verb := VerbFailback
+	if slices.Index(s.rules.Pools, pool) > slices.Index(s.rules.Pools, s.fold.active) {
+		verb = VerbSwitchover
+	}
+	if s.rules.Failback.StableFor > 0 && verb == VerbFailback {
+		return fmt.Sprintf(": edgewatch does not fail back by itself. Check %s, and from %s on: %s %s REASON", pool, clock(stable), verb, pool)
+	}
+	return fmt.Sprintf(": edgewatch does not fail back by itself. Check %s, then: %s %s REASON", pool, verb, pool)
+}
+
+func (s *step) noticeDrift(round *Round) {
+	for _, v := range round.Partner {
+		was := s.fold.drift[v.Domain]
+		switch {
+		case v.Pool != "" && v.Pool != s.fold.active && v.Pool != was:
+			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDrift, Domain: v.Domain, Pool: v.Pool, Text: s.driftText(v)}})
+		case v.Pool == s.fold.active && was != "":
+			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDrift, Domain: v.Domain, Text: fmt.Sprintf(
+				"DNS leads partners of %s to %s again, where federation is", v.Domain, s.fold.active)}})
+		}
+	}
+}
+
+func (s *step) driftText(v PartnerView) string {
+	text := fmt.Sprintf("DNS leads partners of %s to %s, but %s carries federation as far as edgewatch knows: %s. If %s is right, failover %s REASON brings the records back",
+		v.Domain, v.Pool, s.fold.active, v.Text, s.fold.active, s.fold.active)
+	if knows(s.rules.Pools, v.Pool) {
+		text += fmt.Sprintf("; if %s is, adopt %s REASON tells edgewatch so", v.Pool, v.Pool)
+	}
+	return text
+}
+
+// noticePartners tells when partners cannot reach a pool that answers us:
+// DNS or the way to it is wrong, and no failover by itself would mend that.
+func (s *step) noticePartners(round *Round) {
+	active := round.Pool(s.fold.active)
+	answers := active.Verdict == PoolUp || active.Verdict == PoolDegraded
+	for _, v := range round.Partner {
+		lost := s.fold.lost[v.Domain]
+		switch {
+		case v.Level == probe.Down && answers && !lost:
+			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerLost, Domain: v.Domain, Text: fmt.Sprintf(
+				"%s answers, but partners of %s do not find it: %s. Look at DNS; failover %s REASON brings route and records back to it", s.fold.active, v.Domain, v.Text, s.fold.active)}})
+		case v.Level.Answers() && lost:
+			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerBack, Domain: v.Domain, Text: fmt.Sprintf(
+				"partners of %s reach federation again: %s", v.Domain, v.Text)}})
+		}
+	}
+}
+
+func knows(names []string, name string) bool { return slices.Contains(names, name) }

@@ -1,0 +1,296 @@
+package watchdog
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"edgewatch/actions"
+)
+
+// command is the operator's order that is being looked at.
+func (s *step) command() Command { return s.Event.(Submitted).Command }
+
+// repeated is the answer to an order that was accepted before, whatever the
+// state is by now: a surface that lost the answer asks again under the same
+// id.
+func (s *step) repeated() (Answer, bool) {
+	order, ok := s.Event.(Submitted)
+	if !ok || order.Command.ID == "" {
+		return Answer{}, false
+	}
+	for _, a := range s.fold.accepted {
+		if a.id == order.Command.ID {
+			return Answer{Accepted: true, Text: "this command was accepted before; nothing more is done", Entry: a.seq}, true
+		}
+	}
+	return Answer{}, false
+}
+
+// accept makes the order an entry and answers it.
+func (s *step) accept(format string, args ...any) {
+	cmd := s.command()
+	s.ready.Answer = Answer{Accepted: true, Text: fmt.Sprintf(format, args...)}
+	s.emit(Entry{Kind: KindCommand, Command: &cmd})
+}
+
+// no refuses the order.
+func (s *step) no(format string, args ...any) { s.ready = s.refuse(fmt.Sprintf(format, args...)) }
+
+// lacksReason refuses an order without the reason it needs.
+func (s *step) lacksReason() bool {
+	info, _ := s.command().Verb.Info()
+	if !info.Reason || s.command().Reason != "" {
+		return false
+	}
+	s.no("%s needs a reason, for those who read the history", info.Verb)
+	return true
+}
+
+// impossible refuses a move to a pool that no plan can be made for.
+func (s *step) impossible() bool {
+	cmd := s.command()
+	switch {
+	case !knows(s.rules.Pools, cmd.Pool):
+		s.no("%s", unknownWord("pool", cmd.Pool, s.rules.Pools))
+	case s.rules.Unable != "":
+		s.no("no failover is possible: %s", s.rules.Unable)
+	default:
+		return s.lacksReason()
+	}
+	return true
+}
+
+// answers is how the active pool was just seen answering: PoolUp, PoolDegraded,
+// or Inconclusive when it was not.
+func (s *step) answers() Verdict {
+	r := s.Levels.Round
+	if r == nil || r.Frozen != "" || s.At.Sub(r.At) > s.rules.EvidenceAge {
+		return Inconclusive
+	}
+	p := r.Pool(s.fold.active)
+	if p.Breaker.Tripped() || p.Verdict == PoolDown {
+		return Inconclusive
+	}
+	return p.Verdict
+}
+
+func (s *step) failover() {
+	cmd := s.command()
+	f := &s.fold
+	astray := f.astray(s.rules.Pools)
+	switch {
+	case s.impossible():
+	case cmd.Pool == f.active && f.unfinished():
+		s.accept("the failover %s to %s is taken up again now", f.chain.ID, cmd.Pool)
+		s.continueChain()
+	case cmd.Pool == f.active && astray == "":
+		s.no("%s carries federation already", cmd.Pool)
+	case cmd.Pool == f.active:
+		s.accept("bringing route and records back to %s now; what is right already is left alone", cmd.Pool)
+		s.startChain(actions.Failover, astray, cmd.Pool, cmd)
+	case s.answers() == PoolUp && astray == "" && !cmd.Force:
+		s.no("%s answers, and a failover is for a pool that does not. For a planned move: switchover %s REASON. To fail over all the same: failover %s --force REASON", f.active, cmd.Pool, cmd.Pool)
+	default:
+		s.accept("failing over from %s to %s now", f.active, cmd.Pool)
+		s.startChain(actions.Failover, f.active, cmd.Pool, cmd)
+	}
+}
+
+func (s *step) switchover() {
+	cmd := s.command()
+	f := &s.fold
+	ready := s.Levels.Readiness[cmd.Pool].lacks(cmd.Pool, s.At, s.rules.ReadinessAge)
+	switch {
+	case s.impossible():
+	case cmd.Pool == f.active:
+		s.no("%s carries federation already", cmd.Pool)
+	case f.unfinished():
+		s.no("the last failover to %s is not through: retry it, or say adopt %s REASON once what is left was done by hand", f.active, f.active)
+	case s.answers() == Inconclusive && !cmd.Force:
+		s.no("%s was not seen answering just now, and a switchover is for a pool that does. If it is down: failover %s REASON", f.active, cmd.Pool)
+	case ready != "" && !cmd.Force:
+		s.no("%s. To try it all the same (its preflight still has to pass): switchover %s --force REASON", ready, cmd.Pool)
+	default:
+		s.accept("switching over from %s to %s now", f.active, cmd.Pool)
+		s.startChain(actions.Switchover, f.active, cmd.Pool, cmd)
+	}
+}
+
+func (s *step) failback() {
+	cmd := s.command()
+	f := &s.fold
+	ready := s.Levels.Readiness[cmd.Pool].lacks(cmd.Pool, s.At, s.rules.ReadinessAge)
+	quarantine := f.quarantine(cmd.Pool, s.At, s.rules)
+	switch {
+	case s.impossible():
+	case cmd.Pool == f.active:
+		s.no("%s carries federation already", cmd.Pool)
+	case f.unfinished():
+		s.no("the last failover to %s is not through: retry it, or say adopt %s REASON once what is left was done by hand", f.active, f.active)
+	case slices.Index(s.rules.Pools, cmd.Pool) > slices.Index(s.rules.Pools, f.active):
+		s.no("%s is not preferred to %s, so that there is nothing to fail back: switchover %s REASON", cmd.Pool, f.active, cmd.Pool)
+	case quarantine != "" && !cmd.Force:
+		s.no("%s. To return all the same: failback %s --force REASON", quarantine, cmd.Pool)
+	case ready != "" && !cmd.Force:
+		s.no("%s. To try it all the same (its preflight still has to pass): failback %s --force REASON", ready, cmd.Pool)
+	default:
+		s.accept("failing back from %s to %s now", f.active, cmd.Pool)
+		s.startChain(actions.Failback, f.active, cmd.Pool, cmd)
+	}
+}
+
+func (s *step) approved() {
+	cmd := s.command()
+	d := decide(s.At, s.Levels, s.rules, &s.fold)
+	switch {
+	case s.impossible():
+	case d.Will != WillAsk:
+		s.no("edgewatch does not ask for that any more: %s", d.Because)
+	case cmd.Pool != d.To:
+		s.no("edgewatch asks for a failover to %s, not to %s", d.To, cmd.Pool)
+	default:
+		s.accept("approved: failing over from %s to %s now", s.fold.active, d.To)
+		s.startChain(actions.Failover, s.fold.active, d.To, cmd)
+	}
+}
+
+func (s *step) denied() {
+	if !s.lacksReason() {
+		s.accept("denied: edgewatch does not fail over in this incident, unless an ack lets it ask again")
+	}
+}
+
+func (s *step) held() {
+	switch {
+	case s.lacksReason():
+	case s.fold.hold != nil:
+		s.no("%s holds it already, since %s: %s", s.fold.hold.Actor, clock(s.fold.hold.Since), s.fold.hold.Reason)
+	default:
+		s.accept("held: edgewatch does nothing by itself until release%s", s.carriedThrough())
+	}
+}
+
+func (s *step) released() {
+	if s.fold.hold == nil {
+		s.no("nothing is held")
+		return
+	}
+	s.accept("released: edgewatch acts by itself again, as far as its mode allows")
+}
+
+// MaxPause is the longest pause: one that nobody remembers must end by itself.
+const MaxPause = 30 * 24 * time.Hour
+
+func (s *step) paused() {
+	cmd := s.command()
+	switch {
+	case cmd.For <= 0:
+		s.no("a pause needs an end: say for how long, e.g. pause 2h reason")
+	case cmd.For > MaxPause:
+		s.no("a pause may last 30 days at most")
+	case s.lacksReason():
+	default:
+		s.accept("automatic failover is paused until %s; a failover command still works%s", clock(s.At.Add(cmd.For)), s.carriedThrough())
+	}
+}
+
+// carriedThrough is what an order that stops automatic failover does not stop.
+func (s *step) carriedThrough() string {
+	if s.fold.running() {
+		return "; the failover that is running is carried through"
+	}
+	return ""
+}
+
+func (s *step) resumed() {
+	if s.fold.pause == nil {
+		s.no("nothing is paused")
+		return
+	}
+	s.accept("automatic failover is on again")
+}
+
+func (s *step) aborted() {
+	f := &s.fold
+	switch {
+	case s.lacksReason():
+	case !f.running():
+		s.accept("aborted: the failover to %s is not tried again by itself", f.chain.To)
+	case f.aborting != "":
+		s.no("%s has aborted it already; follow its end with status", f.aborting)
+	default:
+		s.accept("aborting failover %s: what it stopped is started again; nothing that it changed is rolled back", f.chain.ID)
+		cmd := s.command()
+		s.ready.Effects = append(s.ready.Effects, Effect{Chain: f.chain.ChainStart, Abort: fmt.Sprintf("%s: %s", cmd.Actor, cmd.Reason)})
+	}
+}
+
+func (s *step) retried() {
+	f := &s.fold
+	switch {
+	case f.unfinished():
+		s.accept("the failover %s to %s is taken up again now", f.chain.ID, f.chain.To)
+		s.continueChain()
+	case f.failedChain() && f.chain.From == f.active && f.chain.incident == f.incident && f.incident != "":
+		cmd := s.command()
+		s.accept("the failover to %s is tried anew now", f.chain.To)
+		s.startChain(f.chain.Kind, f.active, f.chain.To, cmd)
+	default:
+		s.no("there is no failed failover to try again")
+	}
+}
+
+func (s *step) skipped() {
+	cmd := s.command()
+	f := &s.fold
+	switch {
+	case s.lacksReason():
+	case !slices.Contains(actions.Steps(), cmd.Step):
+		words := make([]string, 0, len(actions.Steps()))
+		for _, name := range actions.Steps() {
+			words = append(words, string(name))
+		}
+		s.no("%s", unknownWord("step", string(cmd.Step), words))
+	case !actions.Skippable(cmd.Step):
+		s.no("%s changes something or guards it, and cannot be left out: mend what stops it, then retry; or do the rest by hand and say adopt POOL REASON", cmd.Step)
+	case !f.unfinished():
+		s.no("there is no failover that stopped half-way")
+	case f.chain.outcome.Step != cmd.Step:
+		s.no("the failover %s stopped at %s, not at %s", f.chain.ID, f.chain.outcome.Step, cmd.Step)
+	default:
+		s.accept("the failover %s is taken up again now, without %s", f.chain.ID, cmd.Step)
+		start := f.chain.ChainStart
+		start.Skip = map[actions.StepName]string{}
+		maps.Copy(start.Skip, f.chain.Skip)
+		start.Skip[cmd.Step] = fmt.Sprintf("left out by %s: %s", cmd.Actor, cmd.Reason)
+		s.continueAs(start)
+	}
+}
+
+func (s *step) adopted() {
+	cmd := s.command()
+	f := &s.fold
+	switch {
+	case !knows(s.rules.Pools, cmd.Pool):
+		s.no("%s", unknownWord("pool", cmd.Pool, s.rules.Pools))
+	case s.lacksReason():
+	case cmd.Pool == f.active && !f.unfinished():
+		s.no("%s carries federation already, as far as edgewatch knows", cmd.Pool)
+	default:
+		s.accept("adopted: %s carries federation from now on, as far as edgewatch is concerned; nothing was changed", cmd.Pool)
+	}
+}
+
+func (s *step) acked() {
+	f := &s.fold
+	switch {
+	case f.incident == "" && f.confirm == "" && f.retryAt.IsZero() && !s.At.Before(f.cooldown):
+		s.no("there is nothing to acknowledge")
+	case !f.retryAt.IsZero():
+		s.accept("acknowledged: the failover to %s is not tried again by itself", f.chain.To)
+	default:
+		s.accept("acknowledged: cool-down and holds that waited for a person have ended")
+	}
+}
