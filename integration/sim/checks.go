@@ -24,7 +24,10 @@ type checks struct {
 	decided *watchdog.Decision                // the newest that was journaled
 	shown   watchdog.Decision                 // what the snapshot shows …
 	steady  int                               // … for so many looks
-	figures Figures
+	moved   map[string]string                 // by failover: the site whose route it moved
+	busy    map[recordKey]bool                // what is being changed this moment
+	by      *process                          // … and by whom
+	figures measured
 }
 
 type recordKey struct {
@@ -33,7 +36,8 @@ type recordKey struct {
 }
 
 func newChecks(r *run) *checks {
-	return &checks{r: r, audit: watchdog.NewAuditor(r.rules), records: map[recordKey]actions.RecordPhase{}, passed: map[string]bool{}}
+	return &checks{r: r, audit: watchdog.NewAuditor(r.rules), records: map[recordKey]actions.RecordPhase{}, passed: map[string]bool{},
+		moved: map[string]string{}, busy: map[recordKey]bool{}}
 }
 
 var invariantName = regexp.MustCompile(`\bI[1-9]\b`)
@@ -69,7 +73,7 @@ func (c *checks) entry(e watchdog.Entry) {
 	case watchdog.KindPool:
 		if e.Pool.Tripped {
 			c.evidence(e.Pool.Pool, "counts as down")
-			c.figures.tripped(e.Pool.Pool)
+			c.figures.tripped()
 		}
 	case watchdog.KindChain:
 		if e.Chain.Trigger == watchdog.TriggerAuto && e.Chain.Retry == 0 && e.Chain.Kind != actions.Failback {
@@ -80,7 +84,7 @@ func (c *checks) entry(e watchdog.Entry) {
 			clear(c.passed)
 		}
 		c.chain, c.newest = e.Chain.ID, *e.Chain
-		c.figures.began(c.r, *e.Chain)
+		c.figures.began(w, *e.Chain)
 	case watchdog.KindStep:
 		c.records[recordKey{e.Step.Step, e.Step.Target}] = e.Step.Phase
 	case watchdog.KindChainEnd:
@@ -140,7 +144,12 @@ func (c *checks) applies(p *process, t *task) {
 		c.r.violate("I2", fmt.Sprintf("failover %q does %s on %s, but %q is what runs", t.chain, t.step, t.target, c.chain))
 		return
 	}
-	phase := c.records[recordKey{t.step, t.target}]
+	key := recordKey{t.step, t.target}
+	if c.busy[key] && p == c.by {
+		c.r.violate("I2", fmt.Sprintf("%s on %s is done twice at the same time", t.step, t.target))
+	}
+	c.busy[key], c.by = true, p
+	phase := c.records[key]
 	stopped := c.records[recordKey{actions.StopServices, t.target}]
 	owed := t.step == actions.StartServices && stopped != "" && stopped != actions.Already
 	owed = owed || t.step == actions.StartServices && slices.Contains(c.newest.Owed, t.target)
@@ -150,6 +159,13 @@ func (c *checks) applies(p *process, t *task) {
 	if phase != actions.Started && !owed {
 		c.r.violate("I1", fmt.Sprintf("%s on %s without a durable intent (the journal says %q)", t.step, t.target, phase))
 	}
+}
+
+// applied ends what applies began.
+func (c *checks) applied(t *task) {
+	c.r.world.mu.Lock()
+	defer c.r.world.mu.Unlock()
+	delete(c.busy, recordKey{t.step, t.target})
 }
 
 // dns is I3: the records lead to a pool whose preflight has passed. The caller
@@ -173,13 +189,22 @@ func (c *checks) dns(t *task) {
 }
 
 // named is I5: when a failover ends, every server whose services it stopped
-// runs again or is named. The caller holds the world's lock.
+// runs again, or a start was tried and it is named. And it is the part of I8
+// that is about the outcome: it does not deny that the route moved. The caller
+// holds the world's lock.
 func (c *checks) named(e watchdog.Entry) {
+	site := c.moved[e.ChainEnd.ID]
+	if out := e.ChainEnd.Outcome; !out.OK && !out.RouteMoved && site != "" && c.r.world.route[site] == c.newest.To {
+		c.r.violate("I8", fmt.Sprintf("%s ended and says that the route has not moved, but it is on %s", e.ChainEnd.ID, c.newest.To))
+	}
 	for _, h := range c.r.world.sorted() {
 		if h.stoppedBy != e.ChainEnd.ID || h.running || !h.power || h.pending != 0 {
 			continue
 		}
-		if !slices.Contains(e.ChainEnd.Outcome.Stopped, h.name) {
+		switch named := slices.Contains(e.ChainEnd.Outcome.Stopped, h.name); {
+		case named && h.tried.Before(h.stoppedAt):
+			c.r.violate("I5", fmt.Sprintf("%s ended without an attempt to start the services of %s again", e.ChainEnd.ID, h.name))
+		case !named:
 			c.r.violate("I5", fmt.Sprintf("%s ended and left the services of %s stopped without naming it", e.ChainEnd.ID, h.name))
 		}
 	}
@@ -259,7 +284,9 @@ func (c *checks) final() {
 	}
 	c.coherent()
 	c.replayed()
-	c.channelTells()
+	if !c.r.story.silent {
+		c.channelTells()
+	}
 }
 
 // coherent is I8 for any story: in the end partners reach the pool that

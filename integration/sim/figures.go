@@ -7,37 +7,38 @@ import (
 	"edgewatch/watchdog"
 )
 
-// Figures are what a run was like, in virtual time.
-type Figures struct {
+// measured is what the failovers of one run were like, in virtual time. It is
+// guarded by the world's lock.
+type measured struct {
 	trip, begin, end, dns time.Time // of the first automatic failover
 	ok                    bool
 	failovers             int // that began by themselves
 	needless              int // of them, while the pool served partners
 }
 
-func (f *Figures) tripped(string) {
-	if f.begin.IsZero() {
-		f.trip = time.Now()
+func (m *measured) tripped() {
+	if m.begin.IsZero() {
+		m.trip = time.Now()
 	}
 }
 
-func (f *Figures) began(r *run, c watchdog.ChainStart) {
-	if c.Trigger != watchdog.TriggerAuto || c.Retry > 0 {
+func (m *measured) began(w *world, c watchdog.ChainStart) {
+	if c.Trigger != watchdog.TriggerAuto || c.Retry > 0 || c.Kind == actions.Failback {
 		return
 	}
-	f.failovers++
-	if p := r.world.poolNamed(c.From); p != nil && r.world.up(p) {
-		f.needless++
+	m.failovers++
+	if p := w.poolNamed(c.From); p != nil && w.up(p) {
+		m.needless++
 	}
-	if f.begin.IsZero() {
-		f.begin = time.Now()
+	if m.begin.IsZero() {
+		m.begin = time.Now()
 	}
 }
 
-func (f *Figures) led() { f.dns = time.Now() }
+func (m *measured) led() { m.dns = time.Now() }
 
-func (f *Figures) ended(out actions.Outcome) {
-	if !f.begin.IsZero() && !f.ok {
-		f.end, f.ok = time.Now(), out.OK
+func (m *measured) ended(out actions.Outcome) {
+	if !m.begin.IsZero() && !m.ok {
+		m.end, m.ok = time.Now(), out.OK
 	}
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -29,6 +30,9 @@ func Main(args []string, out, errOut io.Writer) {
 	case err != nil:
 		os.Exit(2)
 	}
+	if c.mutants {
+		os.Exit(c.findMutants(out, errOut))
+	}
 	code := 2
 	os.Args = os.Args[:1]
 	testing.Main(regexp.MatchString, []testing.InternalTest{{Name: "TestSim", F: func(t *testing.T) {
@@ -40,7 +44,10 @@ func Main(args []string, out, errOut io.Writer) {
 // commandLine is what was asked for.
 type commandLine struct {
 	Options
-	json bool
+	json    bool
+	years   float64
+	mutants bool
+	only    string
 }
 
 func parse(args []string, errOut io.Writer) (*commandLine, error) {
@@ -51,9 +58,13 @@ func parse(args []string, errOut io.Writer) (*commandLine, error) {
 	fs.StringVar(&config, "config", "", "simulate the federation of this `file` instead of the shipped example; no secret is read")
 	fs.StringVar(&federation, "f", "", "`name` of the federation, when the file has several")
 	fs.IntVar(&c.Seeds, "seeds", 200, "play so `many` stories")
+	fs.Float64Var(&c.years, "years", 0, "instead of stories, play the faults of so `many` years one by one and print figures")
 	fs.Uint64Var(&c.From, "from", 1, "the first `seed`; the same seed is the same story")
 	fs.DurationVar(&c.Life, "life", 40*time.Minute, "how long things go wrong in a story, in virtual time")
 	fs.IntVar(&c.Workers, "workers", runtime.GOMAXPROCS(0), "play so `many` at the same time")
+	fs.BoolVar(&c.first, "first", false, "end at the first violation")
+	fs.BoolVar(&c.mutants, "mutants", false, "build the product with one defect after another and see that each is found; in the source tree, with Go")
+	fs.StringVar(&c.only, "only", "", "of the defects, those whose names contain these `words`")
 	fs.StringVar(&form, "o", "text", "text or json")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
@@ -83,6 +94,22 @@ func parse(args []string, errOut io.Writer) (*commandLine, error) {
 	return c, nil
 }
 
+// findMutants is --mutants, and answers the exit code.
+func (c *commandLine) findMutants(out, errOut io.Writer) int {
+	root, err := os.Getwd()
+	if err == nil {
+		_, err = os.Stat("go.mod")
+	}
+	if err != nil {
+		fmt.Fprintf(errOut, "edgelab simulate: the defects are put into the source tree that this is run in: %v\n", err)
+		return 2
+	}
+	if err := FindMutants(context.Background(), root, c.only, c.Seeds, out); err != nil {
+		return 1
+	}
+	return 0
+}
+
 // load takes a federation of an operator's configuration. Whatever its mode
 // is, it is simulated in mode auto.
 func load(file, name string) (*configs.Federation, error) {
@@ -105,22 +132,29 @@ func load(file, name string) (*configs.Federation, error) {
 // run simulates and prints, and answers the exit code.
 func (c *commandLine) run(t *testing.T, out, errOut io.Writer) int {
 	t.Helper()
-	report, err := Run(t, c.Options)
+	var report interface{ print(io.Writer) }
+	var violations int
+	var err error
+	if c.years > 0 {
+		var r YearsReport
+		r, err = Years(t, c.Options, c.years)
+		report, violations = &r, len(r.Violations)
+	} else {
+		var r Report
+		r, err = Run(t, c.Options)
+		report, violations = &r, len(r.Violations)
+	}
 	if err != nil {
 		fmt.Fprintf(errOut, "edgelab simulate: %v\n", err)
 		return 2
 	}
-	if c.json {
-		line, err := json.Marshal(report)
-		if err != nil {
-			fmt.Fprintf(errOut, "edgelab simulate: print the report: %v\n", err)
-			return 2
-		}
-		fmt.Fprintf(out, "%s\n", line)
-	} else {
+	if !c.json {
 		report.print(out)
+	} else if err := json.NewEncoder(out).Encode(report); err != nil {
+		fmt.Fprintf(errOut, "edgelab simulate: print the report: %v\n", err)
+		return 2
 	}
-	if len(report.Violations) > 0 {
+	if violations > 0 {
 		return 1
 	}
 	return 0

@@ -74,11 +74,18 @@ func (r *run) start(memory memory) (*process, error) {
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
+		if r.story.silent {
+			return
+		}
 		_ = p.slack.Run(outer)
 	}()
 	go func() {
 		defer close(p.gone)
 		p.ended <- p.sup.Run(ctx)
+		if r.story.silent {
+			stopOuter()
+			return
+		}
 		flush, stop := context.WithTimeout(outer, 3*time.Second) // as package app does
 		_ = p.slack.Flush(flush)
 		stop()

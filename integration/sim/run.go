@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -204,7 +205,7 @@ func (r *run) await(since time.Time) {
 		switch {
 		case waited > patience:
 			r.violate("I8", fmt.Sprintf("%s after everything was put right: %s", waited, why))
-		case why == "" && waited > calmTime:
+		case why == "" && waited > cmp.Or(r.story.calm, calmTime):
 			r.agenda.clear()
 		default:
 			r.await(since)

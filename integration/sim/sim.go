@@ -21,6 +21,7 @@ type Options struct {
 	Life       time.Duration // how long things go wrong in each of them
 	Workers    int           // seeds played at the same time
 
+	first     bool // end at the first violation
 	keepLines bool // of every run, not only of a violation
 }
 
@@ -62,6 +63,10 @@ func Run(t *testing.T, o Options) (Report, error) {
 	if _, err := newEstate(base); err != nil {
 		return Report{}, err
 	}
+	most := maxViolations
+	if o.first {
+		most = 1
+	}
 	report := Report{Seeds: o.Seeds, From: o.From, Violations: []Violation{}}
 	var (
 		mu      sync.Mutex
@@ -75,7 +80,7 @@ func Run(t *testing.T, o Options) (Report, error) {
 				mu.Lock()
 				seed := next
 				next++
-				done := seed >= o.From+uint64(o.Seeds) || len(report.Violations) >= maxViolations
+				done := seed >= o.From+uint64(o.Seeds) || len(report.Violations) >= most
 				mu.Unlock()
 				if done {
 					return

@@ -20,6 +20,8 @@ type story struct {
 	crossings        []crossing
 	restartAfter     time.Duration
 	listensWithRoute bool
+	silent           bool          // without Slack
+	calm             time.Duration // all is well for so long before the end is looked at; 0: calmTime
 
 	// twin says that the end must be that of the same story without what
 	// happens to edgewatch itself.
@@ -397,6 +399,13 @@ func (a *author) people() {
 		{"retry", "again"}, {"skip-step", "mended by hand"}, {"adopt", to, "it is there"}, {"approve", "do it"}, {"deny", "not now"},
 	}
 	words := orders[a.IntN(len(orders))]
+	if a.IntN(4) == 0 { // a pool dies upon what keeps edgewatch back
+		words = [][]string{orders[2], {"hold", "wait for me"}, {"pause", "5m", "patching"}}[a.IntN(3)]
+		at := a.moment()
+		a.add(at, 0, func(r *run) { r.order(words...) }, nil)
+		a.dies(a.w[0], at+a.between(time.Second, 4*time.Minute), a.between(time.Minute, 15*time.Minute))
+		return
+	}
 	switch n := a.IntN(10); {
 	case n < 7:
 		a.bad(func(r *run) { r.order(words...) })

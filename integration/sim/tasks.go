@@ -71,6 +71,7 @@ func (t *task) Apply(ctx context.Context) error {
 	t.p.run.checks.applies(t.p, t)
 	t.p.run.crossing(t.p, "before "+string(t.step))
 	err := t.apply(ctx)
+	t.p.run.checks.applied(t)
 	t.p.run.crossing(t.p, "after "+string(t.step))
 	if perr := t.p.pass(t.what); perr != nil {
 		return perr
@@ -248,6 +249,11 @@ func (p *process) change(ctx context.Context, h *host, what string, do func()) e
 func (p *process) services(t *task, h *host, run bool) {
 	w := p.run.world
 	t.check = func(ctx context.Context) (actions.Observation, error) {
+		if run {
+			w.mu.Lock()
+			h.tried = time.Now()
+			w.mu.Unlock()
+		}
 		if err := p.winrm(ctx, h, "check "+t.what); err != nil {
 			return actions.Observation{}, err
 		}
@@ -275,7 +281,7 @@ func (p *process) services(t *task, h *host, run bool) {
 				case run:
 					h.stoppedBy = ""
 				default:
-					h.stoppedBy = t.chain
+					h.stoppedBy, h.stoppedAt = t.chain, time.Now()
 				}
 			})
 		})
@@ -313,6 +319,7 @@ func (p *process) routing(t *task, h *host) {
 	t.apply = func(ctx context.Context) error {
 		return p.change(ctx, h, t.what, func() {
 			w.route[site] = t.to
+			p.run.checks.moved[t.chain] = site
 			p.run.notef("the route of %s is on %s", site, t.to)
 		})
 	}
@@ -391,11 +398,16 @@ func (p *process) replicated(t *task, h *host) func(ctx context.Context) (action
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		for _, s := range w.poolNamed(t.to).hosts {
-			if !s.power || !s.running {
-				return actions.Observation{Status: actions.Pending, Detail: s.name + " is behind"}, nil
+		pool, current := w.poolNamed(t.to), 0
+		for _, s := range pool.hosts {
+			if s.power && s.running {
+				current++
 			}
 		}
-		return actions.Observation{Status: actions.Done, Detail: "all replicas are up to date"}, nil
+		o := actions.Observation{Status: actions.Pending, Detail: fmt.Sprintf("%d of %d replicas up to date", current, len(pool.hosts))}
+		if current >= min(pool.MinUp, len(pool.hosts)) {
+			o.Status = actions.Done
+		}
+		return o, nil
 	}
 }

@@ -59,6 +59,8 @@ type host struct {
 	slow    int     // how many times slower services start and stop
 
 	stoppedBy string // the failover that stopped its services, which nobody has started since
+	stoppedAt time.Time
+	tried     time.Time // when a failover last looked whether it has to start them
 	busy      time.Time
 	pending   int // the service operation that is under way
 

@@ -217,7 +217,7 @@ func (b *builder) verify(to *configs.Pool, route *winrm.SetRoute) []actions.Task
 		replicas[i] = s.FQDN
 	}
 	tasks := []actions.Task{
-		winrm.NewReplication(b.chain[b.f.ManagementOf(to).Host], replicas, route.WrittenAt),
+		winrm.NewReplication(b.chain[b.f.ManagementOf(to).Host], replicas, min(to.MinUp, len(replicas)), route.WrittenAt),
 		actions.NewAnswers(b.prober, to.Name, targets(b.f, to), to.MinUp),
 	}
 	for _, d := range b.f.Domains {

@@ -69,7 +69,9 @@ func settings(f *configs.Federation) watchdog.Settings {
 			Canaries:     canaries, MinCanaries: minCanaries,
 			SurveyInterval: f.Guards.ReadinessInterval.Duration,
 		},
-		Runner: actions.Runner{},
+		// Once enough servers run, the others may still be starting: how long that
+		// takes differs from server to server by more than a moment.
+		Runner: actions.Runner{Grace: f.Timeouts.StartServices.Duration / 3},
 	}
 }
 
