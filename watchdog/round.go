@@ -12,7 +12,6 @@ import (
 // canaries.
 type Round struct {
 	At       time.Time // when its probes were started
-	wall     time.Time // the same by the clock that is stored, Ports.Now
 	Pools    []PoolRound
 	Canaries CanaryStatus
 	Frozen   string // why our own loop or clock cannot be trusted this round; empty when it can

@@ -100,7 +100,7 @@ func (c *checks) entry(e watchdog.Entry) {
 func (c *checks) evidence(pool, what string) {
 	w, s := c.r.world, c.r.estate.settings
 	rules := s.Breaker
-	since := time.Now().Add(-max(rules.Window, rules.MinBadTime) - time.Duration(rules.BadRounds+2)*(s.Watch.Interval+s.Watch.ProbeTimeout))
+	since := time.Now().Add(-max(rules.Window, rules.MinBadTime) - time.Duration(rules.BadRounds+2)*(s.Watch.Interval+s.Watch.RoundTimeout))
 	need := rules.BadRounds
 	if rules.BadRatio > 0 {
 		need = min(need, int(rules.BadRatio*float64(rules.MinRounds)))

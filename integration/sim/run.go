@@ -23,6 +23,7 @@ type run struct {
 	checks *checks
 	memory memory
 	reopen func(memory) (memory, error) // what the next life finds
+	close  func()
 	rules  watchdog.Rules
 
 	channel   *slacktest.Server
@@ -65,7 +66,7 @@ func newRun(t *testing.T, e *estate, s *story, seed uint64) *run {
 	r := &run{
 		t: t, seed: seed, estate: e, story: s, rules: e.settings.Rules, world: newWorld(e, seed), channel: slacktest.New(),
 		crashed: make(chan *process, 1), failed: make(chan struct{}), agenda: agenda{woken: make(chan struct{}, 1)},
-		memory: &watchdogtest.MemJournal{}, reopen: func(m memory) (memory, error) { return m, nil },
+		memory: &watchdogtest.MemJournal{}, reopen: func(m memory) (memory, error) { return m, nil }, close: func() {},
 	}
 	r.world.listensWithRoute = s.listensWithRoute
 	r.checks = newChecks(r)
@@ -96,6 +97,7 @@ func (r *run) play() {
 	}
 	r.talks.Wait()
 	r.checks.final()
+	r.close()
 }
 
 // turn does the next thing, and says whether it was the last.

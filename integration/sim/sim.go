@@ -22,6 +22,7 @@ type Options struct {
 	Workers    int           // seeds played at the same time
 
 	first     bool // end at the first violation
+	everyDisk int  // every so manieth seed keeps its journal in a file
 	keepLines bool // of every run, not only of a violation
 }
 
@@ -144,8 +145,12 @@ func playSeed(t *testing.T, base *configs.Federation, seed uint64, o Options) re
 // playStory plays one story in a bubble of its own.
 func playStory(t *testing.T, e *estate, s *story, seed uint64, o Options) (res result) {
 	t.Helper()
+	onDisk := o.everyDisk > 0 && seed%uint64(o.everyDisk) == 0
 	synctest.Test(t, func(t *testing.T) {
 		r := newRun(t, e, s, seed)
+		if onDisk {
+			r.onDisk()
+		}
 		r.play()
 		res = result{
 			violation: r.violation, virtual: time.Since(r.world.begin), failovers: r.checks.figures.failovers,
