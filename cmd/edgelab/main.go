@@ -6,6 +6,9 @@
 // stays up for play. With --scenario and --exit it plays one scenario, prints
 // one line of JSON and ends with 0 or 1.
 //
+// "edgelab simulate" plays the product against a simulated estate in virtual
+// time, thousands of stories of it; see package integration/sim.
+//
 // "edgelab replay" runs the rounds that a real edgewatch recorded against the
 // thresholds of another configuration.
 package main
@@ -26,6 +29,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"edgewatch/integration/lab"
+	"edgewatch/integration/sim"
 )
 
 // options are the command line.
@@ -39,6 +43,9 @@ type options struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "simulate" {
+		sim.Main(os.Args[2:], os.Stdout, os.Stderr)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := dispatch(ctx, lab.NewBubble(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()

@@ -105,7 +105,7 @@ func (a *App) engine(f *configs.Federation) (*watchdog.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return watchdog.NewEngine(Settings(f), watchdog.Ports{
+	return watchdog.NewEngine(settings(f), watchdog.Ports{
 		Senses:  b.senses(),
 		Plan:    b.plan,
 		Lease:   a.store.Lease,

@@ -121,7 +121,7 @@ func TestCanaries(t *testing.T) {
 			var words [2]string
 			for i := range words {
 				begin := time.Now()
-				err := b.canary(t.Context(), Settings(b.f).Watch.Canaries[0])
+				err := b.canary(t.Context(), settings(b.f).Watch.Canaries[0])
 				if took := time.Since(begin); took > limit+3*time.Second {
 					t.Errorf("took %s with a limit of %s", took, limit)
 				}
@@ -157,11 +157,11 @@ func TestRoundTimeout(t *testing.T) {
 	}
 	f := &cfg.Federations[0]
 	f.Probe.Interval.Duration, f.Probe.Timeout.Duration, f.Canaries.Timeout.Duration = 30*time.Second, 2*time.Second, 20*time.Second
-	if got := Settings(f).Watch.RoundTimeout; got != 20*time.Second {
+	if got := settings(f).Watch.RoundTimeout; got != 20*time.Second {
 		t.Errorf("a canary may take 20s, a round %s", got)
 	}
 	f.Canaries.Timeout.Duration = time.Second
-	if got := Settings(f).Watch.RoundTimeout; got != 4*time.Second {
+	if got := settings(f).Watch.RoundTimeout; got != 4*time.Second {
 		t.Errorf("a probe may wait for another, both 2s, a round %s", got)
 	}
 }

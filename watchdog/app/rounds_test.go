@@ -47,7 +47,7 @@ func firstRound(t *testing.T, s *probetest.Server, edit func(*configs.Federation
 	}
 	senses := b.senses()
 	senses.Partner, senses.Ready = nil, func(context.Context, string) error { return errors.New("not asked here") }
-	e := watchdog.NewEngine(Settings(f), watchdog.Ports{Senses: senses, Plan: b.plan, Journal: &watchdogtest.MemJournal{}})
+	e := watchdog.NewEngine(settings(f), watchdog.Ports{Senses: senses, Plan: b.plan, Journal: &watchdogtest.MemJournal{}})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(ctx) }()
