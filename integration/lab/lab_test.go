@@ -2,7 +2,11 @@ package lab
 
 import (
 	"context"
+	"flag"
+	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -12,17 +16,42 @@ import (
 	"edgewatch/watchdog"
 )
 
-// TestScenarios plays every scenario with the real product and holds that
-// nothing of a lab runs after its end.
+// watchdogWord makes the test binary the edgewatch of a lab: see
+// Options.Watchdog.
+const watchdogWord = "watchdog"
+
+// TestMain holds that nothing of a lab runs after its end. Labs wait more
+// than they work, so that more of them run at once than there are processors.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == watchdogWord {
+		if err := Watchdog(context.Background(), os.Args[2], os.Stdin, os.Stderr); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		if err := f.Value.Set("4"); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// TestScenarios plays every scenario with the real product.
 func TestScenarios(t *testing.T) {
 	for _, s := range Scenarios() {
 		t.Run(s.Name, func(t *testing.T) {
-			before := goleak.IgnoreCurrent()
-			ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 			defer cancel()
 			o := Options{Dir: t.TempDir(), Log: testLog(t)}
 			if s.Setup != nil {
 				s.Setup(&o)
+			}
+			if s.Process {
+				o.Watchdog = []string{executable(t), watchdogWord}
 			}
 			l, err := Start(t.Context(), o)
 			if err != nil {
@@ -37,11 +66,18 @@ func TestScenarios(t *testing.T) {
 			if err := l.Close(); err != nil {
 				t.Errorf("close: %v", err)
 			}
-			if err := goleak.Find(before); err != nil {
-				t.Errorf("something still runs: %v", err)
-			}
 		})
 	}
+}
+
+// executable is this test binary.
+func executable(t *testing.T) string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // TestNoFalseDrift holds that what partners found before a failover is not
@@ -71,7 +107,7 @@ func TestNoFalseDrift(t *testing.T) {
 		if e.Kind == watchdog.KindNotice && e.Notice.Kind == watchdog.NoticeDrift {
 			t.Errorf("people are told: %s", e.Sentence())
 		}
-		return e.Seq < l.Snapshot().LastSeq
+		return e.Seq < l.Snapshot(ctx).LastSeq
 	})
 	if err := l.Close(); err != nil {
 		t.Error(err)
@@ -82,7 +118,7 @@ func TestNoFalseDrift(t *testing.T) {
 // runs.
 func history(t *testing.T, l *Lab) {
 	t.Helper()
-	entries, err := l.Supervisor().History(t.Context(), l.Federation, 200)
+	entries, err := l.History(t.Context(), 200)
 	if err != nil {
 		t.Logf("no journal: %v", err)
 	}
