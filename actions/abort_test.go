@@ -85,7 +85,13 @@ func (tt *abortTest) run(t *testing.T, cause error, aborted bool) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
 		w, n := newWorld(), &notebook{}
-		tt.when(w, n, func() { cancel(cause) })
+		var known int // records before the end
+		tt.when(w, n, func() {
+			cancel(cause)
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			known = len(n.records)
+		})
 		r := &Runner{Record: n.record}
 		out := r.Run(ctx, w.planOf(tt.kind), "c", Progress{})
 		if out.OK || out.Aborted != aborted || out.Interrupted == aborted || out.Step != tt.step || out.RouteMoved != tt.moved || len(out.Stopped) != 0 {
@@ -98,6 +104,11 @@ func (tt *abortTest) run(t *testing.T, cause error, aborted bool) {
 			t.Errorf("error %q; want it to say that nothing is rolled back: %v", out.Error, aborted && tt.moved)
 		}
 		mustEnd(t, w, tt.end)
+		for _, rec := range n.records[known:] {
+			if rec.Target == "" && rec.Phase == Started && !rec.Rescue {
+				t.Errorf("%v: %s was begun after that", cause, rec.Step)
+			}
+		}
 		for _, what := range tt.never {
 			if w.applied(what) != 0 {
 				t.Errorf("%v: %s was applied", cause, what)

@@ -125,6 +125,11 @@ type Plan struct {
 	// services run, they are not stopped.
 	Repair bool
 
+	// Owed names servers of To whose services an earlier chain stopped and did
+	// not see running again: this chain owes them a start as if it had stopped
+	// them itself.
+	Owed []string
+
 	// Skip has the steps that a person ordered skipped, each with the reason,
 	// which names that person.
 	Skip map[StepName]string

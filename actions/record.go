@@ -132,12 +132,31 @@ func (p Progress) Stopped() []string {
 		if key.step != StopServices || key.target == "" || phase == Already {
 			continue
 		}
-		if started := p.Task(StartServices, key.target); started != Finished && started != Already {
+		if !p.running(key.target) {
 			out = append(out, key.target)
 		}
 	}
 	slices.Sort(out)
 	return out
+}
+
+// StillStopped is Stopped with those of owed, which an earlier chain left
+// stopped, that this one has not seen running either.
+func (p Progress) StillStopped(owed []string) []string {
+	out := p.Stopped()
+	for _, server := range owed {
+		if !p.running(server) && !slices.Contains(out, server) {
+			out = append(out, server)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// running reports whether the server's services were seen running.
+func (p Progress) running(server string) bool {
+	phase := p.Task(StartServices, server)
+	return phase == Finished || phase == Already
 }
 
 // Skipped lists the steps that a person ordered skipped, in documented order.

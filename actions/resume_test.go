@@ -98,13 +98,20 @@ func TestPanicInCheck(t *testing.T) {
 // The management host was changed in the configuration between two lives: what
 // the first may have done counts all the same.
 func TestRouteBegunOnAHostThatIsGone(t *testing.T) {
-	for _, phase := range []RecordPhase{Started, Finished} {
+	for _, tt := range []struct {
+		phase RecordPhase
+		route string // as it reads now
+		moved bool
+	}{{Started, "new", true}, {Started, "old", false}, {Finished, "old", true}} {
 		synctest.Test(t, func(t *testing.T) {
-			w, n := newWorld(), &notebook{records: []Record{{Step: SetRoute, Phase: Started}, {Step: SetRoute, Target: "fe0", Phase: phase}}}
-			w.route = "new"
+			w, n := newWorld(), &notebook{records: []Record{{Step: SetRoute, Phase: Started}, {Step: SetRoute, Target: "fe0", Phase: tt.phase}}}
+			if tt.phase == Finished {
+				n.records = append(n.records, Record{Step: SetRoute, Phase: tt.phase})
+			}
+			w.route = tt.route
 			r := &Runner{Record: n.record}
-			if out := r.Abandon(t.Context(), w.plan(), "c", n.progress(), "too old"); !out.RouteMoved {
-				t.Errorf("after %s: %+v", phase, out)
+			if out := r.Abandon(t.Context(), w.plan(), "c", n.progress(), "too old"); out.RouteMoved != tt.moved {
+				t.Errorf("%s, and the route is %s: %+v", tt.phase, tt.route, out)
 			}
 		})
 	}

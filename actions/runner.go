@@ -305,12 +305,12 @@ func (x *run) rescue(ctx context.Context) error {
 	return x.step(context.WithoutCancel(ctx), s)
 }
 
-// stillStopped names the servers that may be down because of this chain: for
-// as long as there is one, the chain owes a start.
+// stillStopped names the servers, sorted, that may be down because of this
+// chain or of one before it: for as long as there is one, the chain owes a start.
 func (x *run) stillStopped() []string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.progress.Stopped()
+	return x.progress.StillStopped(x.plan.Owed)
 }
 
 // skipped lists the steps that a person ordered skipped.

@@ -98,7 +98,7 @@ func (q *question) home() string {
 	f, r := q.fold, q.rules
 	if !r.Failback.Auto || r.Mode != ModeAuto || r.Unable != "" || !r.Failback.open(q.at) ||
 		f.hold != nil || f.pause != nil && q.at.Before(f.pause.Until) || q.at.Before(f.cooldown) ||
-		f.incident != "" || r.Budget > 0 && f.recent(q.at.Add(-r.BudgetWindow)) >= r.Budget || q.pool.Verdict != PoolUp {
+		f.incident != "" || f.unfinished() || r.Budget > 0 && f.recent(q.at.Add(-r.BudgetWindow)) >= r.Budget || q.pool.Verdict != PoolUp {
 		return ""
 	}
 	for _, p := range r.Pools {
@@ -177,8 +177,12 @@ func (q *question) drift() string {
 		known = known || v.Pool != ""
 		_, back := q.fold.back[v.Pool]
 		there := round.Pool(v.Pool).Verdict
-		if v.Pool != q.fold.active && knows(q.rules.Pools, v.Pool) && !back && !q.fold.quit[v.Pool] && (there == PoolUp || there == PoolDegraded) {
+		switch {
+		case v.Pool == "" || v.Pool == q.fold.active || back || q.fold.quit[v.Pool]:
+		case knows(q.rules.Pools, v.Pool) && (there == PoolUp || there == PoolDegraded):
 			return fmt.Sprintf("DNS leads partners of %s to %s, which answers: if somebody moved federation there, adopt %s REASON; if not, failover POOL REASON", v.Domain, v.Pool, v.Pool)
+		case v.Level.Answers() && !slices.ContainsFunc(q.rules.Pools, func(p string) bool { return strings.Contains(v.Pool, p) }):
+			return fmt.Sprintf("DNS leads partners of %s to %s, and something answers there (%s): if somebody moved federation there, hold edgewatch; if not, failover POOL REASON", v.Domain, v.Pool, v.Text)
 		}
 	}
 	if !known {

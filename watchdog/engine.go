@@ -347,14 +347,14 @@ func (e *Engine) start(ctx context.Context, effect Effect) {
 		}()
 		plan, err := e.ports.Plan(c.Kind, c.From, c.To)
 		if err == nil {
-			plan.Repair, plan.Skip = c.Repair, c.Skip
+			plan.Repair, plan.Skip, plan.Owed = c.Repair, c.Skip, c.Owed
 		}
 		switch {
 		case err != nil:
 			// Nothing can be done, so that what earlier runs did is all there is to say.
 			out.Error = fmt.Sprintf("make the plan from %s to %s: %v", c.From, c.To, err)
 			out.RouteMoved = effect.Progress.Begun(actions.SetRoute)
-			out.Stopped = effect.Progress.Stopped()
+			out.Stopped = effect.Progress.StillStopped(c.Owed)
 		case effect.Abandon != "":
 			out = runner.Abandon(ctx, plan, c.ID, effect.Progress, effect.Abandon)
 		default:

@@ -30,6 +30,7 @@ type estate struct {
 	log      []string
 	notReady map[string]error
 	refuse   map[string]error // what an Apply is refused with
+	unproven bool             // verify sees no proof
 	life     int              // of the engine that may act; a dead one reaches nothing
 }
 
@@ -168,15 +169,22 @@ func (w *estate) plan(kind actions.PlanKind, from, to string) (*actions.Plan, er
 		return actions.Step{Name: name, Tasks: tasks, Timeout: time.Minute}
 	}
 	yes := func() bool { return true }
-	return &actions.Plan{Kind: kind, Federation: "contoso", From: from, To: to, Timeout: 10 * time.Minute, Steps: []actions.Step{
-		step(actions.Preflight, one("preflight", yes, func() {})),
-		step(actions.StopServices, per("stop", false)),
-		step(actions.SetRoute, one("route", func() bool { return w.route == to }, func() { w.route = to })),
-		step(actions.DNSRecords, one("dns", func() bool { return w.dns == to }, func() { w.dns = to })),
-		step(actions.CheckPort, one("port", yes, func() {})),
-		step(actions.StartServices, per("start", true)),
-		step(actions.Verify, one("verify", func() bool { return w.route == to && w.dns == to && w.running["edge3"] }, func() {})),
-	}}, nil
+	steps := map[actions.StepName]actions.Step{
+		actions.Preflight:     step(actions.Preflight, one("preflight", yes, func() {})),
+		actions.StopServices:  step(actions.StopServices, per("stop", false)),
+		actions.SetRoute:      step(actions.SetRoute, one("route", func() bool { return w.route == to }, func() { w.route = to })),
+		actions.DNSRecords:    step(actions.DNSRecords, one("dns", func() bool { return w.dns == to }, func() { w.dns = to })),
+		actions.CheckPort:     step(actions.CheckPort, one("port", yes, func() {})),
+		actions.StartServices: step(actions.StartServices, per("start", true)),
+		actions.Verify: step(actions.Verify, one("verify", func() bool {
+			return w.route == to && w.dns == to && w.running["edge3"] && !w.unproven
+		}, func() {})),
+	}
+	plan := &actions.Plan{Kind: kind, Federation: "contoso", From: from, To: to, Timeout: 10 * time.Minute}
+	for _, name := range kind.Steps() {
+		plan.Steps = append(plan.Steps, steps[name])
+	}
+	return plan, nil
 }
 
 func testSettings() watchdog.Settings {
@@ -213,7 +221,20 @@ func startEngine(t *testing.T, w *estate, j *watchdogtest.MemJournal, change ...
 	for _, f := range change {
 		f(&s)
 	}
-	e := watchdog.NewEngine(s, watchdog.Ports{Senses: w.senses(), Plan: w.plan, Journal: j})
+	return runEngine(t, s, watchdog.Ports{Senses: w.senses(), Plan: w.plan, Journal: j})
+}
+
+// startEngineWith is startEngine with other ports.
+func startEngineWith(t *testing.T, w *estate, j *watchdogtest.MemJournal, change func(*watchdog.Ports)) *process {
+	t.Helper()
+	ports := watchdog.Ports{Senses: w.senses(), Plan: w.plan, Journal: j}
+	change(&ports)
+	return runEngine(t, testSettings(), ports)
+}
+
+func runEngine(t *testing.T, s watchdog.Settings, ports watchdog.Ports) *process {
+	t.Helper()
+	e := watchdog.NewEngine(s, ports)
 	ctx, cancel := context.WithCancel(t.Context())
 	p := &process{Engine: e, t: t, cancel: cancel, ended: make(chan error, 1)}
 	if err := e.Replay(ctx); err != nil {

@@ -25,6 +25,7 @@ type fold struct {
 	degraded  map[string]bool
 	quit      map[string]bool      // pools that were failed over from and have not been seen back
 	back      map[string]time.Time // those that were: since when
+	owed      map[string][]string  // servers that a chain to their pool stopped and did not see running again
 	drift     map[string]string
 	lost      map[string]bool // domains whose partners cannot reach an active pool that answers
 	hold      *Hold
@@ -95,6 +96,7 @@ func newFold(active string) fold {
 		degraded: map[string]bool{},
 		quit:     map[string]bool{},
 		back:     map[string]time.Time{},
+		owed:     map[string][]string{},
 		drift:    map[string]string{},
 		lost:     map[string]bool{},
 		failed:   map[string]time.Time{},
@@ -105,6 +107,7 @@ func (f *fold) clone() fold {
 	c := *f
 	c.tripped, c.degraded, c.quit = maps.Clone(f.tripped), maps.Clone(f.degraded), maps.Clone(f.quit)
 	c.drift, c.lost, c.failed, c.back = maps.Clone(f.drift), maps.Clone(f.lost), maps.Clone(f.failed), maps.Clone(f.back)
+	c.owed = maps.Clone(f.owed) // its lists are replaced, never changed
 	c.autos, c.accepted, c.told = slices.Clone(f.autos), slices.Clone(f.accepted), slices.Clone(f.told)
 	c.pause, c.hold, c.ask = copied(f.pause), copied(f.hold), copied(f.ask)
 	if f.chain != nil {
@@ -342,6 +345,9 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 	}
 	out := e.ChainEnd.Outcome
 	f.chain.outcome, f.chain.endedAt = &out, e.At
+	if f.owed[f.chain.To] = out.Stopped; len(out.Stopped) == 0 {
+		delete(f.owed, f.chain.To)
+	}
 	f.told = nil
 	automatic := f.chain.Trigger == TriggerAuto
 	aborted := f.aborting

@@ -65,6 +65,9 @@ type ChainStart struct {
 	Repair   bool             `json:"repair,omitempty"`  // To carries federation already, as far as edgewatch knows: what is wrong around it is put right
 	Retry    int              `json:"retry,omitempty"`   // the same chain, continued for the n-th time: after a crash or a fault
 
+	// Owed names servers of To that an earlier chain left stopped.
+	Owed []string `json:"owed,omitempty"`
+
 	// Skip holds the steps that a person ordered to leave out, each with who
 	// and why.
 	Skip map[actions.StepName]string `json:"skip,omitempty"`

@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"edgewatch/actions"
@@ -161,6 +162,9 @@ func (m *Machine) Step(in Input) Ready {
 	if answer, ok := s.repeated(); ok {
 		return Ready{Answer: answer}
 	}
+	if _, order := in.Event.(Submitted); order && in.Levels.Lease != "" {
+		return s.refuse("nothing can be done from here: " + in.Levels.Lease)
+	}
 	row := transitions[s.fold.state()][in.Event.event()]
 	if row.refuse != "" {
 		return s.refuse(row.refuse)
@@ -221,7 +225,7 @@ func (s *step) startChain(kind actions.PlanKind, from, to string, by Command) {
 	start := ChainStart{
 		ID: fmt.Sprintf("%s.%d", incident, n), Kind: kind, From: from, To: to,
 		Trigger: by.Via, Actor: by.Actor, Reason: by.Reason, Repair: to == s.fold.active,
-		Detected: s.Levels.Round.Pool(from).Breaker.Since,
+		Detected: s.Levels.Round.Pool(from).Breaker.Since, Owed: slices.Clone(s.fold.owed[to]),
 	}
 	s.emit(Entry{Kind: KindChain, Incident: incident, Chain: &start})
 	s.ready.Effects = append(s.ready.Effects, Effect{Chain: start})

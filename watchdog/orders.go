@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -53,8 +54,6 @@ func (s *step) impossible() bool {
 	switch {
 	case !knows(s.rules.Pools, cmd.Pool):
 		s.no("%s", unknownWord("pool", cmd.Pool, s.rules.Pools))
-	case s.Levels.Lease != "":
-		s.no("nothing can be done from here: %s", s.Levels.Lease)
 	case s.rules.Unable != "":
 		s.no("no failover is possible: %s", s.rules.Unable)
 	default:
@@ -231,8 +230,6 @@ func (s *step) aborted() {
 func (s *step) retried() {
 	f := &s.fold
 	switch {
-	case s.Levels.Lease != "":
-		s.no("nothing can be done from here: %s", s.Levels.Lease)
 	case f.unfinished():
 		s.accept("the failover %s to %s is taken up again now", f.chain.ID, f.chain.To)
 		s.continueChain()
@@ -265,10 +262,9 @@ func (s *step) skipped() {
 	default:
 		s.accept("the failover %s is taken up again now, without %s", f.chain.ID, cmd.Step)
 		start := f.chain.ChainStart
-		start.Skip = map[actions.StepName]string{cmd.Step: fmt.Sprintf("left out by %s: %s", cmd.Actor, cmd.Reason)}
-		for step, why := range f.chain.Skip {
-			start.Skip[step] = why
-		}
+		start.Skip = map[actions.StepName]string{}
+		maps.Copy(start.Skip, f.chain.Skip)
+		start.Skip[cmd.Step] = fmt.Sprintf("left out by %s: %s", cmd.Actor, cmd.Reason)
 		s.continueAs(start)
 	}
 }

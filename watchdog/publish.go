@@ -50,7 +50,7 @@ func (e *Engine) publish() {
 		}
 		s.Pools = append(s.Pools, PoolStatus{
 			Name: name, Active: name == f.active, Verdict: p.Verdict, Why: p.Why, Breaker: p.Breaker,
-			Servers: p.Results, Readiness: e.levels.Readiness[name], Quarantined: f.quarantine(name, now, &e.settings.Rules),
+			Servers: p.Results, Readiness: e.levels.Readiness[name], Stopped: f.owed[name], Quarantined: f.quarantine(name, now, &e.settings.Rules),
 		})
 	}
 	e.snapshot.Store(s)
@@ -59,7 +59,7 @@ func (e *Engine) publish() {
 // status is the chain for a snapshot, with the steps still to come.
 func (c *chainFold) status() *ChainStatus {
 	out := &ChainStatus{ChainStart: c.ChainStart, StartedAt: c.startedAt, EndedAt: c.endedAt, Outcome: c.outcome}
-	for _, name := range actions.Steps() {
+	for _, name := range c.Kind.Steps() {
 		st := StepStatus{Step: name, State: StepWaiting}
 		for _, s := range c.steps {
 			if s.name == name {
@@ -76,6 +76,8 @@ func (s stepFold) status(ended bool, at time.Time) StepStatus {
 	switch s.record.Phase {
 	case actions.Finished, actions.Already:
 		st.State = StepDone
+	case actions.Skipped:
+		st.State = StepSkipped
 	case actions.Failed:
 		st.State = StepFailed
 	case actions.Started:

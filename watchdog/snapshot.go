@@ -42,6 +42,10 @@ type PoolStatus struct {
 	Servers   []probe.Result `json:"servers"` // the last round, one result per address
 	Readiness Readiness      `json:"readiness"`
 
+	// Stopped names servers of the pool whose services a failover stopped and
+	// nobody saw running since, as far as edgewatch knows.
+	Stopped []string `json:"stopped,omitempty"`
+
 	// Quarantined says why no failback to the pool is advised: it was failed
 	// over from and has not answered for long enough since.
 	Quarantined string `json:"quarantined,omitempty"`
@@ -128,6 +132,7 @@ const (
 	StepRunning StepState = "running"
 	StepDone    StepState = "done"
 	StepFailed  StepState = "failed"
+	StepSkipped StepState = "skipped" // left out on a person's order
 )
 
 // PartnerView is what a federating partner would find for one domain.

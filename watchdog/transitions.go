@@ -2,6 +2,8 @@ package watchdog
 
 import (
 	"fmt"
+
+	"edgewatch/actions"
 )
 
 // eventName is an event's column in the transition table. A command's column
@@ -128,6 +130,10 @@ func (s *step) recorded() {
 	r := s.Event.(Recorded).Record
 	if r.Chain != s.fold.chain.ID {
 		s.ready = s.refuse(fmt.Sprintf("the record is of failover %s, but %s is running", r.Chain, s.fold.chain.ID))
+		return
+	}
+	if s.Levels.Lease != "" && r.Phase == actions.Started && !r.Rescue {
+		s.ready = s.refuse("nothing is begun: " + s.Levels.Lease)
 		return
 	}
 	s.emit(Entry{Kind: KindStep, Step: &r})

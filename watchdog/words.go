@@ -139,13 +139,14 @@ func (c *Command) sentence() string {
 
 func (c *ChainStart) sentence() string {
 	if c.Retry > 0 {
-		s := fmt.Sprintf("%s %s from %s to %s is taken up again (%s)", c.Kind, c.ID, c.From, c.To, times(c.Retry))
+		var b strings.Builder
+		fmt.Fprintf(&b, "%s %s from %s to %s is taken up again (%s)", c.Kind, c.ID, c.From, c.To, times(c.Retry))
 		for _, step := range actions.Steps() {
 			if why, ok := c.Skip[step]; ok {
-				s += fmt.Sprintf(", without %s, which was %s", step, why)
+				fmt.Fprintf(&b, ", without %s, which was %s", step, why)
 			}
 		}
-		return s
+		return b.String()
 	}
 	by := c.Trigger
 	if c.Actor != "" {
@@ -194,7 +195,7 @@ func (c *ChainEnd) sentence() string {
 	case o.OK:
 		s = fmt.Sprintf("%s %s done in %s: federation is restored and proven from a partner's view", c.Kind, c.ID, short(o.Took))
 	case o.Aborted && o.RouteMoved:
-		s = fmt.Sprintf("%s %s was aborted at %s after the route had moved; nothing is rolled back and nothing more is done by itself: %s", c.Kind, c.ID, o.Step, o.Error)
+		s = fmt.Sprintf("%s %s was aborted at %s, and nothing more is done by itself: %s", c.Kind, c.ID, o.Step, o.Error)
 	case o.RouteMoved:
 		s = fmt.Sprintf("%s %s stopped at %s after the route had moved; nothing is rolled back: %s", c.Kind, c.ID, o.Step, o.Error)
 	case o.Aborted:

@@ -116,7 +116,7 @@ func undone(snaps []*watchdog.Snapshot, cfg *configs.Config) string {
 }
 
 func unfinished(c *watchdog.ChainStatus, f *configs.Federation) string {
-	text, at := fmt.Sprintf("Left undone: failover %s from %s to %s", c.ID, c.From, c.To), ""
+	text, at := fmt.Sprintf("Left undone: %s %s from %s to %s", c.Kind, c.ID, c.From, c.To), ""
 	begun := map[actions.StepName]watchdog.StepState{}
 	for _, s := range c.Steps {
 		begun[s.Step] = s.State
@@ -125,7 +125,8 @@ func unfinished(c *watchdog.ChainStatus, f *configs.Federation) string {
 		}
 	}
 	text += at
-	if begun[actions.StopServices] == watchdog.StepWaiting || begun[actions.StartServices] == watchdog.StepDone {
+	stop, stops := begun[actions.StopServices]
+	if !stops || stop == watchdog.StepWaiting || begun[actions.StartServices] == watchdog.StepDone {
 		return text
 	}
 	var servers []string

@@ -215,6 +215,8 @@ func stepMark(s watchdog.StepStatus, now time.Time) (string, tone, string) {
 		return "✕ failed", bad, span(s.Took)
 	case watchdog.StepRunning:
 		return "… running", warning, span(now.Sub(s.StartedAt))
+	case watchdog.StepSkipped:
+		return "– left out", warning, ""
 	case watchdog.StepWaiting:
 	}
 	return "· " + string(watchdog.StepWaiting), faint, ""

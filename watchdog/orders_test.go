@@ -1,0 +1,151 @@
+package watchdog_test
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgewatch/actions"
+	"edgewatch/watchdog"
+	"edgewatch/watchdog/watchdogtest"
+)
+
+// order gives a command and wants it accepted.
+func (p *process) order(cmd watchdog.Command) {
+	p.t.Helper()
+	cmd.Actor, cmd.Via = "anna", "cli"
+	if cmd.ID == "" {
+		cmd.ID = string(cmd.Verb) + time.Now().String()
+	}
+	if a, err := p.Submit(p.t.Context(), cmd); err != nil || !a.Accepted {
+		p.t.Fatalf("%s: %+v, %v", cmd.Verb, a, err)
+	}
+}
+
+// A person ends a failover in the middle of stop-services: what was stopped is
+// started, the route has not moved, and nothing follows until an ack.
+func TestEngineAborts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		p := startEngine(t, w, j)
+		p.until(time.Minute, "stopping", func(*watchdog.Snapshot) bool { return w.count("stop edge3") == 1 })
+		p.order(watchdog.Command{Verb: watchdog.VerbAbort, Reason: "it is the firewall"})
+		s := p.until(time.Minute, "ended", func(s *watchdog.Snapshot) bool { return s.Chain != nil && s.Chain.Outcome != nil })
+		if o := s.Chain.Outcome; !o.Aborted || o.RouteMoved || len(o.Stopped) != 0 || !strings.Contains(o.Error, "anna: it is the firewall") {
+			t.Errorf("outcome %+v", o)
+		}
+		time.Sleep(time.Hour)
+		if s := p.Snapshot(); s.Decision.BlockedBy != watchdog.GuardUnconfirmed || w.String() != onPool1 {
+			t.Errorf("an hour later: %+v, %s", s.Decision, w)
+		}
+		p.order(watchdog.Command{Verb: watchdog.VerbAck})
+		p.until(2*time.Minute, "failed over", activeIs("EdgePool2"))
+		p.stop()
+	})
+}
+
+// Whoever may not act any more ends what it does, starts what it stopped and
+// begins nothing; once it may, the level is still true.
+func TestEngineLosesItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		var lost atomic.Bool
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true; w.unproven = true })
+		p := startEngineWith(t, w, j, func(ports *watchdog.Ports) {
+			ports.Lease = func() error {
+				if lost.Load() {
+					return errors.New("state.db was replaced")
+				}
+				return nil
+			}
+		})
+		p.until(time.Minute, "moved", func(*watchdog.Snapshot) bool { return w.count("start edge4") == 1 })
+		lost.Store(true)
+		s := p.until(time.Minute, "ended", func(s *watchdog.Snapshot) bool { return s.Chain.Outcome != nil })
+		if o := s.Chain.Outcome; !o.Interrupted || !strings.Contains(o.Error, "state.db was replaced") {
+			t.Errorf("outcome %+v", o)
+		}
+		begun := len(w.log)
+		time.Sleep(time.Hour)
+		if s := p.Snapshot(); s.Lease == "" || s.Decision.BlockedBy != watchdog.GuardLease || len(w.log) != begun {
+			t.Errorf("an hour later: lease %q, %+v, %v", s.Lease, s.Decision, w.log)
+		}
+		if a, err := p.Submit(t.Context(), watchdog.Command{ID: "x", Verb: watchdog.VerbRetry, Actor: "anna"}); err != nil || a.Accepted {
+			t.Errorf("retry: %+v, %v", a, err)
+		}
+		lost.Store(false)
+		w.with(func(w *estate) { w.unproven = false })
+		p.until(2*time.Minute, "failed over", func(s *watchdog.Snapshot) bool { return s.Chain.Outcome != nil && s.Chain.Outcome.OK })
+		p.stop()
+	})
+}
+
+// A step that only looks is left out by order, which survives a crash, and
+// nobody is told that anything was proven.
+func TestEngineLeavesAStepOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true; w.unproven = true })
+		p := startEngine(t, w, j)
+		p.until(3*time.Minute, "stuck", func(s *watchdog.Snapshot) bool { return s.State == watchdog.Faulted })
+		p.order(watchdog.Command{Verb: watchdog.VerbSkipStep, Step: actions.Verify, Reason: "our partner is down"})
+		s := p.until(time.Minute, "done", activeIs("EdgePool2"))
+		if o := s.Chain.Outcome; !o.OK || len(o.Skipped) != 1 || o.Skipped[0] != actions.Verify {
+			t.Errorf("outcome %+v", o)
+		}
+		if last := s.Chain.Steps[len(s.Chain.Steps)-1]; last.State != watchdog.StepSkipped {
+			t.Errorf("verify is shown as %s", last.State)
+		}
+		p.stop()
+	})
+}
+
+// adopt: nothing is changed, the pool starts with a clean slate, and what it
+// was as a standby is no evidence.
+func TestEngineAdopts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.with(func(w *estate) { w.dead["EdgePool2"] = true })
+		p := startEngine(t, w, j)
+		time.Sleep(5 * time.Minute)
+		w.with(func(w *estate) { w.dead["EdgePool2"], w.dead["EdgePool1"] = false, true })
+		p.order(watchdog.Command{Verb: watchdog.VerbAdopt, Pool: "EdgePool2", Reason: "moved by hand"})
+		s := p.until(time.Minute, "watching it", func(s *watchdog.Snapshot) bool { return !s.LastRound.IsZero() && s.Active == "EdgePool2" })
+		if b := s.Pools[1].Breaker; b.Tripped() {
+			t.Errorf("breaker %+v", b)
+		}
+		time.Sleep(time.Hour)
+		if s := p.Snapshot(); s.Active != "EdgePool2" || len(w.log) != 0 {
+			t.Errorf("an hour later: active %s, %v", s.Active, w.log)
+		}
+		p.stop()
+	})
+}
+
+// The way home: the documented order, in which nothing is stopped.
+func TestEngineFailsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		p := startEngine(t, w, j, func(s *watchdog.Settings) { s.Rules.Failback.StableFor = 10 * time.Minute })
+		p.until(2*time.Minute, "failed over", activeIs("EdgePool2"))
+		w.with(func(w *estate) { w.dead["EdgePool1"] = false })
+		back := watchdog.Command{ID: "1", Verb: watchdog.VerbFailback, Pool: "EdgePool1", Reason: "repaired", Actor: "anna"}
+		if a, err := p.Submit(t.Context(), back); err != nil || a.Accepted || !strings.Contains(a.Text, "has not been seen answering") {
+			t.Errorf("at once: %+v, %v", a, err)
+		}
+		p.until(2*time.Minute, "in quarantine", func(s *watchdog.Snapshot) bool { return strings.Contains(s.Pools[0].Quarantined, "stable from") })
+		stops := w.count("stop edge3")
+		p.until(15*time.Minute, "out of quarantine", func(s *watchdog.Snapshot) bool { return s.Pools[0].Quarantined == "" })
+		p.order(watchdog.Command{Verb: watchdog.VerbFailback, Pool: "EdgePool1", Reason: "repaired"})
+		p.until(2*time.Minute, "failed back", activeIs("EdgePool1"))
+		if w.String() != onPool1 || w.count("stop edge3") != stops {
+			t.Errorf("%s, %v", w, w.log)
+		}
+		p.stop()
+	})
+}
