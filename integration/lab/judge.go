@@ -265,7 +265,7 @@ func (l *Lab) toldOnce() error {
 	for _, m := range l.Slack.Messages() {
 		id := fmt.Sprint(m.Metadata["part"], m.Metadata["id"])
 		if seen[id] {
-			return fmt.Errorf("Slack was told twice: %s %s", id, m.Text)
+			return fmt.Errorf("told twice in Slack: %s %s", id, m.Text)
 		}
 		seen[id] = true
 	}

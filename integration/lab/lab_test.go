@@ -1,12 +1,15 @@
 package lab
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,7 +35,7 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
-		if err := f.Value.Set("4"); err != nil {
+		if err := f.Value.Set("6"); err != nil {
 			panic(err)
 		}
 	}
@@ -185,6 +188,71 @@ func TestWithoutProduct(t *testing.T) {
 	}
 	if err := l.Kill("EdgePool9"); err == nil {
 		t.Error("an unknown pool was killed")
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestProcessFails holds that an edgewatch in a process of its own which ends
+// by itself is noticed at once, with what it wrote.
+func TestProcessFails(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var log bytes.Buffer
+	l, err := Start(ctx, Options{
+		Dir: t.TempDir(), Watchdog: []string{executable(t), watchdogWord}, Stderr: &log,
+		Edit: func(string) string { return "nonsense: true\n" },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Settled(ctx); err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "edgewatch has ended") {
+		t.Errorf("a watchdog that cannot start: %v", err)
+	}
+	if err := l.Close(); err == nil {
+		t.Error("the end of the lab does not tell of it")
+	}
+	if !strings.Contains(log.String(), "nonsense") {
+		t.Errorf("it wrote %q", log.String())
+	}
+}
+
+// TestKillInside holds that an edgewatch that shares the lab's process is not
+// taken for one that can be killed.
+func TestKillInside(t *testing.T) {
+	l, err := Start(t.Context(), Options{Dir: t.TempDir(), ServersPerPool: 1, Log: testLog(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.KillWatchdog(); !errors.Is(err, ErrInside) {
+		t.Errorf("kill: %v", err)
+	}
+	if err := l.StartWatchdog(); !errors.Is(err, ErrInside) {
+		t.Errorf("start: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUsedDirectory holds that a lab does not begin on the journal of another.
+func TestUsedDirectory(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Start(t.Context(), Options{Dir: dir, ServersPerPool: 1, Log: testLog(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	before, err := os.ReadFile(l.Files.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), l.Files.State) {
+		t.Errorf("a second lab beside a running one: %v", err)
+	}
+	if after, err := os.ReadFile(l.Files.Config); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the refused lab changed the configuration of the running one (%v)", err)
 	}
 	if err := l.Close(); err != nil {
 		t.Error(err)

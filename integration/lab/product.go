@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"sync"
 	"time"
 
@@ -119,7 +120,7 @@ func (p *outside) start(ctx context.Context) error {
 		return errors.New("start edgewatch: it runs already")
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...) //nolint:gosec // this very program, as the caller says
+	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		cancel()
@@ -215,7 +216,7 @@ func (p *outside) Err() error {
 func (l *Lab) run(o *Options) error {
 	if len(o.Watchdog) > 0 {
 		p := &outside{
-			federation: l.Federation, argv: append(o.Watchdog[:len(o.Watchdog):len(o.Watchdog)], l.Files.Config),
+			federation: l.Federation, argv: append(slices.Clip(o.Watchdog), l.Files.Config),
 			log: o.Stderr, client: web.NewClient(l.Files.Socket), ended: make(chan struct{}),
 		}
 		if err := p.start(l.ctx); err != nil {

@@ -51,7 +51,7 @@ func Scenarios() []Scenario {
 		{Name: "standby-down", About: "no standby is ready, so that people are called; the first that is ready takes over", Setup: standbyDownSetup, Play: standbyDown},
 		{Name: "crash-mid-chain", About: "edgewatch is killed three times in the middle of a failover; each start goes on, and nothing is done twice",
 			Process: true, Play: crashMidChain},
-		{Name: "old-pool-returns", About: "the old pool is back; it is told, kept in quarantine, and not followed", Play: oldPoolReturns},
+		{Name: "old-pool-returns", About: "the old pool is back; it is told, kept in quarantine, and not followed", Setup: oldPoolReturnsSetup, Play: oldPoolReturns},
 		{Name: "failback", About: "a person takes federation home in the documented order, which stops nothing", Setup: failbackSetup, Play: failback},
 		{Name: "switchover", About: "a planned move away from a pool that is well; a failover of it is refused", Play: switchover},
 		{Name: "approve", About: "mode approve asks; a stranger's yes does nothing, and the operator's moves federation", Setup: approveSetup(time.Minute), Play: approve},

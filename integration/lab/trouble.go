@@ -317,6 +317,12 @@ func crashMidChain(ctx context.Context, l *Lab, r *Report) error {
 	)
 }
 
+// oldPoolReturnsSetup: neither a cool-down nor a readiness that is not known
+// yet keeps edgewatch from following the old pool.
+func oldPoolReturnsSetup(o *Options) {
+	o.Timing.Cooldown, o.Timing.ReadinessInterval = time.Second, time.Second
+}
+
 func oldPoolReturns(ctx context.Context, l *Lab, r *Report) error {
 	home, away := l.Pools[0], l.Pools[1]
 	if err := primaryDown(ctx, l, r); err != nil {
@@ -341,7 +347,9 @@ func oldPoolReturns(ctx context.Context, l *Lab, r *Report) error {
 	if err := l.slackShows(ctx, home.Name+" answers again", "stays on "+away.Name, "failback "+home.Name); err != nil {
 		return err
 	}
-	if err := l.Until(ctx, "the end of the quarantine", func(s *watchdog.Snapshot) bool { return s.Pools[0].Quarantined == "" }); err != nil {
+	if err := l.Until(ctx, "the end of the quarantine", func(s *watchdog.Snapshot) bool {
+		return s.Pools[0].Quarantined == "" && s.Pools[0].Readiness.Ready && s.Pools[0].Verdict == watchdog.PoolUp && s.Cooldown.Before(s.At)
+	}); err != nil {
 		return err
 	}
 	if err := l.rounds(ctx, 4); err != nil {
