@@ -6,10 +6,13 @@ GO          ?= go
 BIN         := $(CURDIR)/bin
 LINT        := $(BIN)/golangci-lint
 LINT_VERSION := v2.15.0
+BLACKBOX    := $(BIN)/blackbox_exporter
+BLACKBOX_VERSION := v0.27.0
+FUZZTIME    ?= 10m
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
-.PHONY: all build test deps format vet lint cross unit integration lab bench soak clean
+.PHONY: all build test deps format vet lint cross unit integration lab bench bench-probe soak fuzz clean
 
 all: build
 
@@ -57,13 +60,29 @@ lab:
 	$(GO) run ./cmd/edgelab --scenario all --exit
 
 ## bench: ratios against a baseline in the same run; absolute figures depend on the machine
-bench:
+bench: $(BLACKBOX)
 	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v '/integration')
 	$(GO) test -run '^$$' -bench . -benchtime 3x ./integration/lab
-	$(GO) test -tags integration -run '^$$' -bench . -benchtime 1x ./integration
+	EDGEWATCH_BLACKBOX=$(BLACKBOX) $(GO) test -tags integration -run '^$$' -bench . -benchtime 1x ./integration
+
+## bench-probe: the probe, the floor and blackbox_exporter against one server, in one table; the cost per probe and of 5,000 addresses
+bench-probe: $(BLACKBOX)
+	EDGEWATCH_BLACKBOX=$(BLACKBOX) $(GO) test -tags integration -run '^$$' -bench SideBySide -benchtime 1x ./integration
+	$(GO) test -run '^$$' -bench . -benchmem ./probe
+
+# As upstream pins it: its own go.mod and go.sum, nothing of this module.
+$(BLACKBOX):
+	$(GO) mod download github.com/prometheus/blackbox_exporter@$(BLACKBOX_VERSION)
+	CGO_ENABLED=0 $(GO) build -C $$($(GO) env GOMODCACHE)/github.com/prometheus/blackbox_exporter@$(BLACKBOX_VERSION) -mod=readonly -buildvcs=false -o $@ .
+
+## fuzz: every fuzz target of the probe for FUZZTIME, with real servers' answers for seeds
+fuzz:
+	for target in FuzzStream FuzzNames FuzzProbe; do \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s ./probe; \
+	done
 
 ## soak: what takes too long for every change
-soak:
+soak: fuzz
 	$(GO) test -tags integration -count=10 -timeout 60m -run 'TestPrimaryKilled|TestWatchdogKilled|TestSlackFails|TestOwnLineDead|TestPaused' ./integration
 
 clean:

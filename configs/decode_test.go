@@ -129,6 +129,25 @@ func TestInherit(t *testing.T) {
 	}
 }
 
+// TestStandbyPorts: none by default, the usual three when ports are asked for,
+// and those that are named.
+func TestStandbyPorts(t *testing.T) {
+	for guards, want := range map[string][]int{
+		"":                                   nil,
+		"standby_ready: preflight":           nil,
+		"standby_ready: preflight_and_ports": {5061, 443, 15269},
+		"standby_ready: preflight_and_ports, standby_ports: [443]": {443},
+	} {
+		c, err := Parse("small.yaml", []byte(strings.Replace(small, "    mode: approve\n", "    mode: approve\n    port: 15269\n    guards: {"+guards+"}\n", 1)), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, c.Federations[0].StandbyPorts()); diff != "" {
+			t.Errorf("guards {%s} (-want +got):\n%s", guards, diff)
+		}
+	}
+}
+
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "edgewatch.yaml")

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
@@ -75,6 +76,52 @@ func TestMinimalExample(t *testing.T) {
 	}
 	if len(c.Warnings) != 2 || !strings.Contains(c.Warnings[0].Message, "nobody is told") || !strings.Contains(c.Warnings[1].Message, "nothing can be failed over") {
 		t.Errorf("warnings = %v", c.Warnings)
+	}
+}
+
+// TestAggressiveExample: the aggressive profile works in every mode, detects a
+// dead pool within ten seconds in the middle of what may be, closed or silent,
+// and is told the one risk that it takes.
+func TestAggressiveExample(t *testing.T) {
+	text := read(t, "aggressive.example.yaml")
+	for _, mode := range []string{"observe", "approve", "auto"} {
+		c := parseExample(t, []byte(strings.Replace(text, "mode: observe", "mode: "+mode, 1)))
+		f := c.Federation("contoso")
+		if f.Mode != watchdog.Mode(mode) || !f.CanAct() {
+			t.Errorf("mode %s, CanAct %v", f.Mode, f.CanAct())
+		}
+		if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0].String(), "breaker.min_bad_time: 5s is short: a restart of the services takes longer") {
+			t.Errorf("warnings = %v", c.Warnings)
+		}
+		closed, silent := f.detect()
+		for _, d := range []watchdog.Detection{closed, silent} {
+			if middle := (d.DeadMin + d.DeadMax) / 2; middle > 10*time.Second || d.Zombie == 0 || d.Zombie > 2*time.Minute {
+				t.Errorf("detection %+v", d)
+			}
+		}
+		if n := len(f.Canaries.Targets); n < 3 || f.Canaries.MinGood < 2 || f.Canaries.MinGood >= n {
+			t.Errorf("%d of %d canaries", f.Canaries.MinGood, n)
+		}
+	}
+}
+
+// TestDetection: what config check says of the default settings, which are to
+// detect a dead pool within 35 s in the middle of what may be.
+func TestDetection(t *testing.T) {
+	f := parseExample(t, Example()).Federation("contoso")
+	closed, silent := f.detect()
+	for _, d := range []watchdog.Detection{closed, silent} {
+		if middle := (d.DeadMin + d.DeadMax) / 2; middle > 35*time.Second {
+			t.Errorf("detection %+v", d)
+		}
+	}
+	const want = "a dead pool counts as down after 20s to 33s when its port is closed, after 29s to 40s when it is silent; one that answers one time in three after at most "
+	if got := f.Detection(); !strings.HasPrefix(got, want) {
+		t.Errorf("%q, want %q…", got, want)
+	}
+	f.Breaker.Ratio = 0
+	if got := f.Detection(); !strings.HasSuffix(got, "; one that answers one time in three may never") {
+		t.Errorf("without the cumulative rule: %q", got)
 	}
 }
 

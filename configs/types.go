@@ -89,11 +89,11 @@ type Federation struct {
 type Probe struct {
 	// Domain the probe presents as its own ("from" of the stream). A stable name of yours that is none of the domains.
 	From string `yaml:"from" required:"true" check:"fqdn"`
-	// Time from one round to the next while all is well.
+	// Time from one round to the next while all is well. The XMPP gateway limits the connections of a partner, so more often is not better; what looks bad is looked at sooner anyway.
 	Interval Duration `yaml:"interval" default:"10s" min:"100ms"`
-	// Time from one round to the next while a pool looks bad.
+	// Time from one round to the next while a pool looks bad: it is known sooner, and bad_rounds fit into min_bad_time. It ends when the pool has answered for a while.
 	SuspectInterval Duration `yaml:"suspect_interval" default:"2s" min:"100ms"`
-	// Time limit of one probe.
+	// Time limit of one probe. 5s: a stream to another continent opens within 2s, and a pool that takes longer is no use to its partners.
 	Timeout Duration `yaml:"timeout" default:"5s" min:"100ms"`
 	// CA certificates that the pools' certificates must chain to, as PEM. Empty: those of the system.
 	CAFile string `yaml:"ca_file,omitempty" check:"file" pem:"ca"`
@@ -111,33 +111,39 @@ type Probe struct {
 // counts as bad when no server of the pool answers, the fault is theirs and
 // the canaries answer.
 type Breaker struct {
-	// Bad rounds in a row that trip the breaker.
+	// Bad rounds in a row that trip the breaker. 5: one lost packet or one refused connection more or less decides nothing.
 	BadRounds int `yaml:"bad_rounds" default:"5" min:"2" max:"1000"`
-	// Shortest time over which they must be spread.
+	// Shortest time over which they must be spread. 20s: a restart of the services or a reboot of a firewall is over by then, and a failover takes longer than it saves.
 	MinBadTime Duration `yaml:"min_bad_time" default:"20s"`
-	// Window of the cumulative rule, which catches a pool that answers now and then.
-	Window Duration `yaml:"window" default:"5m"`
-	// Share of bad rounds in the window that trips the breaker; 0 switches the cumulative rule off.
+	// Window of the cumulative rule, which catches a pool that answers now and then. 5m: long enough that one short outage fills no large share of it. When nothing could be said for so long, what was seen before is forgotten.
+	Window Duration `yaml:"window" default:"5m" min:"1s"`
+	// Share of bad rounds in the window that trips the breaker; 0 switches the cumulative rule off. 0.5: partners that fail every other time are better served by another pool.
 	Ratio float64 `yaml:"ratio" default:"0.5" min:"0" max:"1"`
-	// Good rounds in a row after which the pool counts as up again.
+	// Good rounds in a row after which the pool counts as up again. One bad one begins anew, retry_after included.
 	GoodRounds int `yaml:"good_rounds" default:"3" min:"1" max:"1000"`
-	// Time after a trip before good rounds count.
+	// Shortest time over which they must be spread. 30s: Edge services start one after the other, and a pool that is trusted too early trips again.
+	MinGoodTime Duration `yaml:"min_good_time" default:"30s"`
+	// Time after a trip before good rounds count: a pool that flaps stays down meanwhile.
 	RetryAfter Duration `yaml:"retry_after" default:"30s" min:"100ms"`
 }
 
 // Guards keep edgewatch from acting too early or too often.
 type Guards struct {
-	// Time after a failover in which no automatic one starts.
+	// Time after a failover in which no automatic one starts. 30m: partners follow the records with their TTL, and the new pool has to be given the chance to prove itself.
 	Cooldown Duration `yaml:"cooldown" default:"30m"`
-	// Automatic failovers allowed per budget_window.
+	// Automatic failovers allowed per budget_window. 2: there and back; when that did not help, a third is not the cure.
 	Budget int `yaml:"budget" default:"2" min:"1" max:"1000"`
 	// Window of the budget.
 	BudgetWindow Duration `yaml:"budget_window" default:"24h" min:"1m"`
-	// How often it is checked that the other pools could take over.
+	// How often it is checked that the other pools could take over, and sooner when one may be needed. 5m: each check logs on to every server.
 	ReadinessInterval Duration `yaml:"readiness_interval" default:"5m" min:"1s"`
+	// What makes a standby ready. preflight: its servers, the management host and DNS take the commands of a failover. preflight_and_ports: also every port of standby_ports is open on every address; not for 5269 when an Edge listens there only while it holds the route, which nobody documents.
+	StandbyReady string `yaml:"standby_ready" default:"preflight" enum:"preflight,preflight_and_ports"`
+	// Ports that preflight_and_ports wants open. Empty: 5061, 443 and the port of the federation.
+	StandbyPorts []int `yaml:"standby_ports,omitempty"`
 	// What follows when a failover moved the route and the pool that took over is down by all evidence: retry tries the same again and then wants a person, next goes on to the next ready pool after one more try. Going on is not the default, since two dead pools in a row look like a fault that no third one cures.
 	Unproven watchdog.Unproven `yaml:"unproven" default:"retry" enum:"retry,next"`
-	// Time after the start of edgewatch in which no automatic failover starts.
+	// Time after the start of edgewatch, and after a time in which it could see nothing, in which no automatic failover starts: it may have been started by the same trouble.
 	StartupGrace Duration `yaml:"startup_grace" default:"1m"`
 }
 

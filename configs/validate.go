@@ -23,6 +23,10 @@ func (c *Config) validate() {
 		r.probe()
 		r.breaker()
 		r.guards()
+		r.detection()
+		r.trust()
+		r.readiness()
+		r.allCanaries()
 		r.failback()
 		r.timeouts()
 		r.canaries()
@@ -223,7 +227,7 @@ func (r *rules) breaker() {
 		r.bad(r.in("breaker.window"), "%s is too short for %d rounds %s apart: at least %s", b.Window, b.BadRounds, r.f.Probe.Interval, Duration{least})
 	}
 	if b.MinBadTime.Duration < shortest {
-		r.warn(r.in("breaker.min_bad_time"), "%s is for labs: a restart of the services takes longer and would cause a failover", b.MinBadTime)
+		r.warn(r.in("breaker.min_bad_time"), "%s is short: a restart of the services takes longer and would cause a failover", b.MinBadTime)
 	}
 }
 

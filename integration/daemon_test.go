@@ -30,7 +30,7 @@ type daemon struct {
 }
 
 // newDaemon makes the directory of a daemon whose argv is still to be said.
-func newDaemon(t *testing.T, name, addr string) *daemon {
+func newDaemon(t testing.TB, name, addr string) *daemon {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "edgewatch-"+name+"-") //nolint:usetesting // t.TempDir cannot be entered by another user
 	if err != nil {
@@ -52,7 +52,7 @@ func newDaemon(t *testing.T, name, addr string) *daemon {
 }
 
 // runAs makes the daemon and its directory another user's if we are root.
-func (d *daemon) runAs(t *testing.T, name string) {
+func (d *daemon) runAs(t testing.TB, name string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		return

@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"watchdog/app":             {"configs", "probe", "actions", "actions/winrm", "actions/rfc2136", "watchdog", "watchdog/sqlite", "watchdog/slack", "watchdog/web"},
 	"cmd/edgewatch":            {"watchdog/app", "watchdog/web", "watchdog", "configs", "probe", "actions"},
 	"integration":              nil,
+	"integration/sidebyside":   {"probe", "probe/probetest"},
 	"integration/lab":          {"probe", "probe/probetest", "actions", "actions/actionstest", "watchdog/slack/slacktest", "configs", "watchdog", "watchdog/app", "watchdog/web"},
 	"cmd/edgelab":              {"integration/lab", "watchdog/app", "watchdog", "configs", "actions", "probe"},
 }

@@ -143,7 +143,7 @@ func zoneFile(z zoneConfig) string {
 }
 
 // program finds an installed server.
-func program(t *testing.T, name string) string {
+func program(t testing.TB, name string) string {
 	t.Helper()
 	for _, dir := range []string{"", "/usr/sbin/"} {
 		if path, err := exec.LookPath(dir + name); err == nil {

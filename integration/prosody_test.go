@@ -47,7 +47,7 @@ s2s_secure_auth = {{.SecureAuth}}
 
 // startProsody starts a Prosody and returns when it listens. It ends with
 // the test.
-func startProsody(t *testing.T, opts prosodyOptions) *prosody {
+func startProsody(t testing.TB, opts prosodyOptions) *prosody {
 	t.Helper()
 	p := newProsody(t, opts)
 	if err := p.Start(t.Context()); err != nil {
@@ -57,7 +57,7 @@ func startProsody(t *testing.T, opts prosodyOptions) *prosody {
 }
 
 // newProsody lays a Prosody out without starting it.
-func newProsody(t *testing.T, opts prosodyOptions) *prosody {
+func newProsody(t testing.TB, opts prosodyOptions) *prosody {
 	t.Helper()
 	p := &prosody{opts: opts, daemon: newDaemon(t, "prosody", opts.Addr)}
 	p.argv = []string{program(t, "prosody"), "-F", "--config", filepath.Join(p.dir, "prosody.cfg.lua")}
@@ -66,7 +66,7 @@ func newProsody(t *testing.T, opts prosodyOptions) *prosody {
 	return p
 }
 
-func (p *prosody) write(t *testing.T) {
+func (p *prosody) write(t testing.TB) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(p.opts.Addr)
 	if err != nil {

@@ -2,13 +2,11 @@ package probe_test
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -139,43 +137,54 @@ func BenchmarkProbeCold(b *testing.B) {
 // BenchmarkFloor is the least that can be done: fixed strings and crypto/tls.
 func BenchmarkFloor(b *testing.B) {
 	addr, pool := startServer(b)
-	const header = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' from='probe.test' to='contoso.test' version='1.0'>"
-	cfg := &tls.Config{ServerName: domain, RootCAs: pool, CurvePreferences: []tls.CurveID{tls.X25519}}
-	buf := make([]byte, 4096)
-	ask := func(c net.Conn, question, end string) error {
-		if _, err := io.WriteString(c, question); err != nil {
-			return err
-		}
-		for n := 0; ; {
-			m, err := c.Read(buf[n:])
-			if n += m; bytes.Contains(buf[:n], []byte(end)) {
-				return nil
+	f := floor(addr, pool)
+	measure(b, func() error { return f.Ask(b.Context()) })
+}
+
+// floor verifies the chain every time, as crypto/tls does by itself.
+func floor(addr netip.AddrPort, pool *x509.CertPool) *probetest.Floor {
+	return &probetest.Floor{
+		Addr: addr.String(), Domain: domain, From: from,
+		TLS: &tls.Config{ServerName: domain, RootCAs: pool, CurvePreferences: []tls.CurveID{tls.X25519}},
+	}
+}
+
+// BenchmarkPaired has the probe and two floors take turns, so that whatever
+// else the machine does hits them alike, and prints what the probe costs of
+// each: of one that verifies the chain as crypto/tls does, and of one that
+// takes any certificate. One operation is a few conversations of each.
+func BenchmarkPaired(b *testing.B) {
+	addr, pool := startServer(b)
+	p := probe.New(probe.Options{RootCAs: pool})
+	verifying, trusting := floor(addr, pool), floor(addr, pool)
+	trusting.TLS = trusting.TLS.Clone()
+	trusting.TLS.InsecureSkipVerify = true
+	asks := []func() error{
+		func() error {
+			if r := p.Probe(b.Context(), probe.Target{Addr: addr, Domain: domain, From: from}); r.Class != probe.OK {
+				return fmt.Errorf("%s/%s: %s", r.Phase, r.Class, r.Error)
 			}
-			if err != nil {
-				return err
+			return nil
+		},
+		func() error { return verifying.Ask(b.Context()) },
+		func() error { return trusting.Ask(b.Context()) },
+	}
+	const turn = 20
+	spent := make([]time.Duration, len(asks))
+	for b.Loop() {
+		for i, ask := range asks {
+			before := cpu(b)
+			for range turn {
+				if err := ask(); err != nil {
+					b.Fatal(err)
+				}
 			}
+			spent[i] += cpu(b) - before
 		}
 	}
-	measure(b, func() error {
-		var d net.Dialer
-		c, err := d.DialContext(b.Context(), "tcp", addr.String())
-		if err != nil {
-			return err
-		}
-		defer func() { _ = c.Close() }()
-		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-		if err := ask(c, header, "</stream:features>"); err != nil {
-			return err
-		}
-		if err := ask(c, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "<proceed"); err != nil {
-			return err
-		}
-		t := tls.Client(c, cfg)
-		if err := ask(t, header, "</stream:features>"); err != nil {
-			return err
-		}
-		return ask(t, "</stream:stream>", "</stream:stream>")
-	})
+	b.ReportMetric(float64(spent[0].Microseconds())/float64(turn*b.N), "cpu-µs/probe")
+	b.ReportMetric(float64(spent[0])/float64(spent[1]), "x-floor")
+	b.ReportMetric(float64(spent[0])/float64(spent[2]), "x-trusting-floor")
 }
 
 // asServer reports whether this process was the server of a benchmark.

@@ -96,8 +96,8 @@ func streamFault(ctx context.Context, err error, seen int, waiting string) *faul
 		return faultf(Timeout, "waited in vain for %s, %d bytes received", waiting, seen)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errStreamEnd):
 		return faultf(Closed, "closed after %d bytes, before %s", seen, waiting)
-	case syntax, forbidden:
-		return faultf(BadXML, "while waiting for %s: %v", waiting, err)
+	case syntax, forbidden: // the decoder quotes the peer's bytes as they are and all of them
+		return faultf(BadXML, "while waiting for %s: %s", waiting, printable(err.Error()))
 	case errors.Is(err, io.ErrClosedPipe):
 		return faultf(Closed, "closed after %d bytes, before %s", seen, waiting)
 	}
@@ -120,7 +120,7 @@ func tlsFault(err error) *fault {
 		return faultf(NotTLS, "%s: it began with %s", rec.Msg, evidence(rec.RecordHeader[:]))
 	}
 	if s := err.Error(); strings.HasPrefix(s, "tls: ") || strings.HasPrefix(s, "x509: ") {
-		return faultf(TLSFailed, "%v", err)
+		return faultf(TLSFailed, "%s", printable(s)) // it may quote a certificate at length
 	}
 	return nil
 }
@@ -129,7 +129,7 @@ func tlsFault(err error) *fault {
 func handshakeFault(ctx context.Context, err error, seen int) *fault {
 	f := streamFault(ctx, err, seen, "the TLS handshake")
 	if f.class == BadXML || (f.class == LocalError && ctx.Err() == nil) {
-		return faultf(TLSFailed, "%v", err)
+		return faultf(TLSFailed, "%s", printable(err.Error())) // it may quote a certificate at length
 	}
 	return f
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"fmt"
 	"math/big"
 	"slices"
 	"strings"
@@ -67,6 +68,10 @@ func FuzzNames(f *testing.F) {
 		f.Add(san, "contoso.test")
 	}
 	f.Add(sanSeeds(f)[1], "chat.contoso.test")
+	for _, san := range recordings(f, "*-names.der") {
+		f.Add(san, "contoso.test")
+		f.Add(san, "fabrikam.test")
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		f.Fatal(err)
@@ -124,6 +129,46 @@ func checkNames(t *testing.T, san []byte, domain string, leaf *x509.Certificate,
 		if len(n) > 4*maxEvidence || !utf8.ValidString(n) || strings.IndexFunc(n, func(r rune) bool { return !unicode.IsPrint(r) }) >= 0 {
 			t.Errorf("name %q", n)
 		}
+	}
+}
+
+// TestRecordedNames proves that the certificate that Prosody's own tool makes
+// covers its domain in every way there is, and no other.
+func TestRecordedNames(t *testing.T) {
+	t.Parallel()
+	for _, san := range recordings(t, "*-names.der") {
+		leaf := &x509.Certificate{Extensions: []pkix.Extension{{Id: oidSAN, Value: san}}, DNSNames: []string{"contoso.test"}}
+		if got := xmppNames(leaf); !slices.Equal(got, []string{"contoso.test", "contoso.test"}) {
+			t.Errorf("XMPP names %q, want the domain as SRVName and as XmppAddr", got)
+		}
+		if got := leafNames(leaf, xmppNames(leaf)); !slices.Equal(got, []string{"contoso.test"}) {
+			t.Errorf("names %q, want the domain once", got)
+		}
+	}
+}
+
+// TestUnreadableNames proves that a certificate which crypto/x509 turns down
+// does not have all of its bytes shown to people for that.
+func TestUnreadableNames(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri := der(t, asn1.ClassContextSpecific, 6, false, []byte("http://["+strings.Repeat("a", 20_000)))
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), ExtraExtensions: []pkix.Extension{
+		{Id: oidSAN, Value: der(t, asn1.ClassUniversal, asn1.TagSequence, true, uri)},
+	}}
+	raw, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = x509.ParseCertificate(raw); err == nil {
+		t.Fatal("the certificate is readable")
+	}
+	f := handshakeFault(t.Context(), fmt.Errorf("tls: failed to parse certificate from server: %w", err), 1)
+	if f.class != TLSFailed || len(f.text) > 4*maxEvidence {
+		t.Errorf("%s says %d bytes: %.300q", f.class, len(f.text), f.text)
 	}
 }
 

@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unicode"
+	"unicode/utf8"
 )
 
 // countingReader counts what is taken from it.
@@ -67,6 +71,50 @@ func TestStreamKeepsRest(t *testing.T) {
 	}
 }
 
+// TestStreamFaultText proves that a peer's bytes which the decoder quotes in
+// its complaint do not reach people as they are, nor all of them.
+func TestStreamFaultText(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("a", 20_000)
+	for name, text := range map[string]string{
+		"bytes that are no UTF-8": "<a xmln\xe2\xe2\xe2:b=''/>",
+		"an endless name":         "<" + long + "></b>",
+		"endless names":           "<a><" + long + "></" + long + "b>",
+		"an endless encoding":     "<?xml version='1.0' encoding='" + long + "'?><a>",
+		"a line end in the name":  "<?xml version='1.0' encoding='x\n\x85y'?><a>",
+	} {
+		s := newStream(strings.NewReader(text), nil)
+		_, err := s.header()
+		if err == nil {
+			_, err = s.next()
+		}
+		if err == nil {
+			t.Errorf("%s: no error", name)
+			continue
+		}
+		f := streamFault(t.Context(), err, s.seen, "a test")
+		if f.class != BadXML || len(f.text) > 4*maxEvidence || !utf8.ValidString(f.text) || strings.IndexFunc(f.text, unicode.IsControl) >= 0 {
+			t.Errorf("%s: %s says %d bytes: %.300q", name, f.class, len(f.text), f.text)
+		}
+	}
+}
+
+// recordings are what real servers said, as the integration tests recorded it.
+func recordings(tb testing.TB, pattern string) [][]byte {
+	tb.Helper()
+	paths, err := filepath.Glob("testdata/recorded/" + pattern)
+	if err != nil || len(paths) == 0 {
+		tb.Fatalf("no recordings %s: %v", pattern, err)
+	}
+	all := make([][]byte, len(paths))
+	for i, path := range paths {
+		if all[i], err = os.ReadFile(path); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return all
+}
+
 // FuzzStream proves that no peer makes the reader panic, take more than it
 // may, or grow without bound.
 func FuzzStream(f *testing.F) {
@@ -76,6 +124,9 @@ func FuzzStream(f *testing.F) {
 		"<stream:stream xmlns:stream='http://etherx.jabber.org/streams'><stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>x</see-other-host></stream:error>",
 	} {
 		f.Add([]byte(seed))
+	}
+	for _, answer := range recordings(f, "*.xml") {
+		f.Add(answer)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		src := &countingReader{r: bytes.NewReader(data)}
@@ -100,6 +151,8 @@ func FuzzStream(f *testing.F) {
 		if err != nil {
 			if f := streamFault(t.Context(), err, s.seen, "a test"); f.class.Meaning() == "" || f.class == LocalError {
 				t.Errorf("%v is %q", err, f.class)
+			} else if len(f.text) > 4*maxEvidence || !utf8.ValidString(f.text) || strings.IndexFunc(f.text, unicode.IsControl) >= 0 {
+				t.Errorf("%s says %d bytes: %.300q", f.class, len(f.text), f.text)
 			}
 		}
 		_ = s.drain()

@@ -126,7 +126,7 @@ func (q *question) down() Decision {
 		return q.hold(GuardEvidence, time.Time{}, fmt.Sprintf("%s counts as down, but the last round says %s (%s): waiting to see", active, q.pool.Verdict, q.pool.Why))
 	}
 	if grace := q.levels.Since.Add(r.StartupGrace); q.at.Before(grace) {
-		return q.hold(GuardEvidence, grace, fmt.Sprintf("%s is down, but edgewatch has only just started: acting from %s on", active, clock(grace)))
+		return q.hold(GuardEvidence, grace, fmt.Sprintf("%s is down, but edgewatch watches only since %s: acting from %s on", active, clock(q.levels.Since), clock(grace)))
 	}
 	if h := f.hold; h != nil {
 		return q.hold(GuardHold, time.Time{}, fmt.Sprintf("%s is down, but %s holds edgewatch back until release: %s", active, h.Actor, h.Reason))

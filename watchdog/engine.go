@@ -53,7 +53,9 @@ type Engine struct {
 
 	// Owned by the loop.
 	machine   *Machine
-	detectors map[string]*detector
+	detectors map[string]*detector // of the pools
+	servers   servers
+	looked    time.Time // when the last round was taken in, by the wall clock
 	levels    Levels
 	partner   []PartnerView
 	seen      time.Time               // wall time at which partner was looked at; zero: not since moved
@@ -91,7 +93,7 @@ func NewEngine(s Settings, p Ports) *Engine {
 		settings: s, ports: p, log: p.Log.With().Str("component", "engine").Logger(),
 		commands: make(chan order), records: make(chan record), ended: make(chan Ended),
 		rounds: make(chan *Round), surveys: make(chan survey), dead: make(chan struct{}),
-		machine: NewMachine(s.Rules), detectors: map[string]*detector{},
+		machine: NewMachine(s.Rules), detectors: map[string]*detector{}, servers: servers{},
 		levels: Levels{Readiness: map[string]Readiness{}},
 	}
 	for _, pool := range s.Rules.Pools {
@@ -388,9 +390,24 @@ func (e *Engine) finish(ctx context.Context, end Ended) {
 // breaker made of it as a standby is no evidence, nor is what partners found
 // while federation was elsewhere.
 func (e *Engine) moveTo(pool string) {
-	e.detectors[pool] = newDetector(e.settings.Breaker)
+	e.detectors[pool] = e.newborn()
+	for _, w := range e.settings.Watch.Pools {
+		for _, t := range w.Targets {
+			if w.Name == pool {
+				e.servers[t.Addr] = e.newborn()
+			}
+		}
+	}
 	e.levels.Round = nil
 	e.partner, e.seen, e.moved = nil, time.Time{}, time.Now()
+}
+
+// newborn is a detector for which rounds that were begun before now are no
+// evidence.
+func (e *Engine) newborn() *detector {
+	d := newDetector(e.settings.Breaker)
+	d.last = time.Now()
+	return d
 }
 
 func (e *Engine) retryUnsaved(ctx context.Context) {

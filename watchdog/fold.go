@@ -23,6 +23,7 @@ type fold struct {
 	charged   bool     // an automatic failover of the open incident is in autos
 	tripped   map[string]bool
 	degraded  map[string]bool
+	down      map[string]bool      // addresses of servers that were told to be down
 	quit      map[string]bool      // pools that were failed over from and have not been seen back
 	back      map[string]time.Time // those that were: since when
 	owed      map[string][]string  // servers that a chain to their pool stopped and did not see running again
@@ -94,6 +95,7 @@ func newFold(active string) fold {
 		active:   active,
 		tripped:  map[string]bool{},
 		degraded: map[string]bool{},
+		down:     map[string]bool{},
 		quit:     map[string]bool{},
 		back:     map[string]time.Time{},
 		owed:     map[string][]string{},
@@ -106,6 +108,7 @@ func newFold(active string) fold {
 func (f *fold) clone() fold {
 	c := *f
 	c.tripped, c.degraded, c.quit = maps.Clone(f.tripped), maps.Clone(f.degraded), maps.Clone(f.quit)
+	c.down = maps.Clone(f.down)
 	c.drift, c.lost, c.failed, c.back = maps.Clone(f.drift), maps.Clone(f.lost), maps.Clone(f.failed), maps.Clone(f.back)
 	c.owed = maps.Clone(f.owed) // its lists are replaced, never changed
 	c.autos, c.accepted, c.told = slices.Clone(f.autos), slices.Clone(f.accepted), slices.Clone(f.told)
@@ -421,6 +424,10 @@ func (f *fold) applyNotice(e Entry) {
 		f.degraded[n.Pool] = true
 	case NoticeRecovered:
 		delete(f.degraded, n.Pool)
+	case NoticeServerDown:
+		f.down[n.Server] = true
+	case NoticeServerBack:
+		delete(f.down, n.Server)
 	case NoticeStarted:
 		f.active, f.told = n.Pool, nil
 	}

@@ -50,6 +50,7 @@ type PoolChange struct {
 	Bad     int            `json:"bad,omitempty"`     // bad rounds that led here
 	Since   time.Time      `json:"since,omitzero"`    // first bad round
 	Results []probe.Result `json:"results,omitempty"` // the evidence: the last round's results of this pool
+	Vantage string         `json:"vantage,omitempty"` // where it was gathered: the host of the process
 }
 
 // ChainStart records that a failover begins, before its first step.
@@ -98,6 +99,8 @@ const (
 	NoticePauseEnded  NoticeKind = "pause_ended"   // a pause expired by itself
 	NoticeDegraded    NoticeKind = "degraded"      // a pool answers, with trouble
 	NoticeRecovered   NoticeKind = "recovered"     // the trouble of a degraded pool is over
+	NoticeServerDown  NoticeKind = "server_down"   // a server of a pool that answers stays down
+	NoticeServerBack  NoticeKind = "server_back"   // it answers again, and has for a while
 )
 
 // Notice is something people are told that changes no state by itself.
@@ -105,6 +108,7 @@ type Notice struct {
 	Kind   NoticeKind `json:"kind"`
 	Pool   string     `json:"pool,omitempty"`
 	Domain string     `json:"domain,omitempty"`
+	Server string     `json:"server,omitempty"` // address and port
 	Text   string     `json:"text"`
 }
 

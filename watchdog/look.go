@@ -26,6 +26,7 @@ type WatchRules struct {
 	Interval        time.Duration // between the starts of two rounds
 	SuspectInterval time.Duration // the same, while the active pool is suspected
 	ProbeTimeout    time.Duration // no probe takes longer
+	Vantage         string        // names where this process looks from, in its evidence
 	Canaries        []string
 	MinCanaries     int           // at least this many must answer
 	SurveyInterval  time.Duration // readiness of standbys and partners' view
@@ -43,16 +44,14 @@ type WatchPool struct {
 const freezeSlack = 5 * time.Second
 
 // wait is how long to wait for the next round, counted from its end. Took is
-// by the monotonic clock: a clock that is set must not make us blind. The
-// jitter keeps many federations from probing in step.
+// by the monotonic clock: a clock that is set must not make us blind.
 func (w *WatchRules) wait(active PoolRound, took time.Duration) time.Duration {
 	every := w.Interval
-	suspect := active.Verdict == PoolDown || active.Verdict == Inconclusive || active.Breaker.Bad > 0
-	if suspect && !active.Breaker.Tripped() {
+	if active.Suspect {
 		every = w.SuspectInterval
 	}
-	jitter := time.Duration((rand.Float64() - 0.5) * 0.1 * float64(every)) //nolint:gosec // spreads load, guards nothing
-	return max(every+jitter-max(took, 0), w.SuspectInterval/2)
+	vary := scale(every, (rand.Float64()-0.5)*jitter) //nolint:gosec // spreads load, guards nothing
+	return max(every+vary-max(took, 0), w.SuspectInterval/2)
 }
 
 // look does one round and hands it to the loop. Late is how much later than due
@@ -138,20 +137,39 @@ func judgeCanaries(addrs []string, errs []error, minGood int) CanaryStatus {
 
 // took judges a round and feeds the breakers. Only the loop calls it.
 func (e *Engine) took(r *Round) {
+	r.Vantage = e.settings.Watch.Vantage
 	for i := range r.Pools {
 		p := &r.Pools[i]
 		p.Verdict, p.Why = Judge(p.Results, e.settings.Watch.Pools[i].MinUp, r.Canaries, r.Frozen)
 		d := e.detectors[p.Pool]
-		if r.Frozen != "" || d.blind(r.At) { // it is watched anew before it counts as down
-			d = newDetector(e.settings.Breaker)
-			e.detectors[p.Pool] = d
+		if d.blind(r.At) && p.Pool == e.machine.Active() {
+			e.levels.Since = e.ports.Now()
 		}
+		d = d.orNew(r)
+		e.detectors[p.Pool] = d
 		p.Breaker = d.feed(r.At, p.Verdict)
 		p.Degraded, p.Healthy = d.degraded, d.healthy
+		p.States = e.servers.took(r, p, e.settings.Breaker)
+		p.Suspect = d.suspect(r.At, p.Verdict) || e.servers.suspect(p)
 	}
+	e.watchedSince(r)
 	r.Partner, r.Seen = e.partner, e.seen
-	r.At = r.At.Round(0) // from here on it is wall time that is compared and stored
+	// From here on it is wall time that is compared and stored, by the clock
+	// that the decision goes by: one that was set during the round shows in both.
+	r.At = e.ports.Now().Add(-time.Since(r.At)).Round(0)
 	e.levels.Round = r
+}
+
+// watchedSince begins the grace of a new process anew after a time in which
+// this one stood still or slept for so long that its evidence was stale: it
+// knows no more than one that was just started.
+func (e *Engine) watchedSince(r *Round) {
+	now := e.ports.Now()
+	// Wall time: the monotonic clock stands still while the machine sleeps.
+	if gap := now.Round(0).Sub(e.looked.Round(0)); r.Frozen != "" && !e.looked.IsZero() && gap > e.settings.Rules.EvidenceAge {
+		e.levels.Since = now
+	}
+	e.looked = now
 }
 
 // survey is what the slow look brought.

@@ -55,11 +55,12 @@ func (s *step) noticePool(p PoolRound) {
 	switch {
 	case p.Breaker.Tripped() && !f.tripped[p.Pool]:
 		s.emit(Entry{Kind: KindPool, Incident: s.nextIncident(), Pool: &PoolChange{
-			Pool: p.Pool, Tripped: true, Bad: p.Breaker.Bad, Since: p.Breaker.Since, Results: p.Results,
+			Pool: p.Pool, Tripped: true, Bad: p.Breaker.Bad, Since: p.Breaker.Since, Results: p.Results, Vantage: s.Levels.Round.Vantage,
 		}})
 	case !p.Breaker.Tripped() && f.tripped[p.Pool] && answers:
 		s.emit(Entry{Kind: KindPool, Pool: &PoolChange{Pool: p.Pool, Results: p.Results}})
 	}
+	s.noticeServers(p)
 	if p.Degraded >= degradedRounds && !f.degraded[p.Pool] {
 		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDegraded, Pool: p.Pool, Text: fmt.Sprintf("%s answers, with trouble: %s", p.Pool, p.Why)}})
 	}

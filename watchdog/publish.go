@@ -21,6 +21,7 @@ func (e *Engine) publish() {
 		Interval:   e.settings.Watch.Interval,
 		LastSeq:    f.lastSeq,
 		Partner:    e.partner,
+		Vantage:    e.settings.Watch.Vantage,
 	}
 	s.Lease, s.Hold = e.levels.Lease, copied(f.hold)
 	if !f.running() && !f.faulted() && s.Decision.Will != WillFailover && s.Decision.Will != WillFailback {
@@ -50,7 +51,7 @@ func (e *Engine) publish() {
 		}
 		s.Pools = append(s.Pools, PoolStatus{
 			Name: name, Active: name == f.active, Verdict: p.Verdict, Why: p.Why, Breaker: p.Breaker,
-			Servers: p.Results, Readiness: e.levels.Readiness[name], Stopped: f.owed[name], Quarantined: f.quarantine(name, now, &e.settings.Rules),
+			Servers: p.Results, States: p.States, Readiness: e.levels.Readiness[name], Stopped: f.owed[name], Quarantined: f.quarantine(name, now, &e.settings.Rules),
 		})
 	}
 	e.snapshot.Store(s)

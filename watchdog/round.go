@@ -15,6 +15,7 @@ type Round struct {
 	Pools    []PoolRound
 	Canaries CanaryStatus
 	Frozen   string // why our own loop or clock cannot be trusted this round; empty when it can
+	Vantage  string // where this process looks from
 	Partner  []PartnerView
 	Seen     time.Time // when Partner was looked at; zero: not since federation last moved
 }
@@ -26,8 +27,11 @@ type PoolRound struct {
 	Verdict  Verdict
 	Why      string  // the verdict in words
 	Breaker  Breaker // after this round
-	Degraded int     // degraded rounds in a row, this one included
-	Healthy  int     // rounds without any trouble in a row, this one included
+	Degraded int     // degraded rounds in a row, this one included, of one per normal interval
+	Healthy  int     // likewise rounds without any trouble
+	Suspect  bool    // whether something is wrong and a look sooner than usual would tell more
+
+	States []ServerState // one per address: what several rounds say of it
 }
 
 // Pool returns the named pool's part of the round; the zero PoolRound, which

@@ -25,6 +25,7 @@ type Snapshot struct {
 	Incident     string        `json:"incident,omitempty"`
 	Chain        *ChainStatus  `json:"chain,omitempty"` // the running failover, else the last one
 	Partner      []PartnerView `json:"partner,omitempty"`
+	Vantage      string        `json:"vantage,omitempty"`       // where the evidence was gathered: the host of this process
 	Frozen       string        `json:"frozen,omitempty"`        // why our own loop or clock could not be trusted in the last round
 	JournalError string        `json:"journal_error,omitempty"` // why the journal cannot be written: nothing is decided until it can
 	LastRound    time.Time     `json:"last_round,omitzero"`
@@ -40,6 +41,7 @@ type PoolStatus struct {
 	Why       string         `json:"why,omitempty"` // the verdict in words
 	Breaker   Breaker        `json:"breaker"`
 	Servers   []probe.Result `json:"servers"` // the last round, one result per address
+	States    []ServerState  `json:"states"`  // what several rounds say of each, in the same order
 	Readiness Readiness      `json:"readiness"`
 
 	// Stopped names servers of the pool whose services a failover stopped and

@@ -107,10 +107,12 @@ func failingOver(now time.Time) *watchdog.Snapshot {
 			{
 				Name: "EdgePool1", Active: true, Verdict: watchdog.PoolDown, Why: "no server answers", Servers: []probe.Result{down},
 				Breaker: watchdog.Breaker{State: watchdog.BreakerOpen, Bad: 5, Since: now.Add(-40 * time.Second)},
+				States:  []watchdog.ServerState{{Addr: down.Target.Addr, Down: true, Bad: 5, Since: now.Add(-40 * time.Second)}},
 			},
 			{
 				Name: "EdgePool2", Verdict: watchdog.PoolUp, Servers: []probe.Result{up}, Breaker: watchdog.Breaker{State: watchdog.BreakerClosed},
 				Readiness: watchdog.Readiness{At: now.Add(-3 * time.Minute), Ready: true},
+				States:    []watchdog.ServerState{{Addr: up.Target.Addr}},
 			},
 		},
 		Canaries: watchdog.CanaryStatus{Good: 2, Total: 2, OK: true},

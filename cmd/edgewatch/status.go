@@ -91,18 +91,33 @@ func readyCell(p watchdog.PoolStatus, now time.Time) cell {
 
 func (t *tool) printAddresses(s *watchdog.Snapshot, now time.Time) {
 	tab := table{style: t.style, indent: "  "}
-	tab.header("ADDRESS", "POOL", "LEVEL", "CLASS", "PHASE", "TOOK", "CERTIFICATE", "")
+	tab.header("ADDRESS", "POOL", "LEVEL", "CLASS", "PHASE", "TOOK", "CERTIFICATE", "STATE", "")
 	for _, p := range s.Pools {
 		for i := range p.Servers {
 			r := &p.Servers[i]
 			tab.row(cell{r.Target.Addr.String(), plain}, cell{p.Name, plain}, levelCell(r.Level), cell{className(r), plain},
-				cell{r.Phase.String(), plain}, cell{span(r.Took), plain}, certCell(r, now), cell{r.Error, faint})
+				cell{r.Phase.String(), plain}, cell{span(r.Took), plain}, certCell(r, now), stateCell(p.States, r, now), cell{r.Error, faint})
 		}
 	}
 	if len(tab.rows) > 1 {
 		fmt.Fprintln(t.out)
 		tab.print(t.out)
 	}
+}
+
+// stateCell is what several rounds say of the address, beside the level of the
+// last one.
+func stateCell(states []watchdog.ServerState, r *probe.Result, now time.Time) cell {
+	i := slices.IndexFunc(states, func(s watchdog.ServerState) bool { return s.Addr == r.Target.Addr })
+	switch {
+	case i < 0:
+		return cell{"–", faint}
+	case states[i].Down:
+		return cell{"down since " + clock(states[i].Since, now), bad}
+	case states[i].Bad > 0:
+		return cell{plural(states[i].Bad, "bad round") + " since " + clock(states[i].Since, now), warning}
+	}
+	return cell{"–", faint}
 }
 
 func levelCell(l probe.Level) cell {

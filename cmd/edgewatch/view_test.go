@@ -32,6 +32,8 @@ func TestStatusText(t *testing.T) {
 	failed.LastRound = now.Add(-5 * time.Minute)
 	failed.Pools[1].Readiness = watchdog.Readiness{At: now, Why: "edgeserver2: WinRM does not answer"}
 
+	failed.Pools[1].States[0].Bad, failed.Pools[1].States[0].Since = 2, now.Add(-4*time.Second)
+
 	fresh := calm(now)
 	fresh.LastRound, fresh.Pools[0].Verdict = time.Time{}, watchdog.Inconclusive
 	fresh.Canaries = watchdog.CanaryStatus{Total: 2, Why: "both time out"}

@@ -149,6 +149,7 @@ federations:
       min_bad_time: {{ms .MinBadTime}}
       window: {{ms .Window}}
       good_rounds: 2
+      min_good_time: {{ms .MinBadTime}}
       retry_after: 1s
     guards:
       cooldown: {{ms .Cooldown}}

@@ -237,7 +237,8 @@ func (b *builder) canary(ctx context.Context, addr string) error {
 // readiness checks with a wrong password must not lock the account.
 const logonPause = 15 * time.Minute
 
-// ready runs the pool's preflight for real; it changes nothing.
+// ready does what guards.standby_ready wants of the pool for real; it changes
+// nothing.
 func (b *builder) ready(ctx context.Context, pool string) error {
 	if !b.f.CanAct() {
 		return errors.New(unable)
@@ -262,25 +263,21 @@ type logonRefusal struct {
 	at  time.Time
 }
 
-// rehearse checks every preflight task of the pool once.
+// rehearse does every check of whether the pool could take over once.
 func (b *builder) rehearse(ctx context.Context, p *configs.Pool) error {
 	ctx, cancel := context.WithTimeout(ctx, b.f.Timeouts.Preflight.Duration)
 	defer cancel()
-	tasks := b.preflight(p, b.survey)
-	failures := make([]error, len(tasks))
+	all := b.rehearsals(p)
+	failures := make([]error, len(all))
 	var wg sync.WaitGroup
-	for i, t := range tasks {
+	for i, r := range all {
 		wg.Go(func() {
 			defer func() {
 				if p := recover(); p != nil {
-					failures[i] = fmt.Errorf("%s: a defect in edgewatch: %v", t.Target(), p)
+					failures[i] = fmt.Errorf("%s: a defect in edgewatch: %v", r.target, p)
 				}
 			}()
-			obs, err := t.Check(ctx)
-			if err == nil && obs.Status != actions.Done {
-				err = fmt.Errorf("%s: %s", t.Target(), obs.Detail)
-			}
-			failures[i] = err
+			failures[i] = r.check(ctx)
 		})
 	}
 	wg.Wait()

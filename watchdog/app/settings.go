@@ -2,6 +2,7 @@ package app
 
 import (
 	"net/netip"
+	"os"
 	"time"
 
 	"edgewatch/actions"
@@ -16,7 +17,6 @@ const (
 	retryEvery  = time.Minute      // a failover that stopped after the route moved is tried again, then at doubled distances
 	maxRetries  = 12               // … this often: for about two hours
 	retryFailed = 10 * time.Minute // a pool whose failover failed may be tried again after this
-	minRounds   = 10               // conclusive rounds that the cumulative rule needs
 )
 
 // unable is why a federation in mode observe may have no failover at all.
@@ -61,19 +61,26 @@ func settings(f *configs.Federation) watchdog.Settings {
 			ReadinessAge: readinessAge(f), PartnerAge: partnerAge,
 			ResumeWithin: f.Timeouts.Failover.Duration,
 		},
-		Breaker: watchdog.BreakerRules{
-			BadRounds: f.Breaker.BadRounds, MinBadTime: f.Breaker.MinBadTime.Duration,
-			Window: f.Breaker.Window.Duration, MinRounds: minRounds, BadRatio: f.Breaker.Ratio,
-			RetryAfter: f.Breaker.RetryAfter.Duration, GoodRounds: f.Breaker.GoodRounds,
-		},
+		Breaker: f.BreakerRules(),
 		Watch: watchdog.WatchRules{
 			Pools: pools, Interval: interval, SuspectInterval: f.Probe.SuspectInterval.Duration,
 			ProbeTimeout: 2 * f.Probe.Timeout.Duration, // it may wait for its turn as long as it may last
+			Vantage:      vantage(),
 			Canaries:     canaries, MinCanaries: minCanaries,
 			SurveyInterval: f.Guards.ReadinessInterval.Duration,
 		},
 		Runner: actions.Runner{},
 	}
+}
+
+// vantage names where this process looks from: its host. Empty when that has
+// no name.
+func vantage() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
 }
 
 // readinessAge is how old what a survey found may be.

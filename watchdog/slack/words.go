@@ -228,7 +228,7 @@ func endDetail(end *watchdog.ChainEnd) string {
 func noticeDetail(n *watchdog.Notice) string {
 	mark := map[watchdog.NoticeKind]string{
 		watchdog.NoticeStarted: "●", watchdog.NoticeOldPoolBack: "✓", watchdog.NoticeDrift: "⚠", watchdog.NoticePauseEnded: "▶", watchdog.NoticeDegraded: "⚠",
-		watchdog.NoticeRecovered: "✓",
+		watchdog.NoticeRecovered: "✓", watchdog.NoticeServerDown: "⚠", watchdog.NoticeServerBack: "✓",
 	}[n.Kind]
 	if n.Kind == watchdog.NoticeDrift && n.Pool == "" {
 		mark = "✓"
