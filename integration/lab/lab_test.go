@@ -194,6 +194,14 @@ func TestWithoutProduct(t *testing.T) {
 	}
 }
 
+// begun returns when edgewatch has replayed its journal.
+func begun(t *testing.T, l *Lab) {
+	t.Helper()
+	if err := l.Until(t.Context(), "the first round", func(s *watchdog.Snapshot) bool { return !s.LastRound.IsZero() }); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestProcessFails holds that an edgewatch in a process of its own which ends
 // by itself is noticed at once, with what it wrote.
 func TestProcessFails(t *testing.T) {
@@ -225,6 +233,7 @@ func TestKillInside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	begun(t, l)
 	if err := l.KillWatchdog(); !errors.Is(err, ErrInside) {
 		t.Errorf("kill: %v", err)
 	}
@@ -244,6 +253,7 @@ func TestUsedDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	begun(t, l)
 	before, err := os.ReadFile(l.Files.Config)
 	if err != nil {
 		t.Fatal(err)

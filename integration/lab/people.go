@@ -234,7 +234,7 @@ func (l *Lab) heldBack(ctx context.Context, r *Report, g watchdog.Guard, begin, 
 
 func abort(ctx context.Context, l *Lab, r *Report) error {
 	to := l.Pools[1]
-	b := l.Break(stopServices, 1)
+	b := l.Break(stopServices, len(to.Servers))
 	defer b.Release()
 	killed := time.Now()
 	if err := l.Kill(l.Pools[0].Name); err != nil {
