@@ -20,7 +20,7 @@ const small = `federations:
     domains: [Contoso.COM., fabrikam.com]
     mode: approve
     probe: {from: probe.contoso.com, interval: 30s, ca_file: ca.pem, timeout: 2500ms}
-    canaries: {targets: ["192.0.2.1:443", "[2001:db8::1]:53"]}
+    canaries: {targets: ["192.0.2.1:443", "[2001:db8::1]:53", "dns://192.0.2.53?name=Example.com.", "xmpp://192.0.2.7?domain=example.net"]}
     breaker: {ratio: 1, bad_rounds: 3}
     dns:
       record: XMPP.contoso.com.
@@ -77,7 +77,9 @@ func TestParse(t *testing.T) {
 		{"fraction", f.Probe.Timeout.Duration, 2500 * time.Millisecond},
 		{"relative file", f.Probe.CAFile, "/etc/edgewatch/ca.pem"},
 		{"whole number where a fraction may be", f.Breaker.Ratio, 1.0},
-		{"address of a canary", f.Canaries.Targets[1], netip.MustParseAddrPort("[2001:db8::1]:53")},
+		{"address of a canary", f.Canaries.Targets[1], Canary{Kind: CanaryTCP, Addr: netip.MustParseAddrPort("[2001:db8::1]:53")}},
+		{"DNS canary", f.Canaries.Targets[2], Canary{Kind: CanaryDNS, Addr: netip.MustParseAddrPort("192.0.2.53:53"), Name: "example.com", Type: "A"}},
+		{"XMPP canary", f.Canaries.Targets[3], Canary{Kind: CanaryXMPP, Addr: netip.MustParseAddrPort("192.0.2.7:5269"), Domain: "example.net"}},
 		{"port of a server", f.DNS.Zones[0].Server, netip.MustParseAddrPort("192.0.2.53:53")},
 		{"port of an IPv6 server", f.DNS.Zones[0].Authoritative[0], netip.MustParseAddrPort("[2001:db8::53]:53")},
 		{"other port of a server", f.DNS.Zones[0].Authoritative[1], netip.MustParseAddrPort("192.0.2.54:5353")},

@@ -1,7 +1,6 @@
 package configs
 
 import (
-	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -12,7 +11,7 @@ import (
 // "14d" (days of 24 hours), and printed the same way.
 type Duration struct{ time.Duration }
 
-var errDuration = errors.New("not a duration; write it like 500ms, 10s, 2h or 14d")
+var errDuration = phrase("not a duration; write it like 500ms, 10s, 2h or 14d")
 
 // ParseDuration reads a Duration. Negative ones and numbers without a unit
 // are refused.

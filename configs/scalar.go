@@ -84,6 +84,8 @@ func wants(v reflect.Value) string {
 		return "an IP address"
 	case netip.AddrPort:
 		return "an IP address with a port"
+	case Canary:
+		return "an IP address with a port, or a URL like dns://198.51.100.53?name=example.com"
 	}
 	switch v.Kind() {
 	case reflect.Bool:
@@ -108,7 +110,7 @@ func setText(v reflect.Value, word string) error {
 		if a, ok := u.(*netip.AddrPort); ok && a.Port() == 0 {
 			err = errors.New("port 0")
 		}
-		if err == nil || errors.Is(err, errDuration) {
+		if err == nil || isPhrase(err) {
 			return err
 		}
 		return fmt.Errorf("not %s", wants(v))

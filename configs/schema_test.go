@@ -53,7 +53,7 @@ func mapType(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[Duration]():
 		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+d)?([0-9.]+(ns|us|µs|ms|s|m|h))*$`}
-	case reflect.TypeFor[netip.Addr](), reflect.TypeFor[netip.AddrPort]():
+	case reflect.TypeFor[netip.Addr](), reflect.TypeFor[netip.AddrPort](), reflect.TypeFor[Canary]():
 		return &jsonschema.Schema{Type: "string"}
 	}
 	return nil

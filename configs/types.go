@@ -103,6 +103,8 @@ type Probe struct {
 	ClientKeyFile string `yaml:"client_key_file,omitempty" check:"file" pem:"key"`
 	// Whether TLS and certificate trouble counts as down. A changed certificate would then move federation.
 	TLSCountsAsDown bool `yaml:"tls_counts_as_down" default:"false"`
+	// Whether a server that answers and turns the domain away (host-unknown, host-gone, see-other-host, system-shutdown) counts as down. A domain missing in one pool's configuration would then move federation.
+	TurnedAwayCountsAsDown bool `yaml:"turned_away_counts_as_down" default:"false"`
 	// How long before a certificate expires people are told.
 	ExpiryWarning Duration `yaml:"expiry_warning" default:"14d"`
 }
@@ -170,11 +172,11 @@ type Failback struct {
 // network works. While too few of them answer, nothing is concluded from
 // failed probes.
 type Canaries struct {
-	// Addresses with TCP ports that are open as long as the way to the Internet works. Choose networks that fail independently.
-	Targets []netip.AddrPort `yaml:"targets"`
-	// How many must answer for a failed probe to count.
+	// Hosts that answer as long as the way to the Internet works, by address: 198.51.100.1:443 (a TCP port that opens), dns://198.51.100.53?name=example.com (a name server that knows the name) or xmpp://198.51.100.7?domain=example.net (a federation server of the domain). Choose networks that fail independently.
+	Targets []Canary `yaml:"targets"`
+	// How many must answer for a failed probe to count. A wrong answer is none.
 	MinGood int `yaml:"min_good" default:"1" min:"1"`
-	// Time limit of one connection.
+	// Time limit of one canary.
 	Timeout Duration `yaml:"timeout" default:"3s" min:"100ms"`
 }
 

@@ -206,6 +206,9 @@ func (r *rules) probe() {
 	if p.TLSCountsAsDown {
 		r.warn(r.in("probe.tls_counts_as_down"), "a renewed certificate or a changed cipher can now cause a failover")
 	}
+	if p.TurnedAwayCountsAsDown {
+		r.warn(r.in("probe.turned_away_counts_as_down"), "a domain that is missing in a pool's configuration, or a restart of its services, can now cause a failover")
+	}
 	if r.f.Port != 5269 {
 		r.warn(r.in("port"), "partners connect to 5269; another port is for labs and NAT")
 	}
@@ -274,13 +277,22 @@ func (r *rules) canaries() {
 	if i := r.f.Probe.Interval; c.Timeout.Duration >= i.Duration && !r.wrong(r.in("probe.interval")) {
 		r.bad(r.in("canaries.timeout"), "%s must be shorter than probe.interval (%s): each round asks the canaries", c.Timeout, i)
 	}
-	seen := map[netip.AddrPort]bool{}
+	seen := map[Canary]bool{}
 	for i, t := range c.Targets {
 		path := r.in("canaries.targets[%d]", i)
-		if pool, ok := pools[t.Addr().Unmap()]; ok && t.IsValid() {
-			r.bad(path, "%s is an address of %s: a canary must answer when the pools do not", t.Addr(), pool)
+		if !t.Addr.IsValid() || r.wrong(path) {
+			continue
 		}
-		if seen[t] && t.IsValid() {
+		if pool, ok := pools[t.Addr.Addr().Unmap()]; ok {
+			r.bad(path, "%s is an address of %s: a canary must answer when the pools do not", t.Addr.Addr(), pool)
+		}
+		if t.Domain != "" && slices.Contains(r.f.Domains, t.Domain) {
+			r.bad(path, "%s is one of the domains: a canary must answer when the pools do not", t.Domain)
+		}
+		if t.Domain != "" && t.Domain == r.f.Probe.From {
+			r.bad(path, "%s is probe.from: a server does not federate with itself; ask for a domain of somebody else", t.Domain)
+		}
+		if seen[t] {
 			r.bad(path, "%s is in the list already", t)
 		}
 		seen[t] = true

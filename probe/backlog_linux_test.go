@@ -50,5 +50,5 @@ func TestFullBacklog(t *testing.T) {
 	t.Parallel()
 	addr := fullBacklog(t)
 	r := probe.New(probe.Options{Timeout: hung}).Probe(t.Context(), probe.Target{Addr: addr, Domain: domain, From: from})
-	want{phase: probe.PhaseConnect, class: probe.Timeout, level: probe.Down}.check(t, r)
+	want{number: 2, phase: probe.PhaseConnect, class: probe.Timeout, level: probe.Down}.check(t, r)
 }

@@ -5,11 +5,9 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/asn1"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -67,9 +65,10 @@ func (v *chainVerdict) above(now time.Time) *fault {
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
-// judgeChain verifies a chain as a partner would, but to the end: dates, name,
-// trust, purpose and strength are judged apart from each other.
-func judgeChain(certs []*x509.Certificate, domain string, pool *x509.CertPool) *chainVerdict {
+// judgeChain verifies a chain as a partner of each of the domains would, but to
+// the end: dates, names, trust, purpose and strength are judged apart from each
+// other.
+func judgeChain(certs []*x509.Certificate, domains []string, pool *x509.CertPool) *chainVerdict {
 	leaf := certs[0]
 	v := &chainVerdict{leaf: leaf}
 	xmpp := xmppNames(leaf)
@@ -79,8 +78,9 @@ func judgeChain(certs []*x509.Certificate, domain string, pool *x509.CertPool) *
 			v.problems = append(v.problems, *f)
 		}
 	}
-	if err := leaf.VerifyHostname(domain); err != nil && !slices.Contains(xmpp, domain) {
-		add(faultf(CertWrongName, "the certificate covers %s, not %s", listNames(v.names), domain))
+	bare := slices.DeleteFunc(slices.Clone(domains), func(d string) bool { return leaf.VerifyHostname(d) == nil || slices.Contains(xmpp, d) })
+	if len(bare) > 0 {
+		add(faultf(CertWrongName, "the certificate covers %s, not %s", listNames(v.names), listNames(bare)))
 	}
 	weak := weakness(certs)
 	add(v.trust(certs, pool, weak != nil))
@@ -213,91 +213,6 @@ func weakness(certs []*x509.Certificate) *fault {
 	return nil
 }
 
-func listNames(names []string) string {
-	if len(names) == 0 {
-		return "no name (a common name does not count)"
-	}
-	const most = 10 // a certificate may have hundreds
-	if more := len(names) - most; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
-	}
-	return strings.Join(names, ", ")
-}
-
-// leafNames are the names the certificate covers, for people.
-func leafNames(leaf *x509.Certificate, xmpp []string) []string {
-	var names []string
-	for _, n := range slices.Concat(leaf.DNSNames, xmpp) {
-		if n = printable(strings.ToLower(n)); len(names) < 64 && !slices.Contains(names, n) {
-			names = append(names, n)
-		}
-	}
-	return names
-}
-
-// Object identifiers of the names RFC 6120 section 13.7.1.2 allows beside DNS
-// names.
-var (
-	oidSAN      = asn1.ObjectIdentifier{2, 5, 29, 17}
-	oidXMPPAddr = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 5}
-	oidSRVName  = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 8, 7}
-)
-
-// xmppNames are the domains that the leaf covers by XmppAddr or by an SRVName
-// for federation, which crypto/x509 does not look at.
-func xmppNames(leaf *x509.Certificate) []string {
-	var names []string
-	for _, ext := range leaf.Extensions {
-		if !ext.Id.Equal(oidSAN) {
-			continue
-		}
-		var seq asn1.RawValue
-		if rest, err := asn1.Unmarshal(ext.Value, &seq); err != nil || len(rest) > 0 {
-			return nil
-		}
-		for rest := seq.Bytes; len(rest) > 0; {
-			var name asn1.RawValue
-			var err error
-			if rest, err = asn1.Unmarshal(rest, &name); err != nil {
-				return names
-			}
-			if n := otherName(name); n != "" {
-				names = append(names, n)
-			}
-		}
-	}
-	return names
-}
-
-// otherName is the domain in one general name; empty for other kinds.
-func otherName(name asn1.RawValue) string {
-	if name.Class != asn1.ClassContextSpecific || name.Tag != 0 || !name.IsCompound {
-		return ""
-	}
-	var id asn1.ObjectIdentifier
-	rest, err := asn1.Unmarshal(name.Bytes, &id)
-	if err != nil {
-		return ""
-	}
-	var wrapped, value asn1.RawValue
-	if _, err := asn1.Unmarshal(rest, &wrapped); err != nil || wrapped.Class != asn1.ClassContextSpecific || wrapped.Tag != 0 {
-		return ""
-	}
-	if _, err := asn1.Unmarshal(wrapped.Bytes, &value); err != nil || value.Class != asn1.ClassUniversal || value.IsCompound {
-		return ""
-	}
-	text := strings.ToLower(string(value.Bytes))
-	switch {
-	case id.Equal(oidXMPPAddr) && value.Tag == asn1.TagUTF8String:
-		return text
-	case id.Equal(oidSRVName) && value.Tag == asn1.TagIA5String:
-		if domain, ok := strings.CutPrefix(text, "_xmpp-server."); ok {
-			return domain
-		}
-	}
-	return ""
-}
-
 // chainCache remembers the verdicts on the chains seen lately. Verifying costs
 // as much as a third of a handshake and a server shows the same chain for
 // months; only the dates change, and those are judged anew every time. The
@@ -311,9 +226,9 @@ type chainCache struct {
 // there are more.
 const maxChains = 256
 
-func (c *chainCache) judge(certs []*x509.Certificate, domain string, pool *x509.CertPool) *chainVerdict {
+func (c *chainCache) judge(certs []*x509.Certificate, domains []string, pool *x509.CertPool) *chainVerdict {
 	h := sha256.New()
-	_, _ = fmt.Fprintf(h, "%s %d\n", domain, len(certs))
+	_, _ = fmt.Fprintf(h, "%q %d\n", domains, len(certs))
 	for _, cert := range certs {
 		_, _ = h.Write(cert.Raw)
 	}
@@ -324,7 +239,7 @@ func (c *chainCache) judge(certs []*x509.Certificate, domain string, pool *x509.
 	if v != nil {
 		return v
 	}
-	v = judgeChain(certs, domain, pool)
+	v = judgeChain(certs, domains, pool)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.entries == nil || len(c.entries) >= maxChains {

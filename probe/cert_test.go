@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,7 +90,7 @@ func TestCertificate(t *testing.T) {
 		{number: 49, name: "SHA-1", cert: ptr(sha1.IssueLeaf(probetest.Leaf{Names: names, Signature: x509.SHA1WithRSA})), roots: sha1.Pool(),
 			problems: []probe.Class{probe.CertWeak}, evidence: "SHA-1"},
 		{number: 50, name: "expires soon", cert: f.issue(probetest.Leaf{Names: names, NotAfter: now.Add(3 * day)}), remarks: []probe.Class{probe.CertExpiring}},
-		{number: 48, name: "not for servers", cert: f.issue(probetest.Leaf{Names: names, Usage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}), problems: []probe.Class{probe.CertWrongUsage}},
+		{name: "not for servers", cert: f.issue(probetest.Leaf{Names: names, Usage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}), problems: []probe.Class{probe.CertWrongUsage}},
 		{number: 44, name: "everything at once", cert: f.issue(probetest.Leaf{Names: []string{"other.test"}, NotBefore: past.NotBefore, NotAfter: past.NotAfter, SelfSigned: true, Key: f.weak}),
 			problems: []probe.Class{probe.CertExpired, probe.CertWrongName, probe.CertSelfSigned, probe.CertWeak},
 			remarks:  []probe.Class{probe.CertWrongName, probe.CertSelfSigned, probe.CertWeak}},
@@ -102,7 +103,7 @@ func TestCertificate(t *testing.T) {
 			}
 			s := probetest.NewServer(t, probetest.Config{Domain: domain, CA: f.ca, Cert: c.cert})
 			p := probe.New(probe.Options{RootCAs: roots, SlowConnect: -1})
-			w := want{phase: probe.PhaseDone, class: probe.OK, level: probe.Up, remarks: c.remarks, evidence: c.evidence}
+			w := want{number: c.number, phase: probe.PhaseDone, class: probe.OK, level: probe.Up, remarks: c.remarks, evidence: c.evidence}
 			if len(c.problems) > 0 {
 				w.phase, w.class, w.level = probe.PhaseCert, c.problems[0], probe.Degraded
 			}
@@ -165,6 +166,36 @@ func TestDays(t *testing.T) {
 		c := probe.Certificate{NotAfter: now.Add(left)}
 		if got := c.Days(now); got != want {
 			t.Errorf("%s left: %d days, want %d", left, got, want)
+		}
+	}
+}
+
+// TestCertificateOfEveryDomain proves that one certificate is held to every
+// domain of a federation in one conversation, and that those it lacks are named.
+func TestCertificateOfEveryDomain(t *testing.T) {
+	t.Parallel()
+	ca := probetest.NewCA()
+	cert := ca.Issue(domain, "fabrikam.test", "*.adatum.test")
+	s := probetest.NewServer(t, probetest.Config{Domain: domain, CA: ca, Cert: &cert})
+	p := probe.New(probe.Options{RootCAs: ca.Pool(), SlowConnect: -1})
+	for _, c := range []struct {
+		name  string
+		also  []string
+		class probe.Class
+		lacks string
+	}{
+		{"itself", []string{domain}, probe.OK, ""},
+		{"all", []string{domain, "Fabrikam.Test.", "chat.adatum.test"}, probe.OK, ""},
+		{"one is missing", []string{domain, "fabrikam.test", "adatum.test"}, probe.CertWrongName, "not adatum.test"},
+		{"two are missing", []string{"adatum.test", "other.test", "fabrikam.test"}, probe.CertWrongName, "not adatum.test, other.test"},
+		{"none asked", nil, probe.OK, ""},
+	} {
+		r := p.ProbeCovering(t.Context(), probe.Target{Addr: s.Addr(), Domain: domain, From: from}, c.also)
+		if r.Class != c.class || !r.Level.Answers() || !strings.HasSuffix(r.Error, c.lacks) {
+			t.Errorf("%s: got %s %s: %s", c.name, r.Class, r.Level, r.Error)
+		}
+		if r.Target.Domain != domain || len(r.Features) == 0 {
+			t.Errorf("%s: %+v", c.name, r)
 		}
 	}
 }

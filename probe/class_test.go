@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,6 +59,9 @@ func TestClassesClosed(t *testing.T) {
 		}
 		if row.Level == probe.Down && row.Blame != probe.Remote {
 			t.Errorf("%s is down with blame %s", row.Class, row.Blame)
+		}
+		if len(row.Phases) == 0 || !slices.IsSorted(row.Phases) || len(slices.Compact(slices.Clone(row.Phases))) != len(row.Phases) {
+			t.Errorf("%s strikes in %v", row.Class, row.Phases)
 		}
 		if row.Class.Meaning() != row.Means {
 			t.Errorf("%s: Meaning differs from the table", row.Class)

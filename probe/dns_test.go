@@ -159,21 +159,22 @@ big.test. AAAA 2001:db8::1
 		z.rcodes = map[string]int{"fail.test.": dns.RcodeServerFailure, "no.test.": dns.RcodeRefused, "odd.test.": dns.RcodeNotImplemented}
 	})
 	for _, c := range []struct {
-		name  string
-		class probe.Class
-		addrs int
+		number int
+		name   string
+		class  probe.Class
+		addrs  int
 	}{
-		{"a.test", probe.OK, 2},
-		{"A.TEST.", probe.OK, 2},
-		{"alias.test", probe.OK, 2},
-		{"far.test", probe.NXDomain, 0},
-		{"gone.test", probe.NXDomain, 0},
-		{"fail.test", probe.ServFail, 0},
-		{"no.test", probe.Refused, 0},
-		{"odd.test", probe.BadAnswer, 0},
-		{"many.test", probe.OK, 60},
-		{"big.test", probe.NoData, 0},
-		{"bad..test", probe.LocalError, 0},
+		{0, "a.test", probe.OK, 2},
+		{0, "A.TEST.", probe.OK, 2},
+		{0, "alias.test", probe.OK, 2},
+		{57, "far.test", probe.NXDomain, 0},
+		{57, "gone.test", probe.NXDomain, 0},
+		{59, "fail.test", probe.ServFail, 0},
+		{60, "no.test", probe.Refused, 0},
+		{0, "odd.test", probe.BadAnswer, 0},
+		{0, "many.test", probe.OK, 60},
+		{0, "big.test", probe.NoData, 0},
+		{0, "bad..test", probe.LocalError, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := resolver(z.addr).LookupA(t.Context(), c.name)
@@ -183,6 +184,7 @@ big.test. AAAA 2001:db8::1
 			if (l.Error == "") != (c.class == probe.OK) {
 				t.Errorf("class %s with error %q", l.Class, l.Error)
 			}
+			showsLookup(t, c.number, l)
 		})
 	}
 	l := resolver(z.addr).LookupSRV(t.Context(), "_xmpp-server._tcp.a.test")
@@ -268,19 +270,20 @@ func TestLookupServers(t *testing.T) {
 	t.Parallel()
 	s := troubled(t)
 	for _, c := range []struct {
+		number  int
 		name    string
 		servers []string
 		class   probe.Class
 	}{
-		{"silent", []string{s["silent"]}, probe.Timeout},
-		{"truncated, silent TCP", []string{s["cut"]}, probe.Timeout},
-		{"truncated, TCP closes", []string{s["curt"]}, probe.Timeout},
-		{"lame", []string{s["lame"]}, probe.Lame},
-		{"port closed", []string{s["closed"]}, probe.Unreachable},
-		{"older than EDNS", []string{s["old"]}, probe.OK},
-		{"none configured", nil, probe.LocalError},
-		{"the next one knows", []string{s["silent"], s["lame"], s["closed"], s["refusing"], s["good"]}, probe.OK},
-		{"none knows", []string{s["refusing"], s["silent"]}, probe.Refused},
+		{61, "silent", []string{s["silent"]}, probe.Timeout},
+		{61, "truncated, silent TCP", []string{s["cut"]}, probe.Timeout},
+		{61, "truncated, TCP closes", []string{s["curt"]}, probe.Timeout},
+		{60, "lame", []string{s["lame"]}, probe.Lame},
+		{0, "port closed", []string{s["closed"]}, probe.Unreachable},
+		{0, "older than EDNS", []string{s["old"]}, probe.OK},
+		{0, "none configured", nil, probe.LocalError},
+		{0, "the next one knows", []string{s["silent"], s["lame"], s["closed"], s["refusing"], s["good"]}, probe.OK},
+		{60, "none knows", []string{s["refusing"], s["silent"]}, probe.Refused},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -288,6 +291,7 @@ func TestLookupServers(t *testing.T) {
 			if l.Class != c.class {
 				t.Errorf("got %+v, want %s", l, c.class)
 			}
+			showsLookup(t, c.number, l)
 		})
 	}
 	t.Run("cancelled", func(t *testing.T) {
@@ -300,4 +304,12 @@ func TestLookupServers(t *testing.T) {
 			t.Errorf("got %+v after %s", l, took)
 		}
 	})
+}
+
+// showsLookup notes what a lookup came to.
+func showsLookup(t *testing.T, number int, l probe.Lookup) {
+	t.Helper()
+	if l.Class != probe.OK {
+		seen.shows(t, number, probe.PhaseDNS, l.Class, "", nil)
+	}
 }

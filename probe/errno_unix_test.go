@@ -21,26 +21,28 @@ func TestDialErrors(t *testing.T) {
 		return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", e)}
 	}
 	for _, c := range []struct {
-		err   error
-		class probe.Class
-		blame probe.Blame
-		level probe.Level
+		number int
+		err    error
+		class  probe.Class
+		blame  probe.Blame
+		level  probe.Level
 	}{
-		{sys(syscall.ECONNREFUSED), probe.Refused, probe.Remote, probe.Down},
-		{sys(syscall.ETIMEDOUT), probe.Timeout, probe.Remote, probe.Down},
-		{sys(syscall.ECONNRESET), probe.Reset, probe.Remote, probe.Down},
-		{sys(syscall.EHOSTUNREACH), probe.Unreachable, probe.Remote, probe.Down},
-		{sys(syscall.EMFILE), probe.LocalError, probe.Local, probe.Inconclusive},
-		{sys(syscall.EADDRNOTAVAIL), probe.LocalError, probe.Local, probe.Inconclusive},
-		{sys(syscall.EPERM), probe.LocalError, probe.Local, probe.Inconclusive},
-		{sys(syscall.EAGAIN), probe.LocalError, probe.Local, probe.Inconclusive},
-		{sys(syscall.ENOTSOCK), probe.LocalError, probe.Local, probe.Inconclusive},
-		{errors.New("something new"), probe.LocalError, probe.Local, probe.Inconclusive},
+		{1, sys(syscall.ECONNREFUSED), probe.Refused, probe.Remote, probe.Down},
+		{2, sys(syscall.ETIMEDOUT), probe.Timeout, probe.Remote, probe.Down},
+		{3, sys(syscall.ECONNRESET), probe.Reset, probe.Remote, probe.Down},
+		{4, sys(syscall.EHOSTUNREACH), probe.Unreachable, probe.Remote, probe.Down},
+		{69, sys(syscall.EMFILE), probe.LocalError, probe.Local, probe.Inconclusive},
+		{69, sys(syscall.EADDRNOTAVAIL), probe.LocalError, probe.Local, probe.Inconclusive},
+		{69, sys(syscall.EPERM), probe.LocalError, probe.Local, probe.Inconclusive},
+		{69, sys(syscall.EAGAIN), probe.LocalError, probe.Local, probe.Inconclusive},
+		{69, sys(syscall.ENOTSOCK), probe.LocalError, probe.Local, probe.Inconclusive},
+		{69, errors.New("something new"), probe.LocalError, probe.Local, probe.Inconclusive},
 	} {
 		p := probe.New(probe.Options{Dial: func(context.Context, string, string) (net.Conn, error) { return nil, c.err }})
 		r := p.Probe(t.Context(), target("192.0.2.1:5269"))
 		if r.Phase != probe.PhaseConnect || r.Class != c.class || r.Blame != c.blame || r.Level != c.level {
 			t.Errorf("%v: got %s/%s %s %s", c.err, r.Phase, r.Class, r.Blame, r.Level)
 		}
+		seen.shows(t, c.number, r.Phase, r.Class, r.Condition, r.Remarks)
 	}
 }

@@ -145,6 +145,7 @@ func TestCaller(t *testing.T) {
 				if r.Class != probe.LocalError || r.Level != probe.Inconclusive || r.Blame != probe.Local || !strings.Contains(r.Error, "caller") {
 					t.Errorf("got %+v", r)
 				}
+				seen.shows(t, 69, r.Phase, r.Class, r.Condition, r.Remarks)
 				wg.Wait()
 			})
 		})
@@ -281,6 +282,32 @@ func TestTurns(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestFreshConnections proves that nothing of a probe is used by the next one:
+// after every kind of failure, and after a success, there is a new connection
+// and a whole new handshake.
+func TestFreshConnections(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	s := probetest.NewServer(t, probetest.Config{Domain: domain, CA: f.ca, Cert: &f.cert})
+	p := probe.New(probe.Options{RootCAs: f.ca.Pool(), SlowConnect: -1, PerAddress: 1})
+	for i, c := range []struct {
+		b     probetest.Behaviour
+		class probe.Class
+	}{
+		{nil, probe.OK}, {nil, probe.OK}, {probetest.HTTP, probe.NotXMPP}, {nil, probe.OK}, {probetest.CloseAtOnce, probe.Closed}, {nil, probe.OK},
+		{probetest.AfterProceed("", probetest.Finish), probe.Closed}, {nil, probe.OK}, {probetest.InTLS(probetest.Finish), probe.Closed}, {nil, probe.OK},
+	} {
+		s.Behave(c.b)
+		r := p.Probe(t.Context(), probe.Target{Addr: s.Addr(), Domain: domain, From: from})
+		if r.Class != c.class || s.Accepted() != i+1 {
+			t.Errorf("probe %d: %s %s after %d connections, want %s: %s", i, r.Phase, r.Class, s.Accepted(), c.class, r.Error)
+		}
+		if c.class == probe.OK && (r.Cert == nil || len(r.Phases) != 8) {
+			t.Errorf("probe %d: no whole conversation: %+v", i, r)
+		}
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // der is one ASN.1 value.
@@ -55,6 +57,7 @@ func sanSeeds(tb testing.TB) [][]byte {
 		seq(other(oidXMPPAddr, der(tb, ctx, asn1.TagUTF8String, false, []byte("contoso.test")))),
 		seq(other(oidXMPPAddr, der(tb, uni, asn1.TagUTF8String, true, []byte("contoso.test")))),
 		seq(other(oidSRVName, ia5("_xmpp-server.contoso.test"))), seq(other(oidSRVName, ia5("_xmpp-client.contoso.test"))),
+		seq(other(oidXMPPAddr, utf8Text("m\u00fcnchen.test"))), seq(other(oidXMPPAddr, utf8Text("\u212aontoso.test"))),
 		seq(other(oidSRVName, ia5("_xmpp-server.*.test"))), seq(other(oidSRVName, utf8Text("_xmpp-server."))),
 		seq(der(tb, ctx, 7, false, []byte{192, 0, 2, 1})), seq(der(tb, ctx, 0, true)), {0x30, 0x84, 0xff, 0xff, 0xff, 0xff}, {0x30, 0x80, 0, 0}, nil,
 	}
@@ -68,6 +71,9 @@ func FuzzNames(f *testing.F) {
 		f.Add(san, "contoso.test")
 	}
 	f.Add(sanSeeds(f)[1], "chat.contoso.test")
+	for _, san := range sanSeeds(f) {
+		f.Add(san, "xn--mnchen-3ya.test")
+	}
 	for _, san := range recordings(f, "*-names.der") {
 		f.Add(san, "contoso.test")
 		f.Add(san, "fabrikam.test")
@@ -95,7 +101,7 @@ func FuzzNames(f *testing.F) {
 			return
 		}
 		checkNames(t, san, domain, leaf, xmppNames(leaf))
-		v := judgeChain([]*x509.Certificate{leaf}, domain, x509.NewCertPool())
+		v := judgeChain([]*x509.Certificate{leaf}, []string{domain}, x509.NewCertPool())
 		wrong := slices.ContainsFunc(v.problems, func(p fault) bool { return p.class == CertWrongName })
 		if !wrong && !stands(san, domain) {
 			t.Errorf("%q covers %q, which does not stand in it", san, domain)
@@ -108,12 +114,13 @@ func FuzzNames(f *testing.F) {
 	})
 }
 
-// stands reports whether the domain, or a wildcard for its first label, is
-// written somewhere in the names.
+// stands reports whether the domain, in ASCII or in its own script, or a
+// wildcard for its first label, is written somewhere in the names.
 func stands(san []byte, domain string) bool {
-	san = bytes.ToLower(san)
+	san = []byte(lowerASCII(string(san)))
 	_, rest, _ := strings.Cut(domain, ".")
-	return bytes.Contains(san, []byte(domain)) || rest != "" && bytes.Contains(san, []byte("*."+rest))
+	native, err := idna.Punycode.ToUnicode(domain)
+	return bytes.Contains(san, []byte(domain)) || rest != "" && bytes.Contains(san, []byte("*."+rest)) || err == nil && bytes.Contains(san, []byte(native))
 }
 
 func checkNames(t *testing.T, san []byte, domain string, leaf *x509.Certificate, xmpp []string) {
@@ -184,5 +191,72 @@ func TestHostileNames(t *testing.T) {
 	}
 	if covered != 2 { // the XmppAddr and the SRVName
 		t.Errorf("%d of the seeds cover the domain, want 2", covered)
+	}
+}
+
+// TestXMPPNames proves how XmppAddr and SRVName are compared: RFC 6120 section
+// 13.7.1.2, RFC 4985 and RFC 6125 section 6.4.
+func TestXMPPNames(t *testing.T) {
+	t.Parallel()
+	const (
+		ctx, uni = asn1.ClassContextSpecific, asn1.ClassUniversal
+		contoso  = "contoso.test"
+		munich   = "xn--mnchen-3ya.test"
+	)
+	text := func(tag int, s string) []byte { return der(t, uni, tag, false, []byte(s)) }
+	raw := func(id asn1.ObjectIdentifier, wrapped ...[]byte) []byte {
+		oid, err := asn1.Marshal(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der(t, ctx, 0, true, append([][]byte{oid}, wrapped...)...)
+	}
+	addr := func(s string) []byte {
+		return raw(oidXMPPAddr, der(t, ctx, 0, true, text(asn1.TagUTF8String, s)))
+	}
+	srv := func(s string) []byte { return raw(oidSRVName, der(t, ctx, 0, true, text(asn1.TagIA5String, s))) }
+	for name, c := range map[string]struct {
+		names  [][]byte
+		domain string
+		covers bool
+	}{
+		"XmppAddr":                            {[][]byte{addr("contoso.test")}, contoso, true},
+		"XmppAddr in upper case":              {[][]byte{addr("CONTOSO.Test")}, contoso, true},
+		"XmppAddr with a user":                {[][]byte{addr("a@contoso.test")}, contoso, false},
+		"XmppAddr with a resource":            {[][]byte{addr("contoso.test/a")}, contoso, false},
+		"XmppAddr of a part":                  {[][]byte{addr("chat.contoso.test"), addr("test")}, contoso, false},
+		"XmppAddr with a wildcard":            {[][]byte{addr("*.test")}, contoso, false},
+		"XmppAddr with a dot":                 {[][]byte{addr("contoso.test.")}, contoso, false},
+		"XmppAddr with a NUL":                 {[][]byte{addr("contoso.test\x00.evil.test")}, contoso, false},
+		"XmppAddr in its own script":          {[][]byte{addr("m\u00fcnchen.test")}, munich, true},
+		"XmppAddr in capitals, own script":    {[][]byte{addr("M\u00fcnchen.TEST")}, munich, true},
+		"XmppAddr in ASCII form":              {[][]byte{addr("XN--MNCHEN-3YA.test")}, munich, true},
+		"XmppAddr, accent apart":              {[][]byte{addr("mu\u0308nchen.test")}, munich, false},
+		"XmppAddr, capital of its own script": {[][]byte{addr("m\u00dcnchen.test")}, munich, false},
+		"XmppAddr, a letter that folds":       {[][]byte{addr("\u212aontoso.test")}, "kontoso.test", false},
+		"XmppAddr, wide letters":              {[][]byte{addr("\uff43ontoso.test")}, contoso, false},
+		"XmppAddr, another dot":               {[][]byte{addr("contoso\u3002test")}, contoso, false},
+		"XmppAddr, no UTF-8":                  {[][]byte{addr("m\xfcnchen.test")}, munich, false},
+		"XmppAddr of another string type":     {[][]byte{raw(oidXMPPAddr, der(t, ctx, 0, true, text(asn1.TagIA5String, "contoso.test")))}, contoso, false},
+		"XmppAddr with a tail":                {[][]byte{raw(oidXMPPAddr, der(t, ctx, 0, true, text(asn1.TagUTF8String, "contoso.test"), text(asn1.TagUTF8String, "x")))}, contoso, false},
+		"XmppAddr twice in one":               {[][]byte{raw(oidXMPPAddr, der(t, ctx, 0, true, text(asn1.TagUTF8String, "contoso.test")), der(t, ctx, 0, true))}, contoso, false},
+		"SRVName":                             {[][]byte{srv("_xmpp-server.contoso.test")}, contoso, true},
+		"SRVName in upper case":               {[][]byte{srv("_XMPP-Server.Contoso.TEST")}, contoso, true},
+		"SRVName beside others":               {[][]byte{srv("_sip.contoso.test"), addr("other.test"), srv("_xmpp-server.contoso.test")}, contoso, true},
+		"SRVName for clients":                 {[][]byte{srv("_xmpp-client.contoso.test")}, contoso, false},
+		"SRVName with a protocol":             {[][]byte{srv("_xmpp-server._tcp.contoso.test")}, contoso, false},
+		"SRVName without a service":           {[][]byte{srv("contoso.test")}, contoso, false},
+		"SRVName of a part":                   {[][]byte{srv("_xmpp-server.chat.contoso.test")}, contoso, false},
+		"SRVName with a wildcard":             {[][]byte{srv("_xmpp-server.*.test")}, contoso, false},
+		"SRVName in ASCII form":               {[][]byte{srv("_xmpp-server.xn--mnchen-3ya.test")}, munich, true},
+		"SRVName in its own script":           {[][]byte{srv("_xmpp-server.m\u00fcnchen.test")}, munich, false},
+		"SRVName, a letter that folds":        {[][]byte{srv("_xmpp-server.\u212aontoso.test")}, "kontoso.test", false},
+		"SRVName of another string type":      {[][]byte{raw(oidSRVName, der(t, ctx, 0, true, text(asn1.TagUTF8String, "_xmpp-server.contoso.test")))}, contoso, false},
+		"another kind of name":                {[][]byte{raw(asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 20, 2, 3}, der(t, ctx, 0, true, text(asn1.TagUTF8String, "contoso.test")))}, contoso, false},
+	} {
+		leaf := &x509.Certificate{Extensions: []pkix.Extension{{Id: oidSAN, Value: der(t, uni, asn1.TagSequence, true, c.names...)}}}
+		if names := xmppNames(leaf); slices.Contains(names, c.domain) != c.covers {
+			t.Errorf("%s: %q covers %s: %v, want %v", name, names, c.domain, !c.covers, c.covers)
+		}
 	}
 }

@@ -88,7 +88,8 @@ func TestPartner(t *testing.T) {
 		{67, "IPv6 only, without a listener", srv + "0 0 5269 six.contoso.test.", nil, probe.PhaseConnect, probe.Refused, probe.Down, nil, 1},
 		{68, "direct TLS only", srvs + "0 0 5270 d1.contoso.test.", nil, probe.PhaseDone, probe.OK, probe.Up, []probe.Class{probe.NoStartTLSService}, 1},
 		{0, "all down", srv + "0 0 5269 down.contoso.test.", nil, probe.PhaseConnect, probe.Refused, probe.Down, nil, 1},
-		{69, "one down, one not to be asked", srv + "0 0 5269 down.contoso.test.\n" + srv + "0 0 5269 lost.contoso.test.", nil, probe.PhaseConnect, probe.Refused, probe.Inconclusive, nil, 2},
+		{0, "one down, one not to be asked", srv + "0 0 5269 down.contoso.test.\n" + srv + "0 0 5269 lost.contoso.test.", nil, probe.PhaseConnect, probe.Refused, probe.Inconclusive, nil, 2},
+		{0, "more than are followed", manyTargets(srv, 20), nil, probe.PhaseDone, probe.OK, probe.Up, []probe.Class{probe.TooManyTargets}, 16},
 		{0, "degraded", srv + "0 0 5269 no.contoso.test.", nil, probe.PhaseStartTLS, probe.NoStartTLS, probe.Degraded, nil, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -103,6 +104,7 @@ func TestPartner(t *testing.T) {
 			if r.Level == probe.Down && r.Blame != probe.Remote {
 				t.Errorf("down with blame %s", r.Blame)
 			}
+			seen.shows(t, c.number, r.Phase, r.Class, "", r.Remarks)
 			roundTrip(t, r)
 		})
 	}
@@ -144,4 +146,13 @@ func TestPartnerAddressesOnce(t *testing.T) {
 	if q := strings.Join(z.questions(), "\n"); !strings.Contains(q, "a.test. AAAA") {
 		t.Errorf("AAAA was not asked for: %s", q)
 	}
+}
+
+// manyTargets are n SRV records that lead to one host.
+func manyTargets(srv string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "%s0 0 %d x1.contoso.test.\n", srv, 5269+i)
+	}
+	return b.String()
 }

@@ -96,9 +96,13 @@ func New(o Options) *Prober {
 // up to Options.Timeout and a little more for their polite close. That is our
 // own doing: the time limit and Result.Took begin with the turn, and a turn
 // that does not come is a LocalError.
-func (p *Prober) Probe(ctx context.Context, t Target) (res Result) {
+func (p *Prober) Probe(ctx context.Context, t Target) Result { return p.ProbeCovering(ctx, t, nil) }
+
+// ProbeCovering is Probe with a certificate that is to cover, beside t.Domain,
+// each of the domains in also, which have no other part in the conversation.
+func (p *Prober) ProbeCovering(ctx context.Context, t Target, also []string) (res Result) {
 	t.Domain, t.From = plainDomain(t.Domain), plainDomain(t.From)
-	r := &run{p: p, res: Result{Target: t}}
+	r := &run{p: p, res: Result{Target: t}, also: also}
 	r.begin()
 	defer func() {
 		if v := recover(); v != nil {

@@ -22,6 +22,7 @@ const (
 
 // want is what a case must come to.
 type want struct {
+	number    int // of the catalogue's case that this is; 0 = none
 	phase     probe.Phase
 	class     probe.Class
 	condition string
@@ -51,6 +52,7 @@ func (w want) check(t *testing.T, r probe.Result) {
 	if r.Class.Meaning() == "" {
 		t.Errorf("class %q is not in the table", r.Class)
 	}
+	seen.shows(t, w.number, r.Phase, r.Class, r.Condition, r.Remarks)
 	if t.Failed() {
 		t.Logf("%+v", r)
 	}
@@ -105,7 +107,9 @@ func (f *fixture) run(t *testing.T, c testCase) {
 	if c.opts.Timeout == 0 {
 		c.opts.Timeout = 10 * time.Second
 	}
-	c.opts.SlowConnect = -1 // it is this machine that is slow
+	if c.opts.SlowConnect == 0 {
+		c.opts.SlowConnect = -1 // it is this machine that is slow
+	}
 	if c.opts.RootCAs == nil {
 		c.opts.RootCAs = f.ca.Pool()
 	}
@@ -115,6 +119,7 @@ func (f *fixture) run(t *testing.T, c testCase) {
 	if took := time.Since(start); took > c.opts.Timeout+2*time.Second {
 		t.Errorf("took %s with a timeout of %s", took, c.opts.Timeout)
 	}
+	c.want.number = c.number
 	c.want.check(t, r)
 }
 
@@ -180,7 +185,7 @@ func TestStream(t *testing.T) {
 		{25, "invalid-namespace", behave(probetest.StreamError("invalid-namespace", "")), probe.Options{}, streamError("invalid-namespace", probe.Up)},
 		{25, "undefined-condition", behave(probetest.StreamError("undefined-condition", "No stream features to offer")), probe.Options{},
 			want{phase: probe.PhaseFeatures, class: probe.StreamError, condition: "undefined-condition", level: probe.Degraded, evidence: "No stream features"}},
-		{25, "a condition nobody knows", behave(probetest.StreamError("made-up", "")), probe.Options{}, streamError("unknown", probe.Degraded)},
+		{0, "a condition nobody knows", behave(probetest.StreamError("made-up", "")), probe.Options{}, streamError("unknown", probe.Degraded)},
 		{26, "error in a synthetic header", behave(probetest.Reply(synthetic)), probe.Options{}, streamError("not-well-formed", probe.Up)},
 		{27, "connection-timeout", behave(probetest.StreamError("connection-timeout", "")), probe.Options{}, streamError("connection-timeout", probe.Degraded)},
 		{28, "no STARTTLS", behave(probetest.NoStartTLS), probe.Options{}, bad(probe.PhaseStartTLS, probe.NoStartTLS, "dialback")},
@@ -218,12 +223,16 @@ func TestTLS(t *testing.T) {
 	f := newFixture(t)
 	for _, c := range []testCase{
 		{38, "FIN after proceed", behave(probetest.AfterProceed("", probetest.Finish)), probe.Options{}, bad(probe.PhaseTLS, probe.Closed, "")},
-		{38, "RST after proceed", behave(probetest.AfterProceed("", probetest.Reset)), probe.Options{}, bad(probe.PhaseTLS, probe.Reset, "")},
+		{0, "RST after proceed", behave(probetest.AfterProceed("", probetest.Reset)), probe.Options{}, bad(probe.PhaseTLS, probe.Reset, "")},
 		{39, "silence after proceed", behave(probetest.AfterProceed("", probetest.Silent)), quick(), bad(probe.PhaseTLS, probe.Timeout, "")},
+		{40, "alert", behave(probetest.AfterProceed("", probetest.Banner(alert))), probe.Options{}, bad(probe.PhaseTLS, probe.TLSAlert, "handshake_failure")},
+		{0, "a message out of turn", behave(probetest.AfterProceed("", probetest.Banner("\x16\x03\x03\x00\x04\x0e\x00\x00\x00"))), probe.Options{}, bad(probe.PhaseTLS, probe.TLSFailed, "")},
+		{70, "slow connect", probetest.Config{}, probe.Options{SlowConnect: time.Nanosecond}, want{phase: probe.PhaseDone, class: probe.OK, level: probe.Up, remarks: []probe.Class{probe.SlowConnect}}},
 		{40, "early alert", behave(probetest.AfterProceed(alert, probetest.Finish)), probe.Options{}, bad(probe.PhaseTLS, probe.TLSAlert, "handshake_failure")},
-		{40, "garbage instead of TLS", behave(probetest.AfterProceed("", probetest.HTTP)), probe.Options{}, bad(probe.PhaseTLS, probe.NotTLS, "")},
+		{0, "garbage instead of TLS", behave(probetest.AfterProceed("", probetest.HTTP)), probe.Options{}, bad(probe.PhaseTLS, probe.NotTLS, "")},
 		{41, "TLS 1.0", probetest.Config{MaxTLS: tls.VersionTLS10}, probe.Options{}, want{phase: probe.PhaseDone, class: probe.OK, level: probe.Up, remarks: []probe.Class{probe.WeakProtocol}}},
-		{41, "RSA key exchange", probetest.Config{MaxTLS: tls.VersionTLS12, Suites: []uint16{tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}, Cert: f.issue(probetest.Leaf{Names: []string{domain}, Key: f.weak})},
+		{0, "TLS 1.1", probetest.Config{MaxTLS: tls.VersionTLS11}, probe.Options{}, want{phase: probe.PhaseDone, class: probe.OK, level: probe.Up, remarks: []probe.Class{probe.WeakProtocol}}},
+		{0, "RSA key exchange", probetest.Config{MaxTLS: tls.VersionTLS12, Suites: []uint16{tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}, Cert: f.issue(probetest.Leaf{Names: []string{domain}, Key: f.weak})},
 			probe.Options{}, want{phase: probe.PhaseCert, class: probe.CertWeak, level: probe.Degraded, remarks: []probe.Class{probe.WeakCipher}}},
 		{42, "TLS 1.2", probetest.Config{MaxTLS: tls.VersionTLS12}, probe.Options{}, ok},
 		{42, "TLS 1.3", probetest.Config{}, probe.Options{}, ok},
@@ -231,12 +240,12 @@ func TestTLS(t *testing.T) {
 		{43, "client certificate demanded", probetest.Config{ClientAuth: tls.RequireAnyClientCert}, probe.Options{}, bad(probe.PhaseTLSStream, probe.TLSAlert, "certificate_required")},
 		{51, "client certificate wanted by the stream", behave(probetest.AuthRequired), probe.Options{},
 			want{phase: probe.PhaseTLSFeatures, class: probe.AuthRequired, condition: "not-authorized", level: probe.Up}},
-		{51, "client certificate shown", probetest.Config{Behaviour: probetest.AuthRequired, ClientCAs: f.ca.Pool()}, probe.Options{ClientCert: &f.client}, ok},
+		{0, "client certificate shown", probetest.Config{Behaviour: probetest.AuthRequired, ClientCAs: f.ca.Pool()}, probe.Options{ClientCert: &f.client}, ok},
 		{69, "client certificate turned down", probetest.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool()}, probe.Options{ClientCert: &f.client},
 			want{phase: probe.PhaseTLSStream, class: probe.LocalError, condition: "unknown_ca", level: probe.Inconclusive, evidence: "client certificate"}},
 		{52, "silence in TLS", behave(probetest.InTLS(probetest.Silent)), quick(), bad(probe.PhaseTLSStream, probe.Timeout, "")},
 		{52, "close in TLS", behave(probetest.InTLS(probetest.CloseAtOnce)), probe.Options{}, bad(probe.PhaseTLSStream, probe.Closed, "")},
-		{52, "reset in TLS", behave(probetest.InTLS(probetest.Reset)), probe.Options{}, bad(probe.PhaseTLSStream, probe.Reset, "")},
+		{0, "reset in TLS", behave(probetest.InTLS(probetest.Reset)), probe.Options{}, bad(probe.PhaseTLSStream, probe.Reset, "")},
 		{52, "header only in TLS", inTLS("%H", probetest.Silent), quick(), bad(probe.PhaseTLSFeatures, probe.Timeout, "")},
 		{52, "header then close in TLS", inTLS("%H", probetest.Finish), probe.Options{}, bad(probe.PhaseTLSFeatures, probe.Closed, "")},
 		{53, "empty features in TLS", behave(probetest.InTLS(probetest.Reply("%H<stream:features/>"))), probe.Options{}, bad(probe.PhaseTLSFeatures, probe.NoAuthOffered, "")},
@@ -265,7 +274,7 @@ func TestConnect(t *testing.T) {
 	t.Run("closed port", func(t *testing.T) { // case 1
 		s := probetest.NewServer(t, probetest.Config{Domain: domain})
 		s.Stop()
-		want{phase: probe.PhaseConnect, class: probe.Refused, level: probe.Down}.check(t, ask(s.Addr()))
+		want{number: 1, phase: probe.PhaseConnect, class: probe.Refused, level: probe.Down}.check(t, ask(s.Addr()))
 		if err := s.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -280,9 +289,10 @@ func TestConnect(t *testing.T) {
 		if r.Class != probe.Reset || r.Level != probe.Down {
 			t.Errorf("got %s/%s %s: %s", r.Phase, r.Class, r.Level, r.Error)
 		}
+		seen.shows(t, 3, r.Phase, r.Class, r.Condition, r.Remarks)
 	})
 	t.Run("no such target", func(t *testing.T) { // case 69
-		want{phase: probe.PhaseNone, class: probe.LocalError, level: probe.Inconclusive, evidence: "no address"}.check(t, ask(netip.AddrPort{}))
+		want{number: 69, phase: probe.PhaseNone, class: probe.LocalError, level: probe.Inconclusive, evidence: "no address"}.check(t, ask(netip.AddrPort{}))
 	})
 }
 
@@ -309,6 +319,7 @@ func TestDirectTLSPort(t *testing.T) {
 			if r.Class != c.class || r.Level != c.level {
 				t.Errorf("got %s/%s %s: %s", r.Phase, r.Class, r.Level, r.Error)
 			}
+			seen.shows(t, 0, r.Phase, r.Class, r.Condition, r.Remarks)
 		})
 	}
 }
@@ -321,7 +332,7 @@ func TestNoListenerOnSix(t *testing.T) {
 	s := probetest.NewServer(t, probetest.Config{Domain: domain})
 	addr := netip.AddrPortFrom(netip.IPv6Loopback(), s.Addr().Port())
 	r := probe.New(probe.Options{SlowConnect: -1}).Probe(t.Context(), probe.Target{Addr: addr, Domain: domain, From: from})
-	w := want{phase: probe.PhaseConnect, class: probe.Refused, level: probe.Down}
+	w := want{number: 67, phase: probe.PhaseConnect, class: probe.Refused, level: probe.Down}
 	if r.Class == probe.LocalError {
 		w.class, w.level = probe.LocalError, probe.Inconclusive
 	}

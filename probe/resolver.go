@@ -27,8 +27,9 @@ const (
 
 // ResolverOptions configure a Resolver.
 type ResolverOptions struct {
-	Servers []string      // name servers to ask, host:port, in order of preference
-	Timeout time.Duration // for one server; 0 = DefaultDNSTimeout
+	Servers   []string      // name servers to ask, host:port, in order of preference
+	Timeout   time.Duration // for one server; 0 = DefaultDNSTimeout
+	DirectTLS bool          // for Partner and Views: follow _xmpps-server (XEP-0368) beside _xmpp-server, not only without it
 }
 
 // Resolver asks name servers itself, so that it holds the answer's rcode and
@@ -53,6 +54,12 @@ type SRV struct {
 	Port     uint16 `json:"port"`
 	Priority uint16 `json:"priority"` // the lowest is tried first
 	Weight   uint16 `json:"weight"`   // share among equals
+}
+
+// compare orders records as partners try them: the lowest priority first, of
+// equals the heavier first, as that is the likelier.
+func (s SRV) compare(o SRV) int {
+	return cmp.Or(cmp.Compare(s.Priority, o.Priority), cmp.Compare(o.Weight, s.Weight), cmp.Compare(s.Target, o.Target))
 }
 
 // Lookup is what DNS said of one name and type. Its class is OK when there are
@@ -239,9 +246,7 @@ func (l *Lookup) read(m *dns.Msg, name string, qtype uint16) (Class, error) {
 		}
 	}
 	if len(l.SRV)+len(l.Addrs) > 0 {
-		slices.SortStableFunc(l.SRV, func(a, b SRV) int {
-			return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(b.Weight, a.Weight), cmp.Compare(a.Target, b.Target))
-		})
+		slices.SortStableFunc(l.SRV, SRV.compare)
 		return OK, nil
 	}
 	if l.Alias == "" && isReferral(m) {

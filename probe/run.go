@@ -13,6 +13,7 @@ import (
 type run struct {
 	p     *Prober
 	res   Result
+	also  []string // domains that the certificate is to cover beside the target's
 	start time.Time
 	end   time.Time // the one deadline; only the close may go beyond it
 

@@ -76,7 +76,7 @@ func (r *run) judge() {
 		return
 	}
 	now := r.p.o.Now()
-	verdict := r.p.chain.judge(certs, r.res.Target.Domain, r.p.o.RootCAs)
+	verdict := r.p.chain.judge(certs, r.domains(), r.p.o.RootCAs)
 	problems := verdict.at(now)
 	leaf := certs[0]
 	r.res.Cert = &Certificate{NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Names: verdict.names, Issuer: printable(leaf.Issuer.String())}
@@ -87,4 +87,18 @@ func (r *run) judge() {
 	if warn := r.p.o.ExpiryWarning; warn > 0 && !now.After(leaf.NotAfter) && leaf.NotAfter.Sub(now) < warn {
 		r.remark(CertExpiring)
 	}
+}
+
+// domains are those the certificate is to cover, the target's first.
+func (r *run) domains() []string {
+	if len(r.also) == 0 {
+		return []string{r.res.Target.Domain}
+	}
+	all := []string{r.res.Target.Domain}
+	for _, d := range r.also {
+		if d = plainDomain(d); !slices.Contains(all, d) {
+			all = append(all, d)
+		}
+	}
+	return all
 }

@@ -18,7 +18,7 @@ const (
 
 // partnerView is one partner's eye at work.
 type partnerView struct {
-	p   *Prober
+	p   *Prober // nil: only DNS is looked at
 	r   *Resolver
 	res PartnerResult
 }
@@ -51,8 +51,9 @@ func (v *partnerView) services(ctx context.Context) bool {
 	plain := v.r.LookupSRV(ctx, "_xmpp-server._tcp."+v.res.Domain)
 	v.res.Services = append(v.res.Services, plain)
 	off := noService(plain)
-	if plain.Class == OK && !off {
-		v.targets(plain.SRV, false)
+	found := plain.Class == OK && !off
+	if found && !v.r.o.DirectTLS {
+		v.targets(plain.SRV, nil)
 		return true
 	}
 	if plain.Class != OK && plain.Class != NXDomain && plain.Class != NoData {
@@ -60,9 +61,12 @@ func (v *partnerView) services(ctx context.Context) bool {
 	}
 	direct := v.r.LookupSRV(ctx, "_xmpps-server._tcp."+v.res.Domain)
 	v.res.Services = append(v.res.Services, direct)
-	if direct.Class == OK && !noService(direct) {
+	alsoDirect := direct.Class == OK && !noService(direct)
+	if alsoDirect && !found {
 		v.remark(NoStartTLSService)
-		v.targets(direct.SRV, true)
+	}
+	if alsoDirect || found {
+		v.targets(plain.SRV, direct.SRV)
 		return true
 	}
 	if off {
@@ -70,7 +74,7 @@ func (v *partnerView) services(ctx context.Context) bool {
 	}
 	v.res.Fallback = true
 	v.remark(DNSNoSRV)
-	v.targets([]SRV{{Target: v.res.Domain + ".", Port: federatedPort}}, false)
+	v.targets([]SRV{{Target: v.res.Domain + ".", Port: federatedPort}}, nil)
 	return true
 }
 
@@ -79,23 +83,27 @@ func noService(l Lookup) bool {
 	return l.Class == OK && !slices.ContainsFunc(l.SRV, func(s SRV) bool { return s.Target != "." })
 }
 
-func (v *partnerView) targets(srvs []SRV, direct bool) {
-	for _, s := range srvs {
-		if s.Target == "." {
-			continue
+// targets lists where the records lead. XEP-0368 has both kinds mixed, as if
+// they were of one service.
+func (v *partnerView) targets(plain, direct []SRV) {
+	var all []PartnerTarget
+	for i, srv := range slices.Concat(plain, direct) {
+		if srv.Target != "." {
+			all = append(all, PartnerTarget{SRV: srv, DirectTLS: i >= len(plain)})
 		}
-		if len(v.res.Targets) == maxTargets {
-			v.remark(TooManyTargets)
-			break
-		}
-		v.res.Targets = append(v.res.Targets, PartnerTarget{SRV: s, DirectTLS: direct})
 	}
+	slices.SortStableFunc(all, func(a, b PartnerTarget) int { return a.compare(b.SRV) })
+	if len(all) > maxTargets {
+		v.remark(TooManyTargets)
+		all = all[:maxTargets]
+	}
+	v.res.Targets = all
 }
 
 // each runs f for 0 to n-1, a bounded number at a time, and waits for all.
 func (v *partnerView) each(n int, f func(int)) {
 	width := maxParallel
-	if v.p.o.Trace != nil {
+	if v.p != nil && v.p.o.Trace != nil {
 		width = 1 // a transcript of several at once cannot be read
 	}
 	gate := make(chan struct{}, width)

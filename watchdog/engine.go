@@ -43,6 +43,7 @@ type Engine struct {
 	ports    Ports
 	log      zerolog.Logger
 	snapshot atomic.Pointer[Snapshot]
+	delay    time.Duration // of the first round; set before Run
 
 	commands chan order
 	records  chan record
@@ -141,8 +142,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.boot(ctx)
 	e.work.Go(func() { s.run(ctx) })
 
-	due, dueWall := time.Now(), e.ports.Now()
-	timer := time.NewTimer(0)
+	due, dueWall := time.Now().Add(e.delay), e.ports.Now().Add(e.delay)
+	timer := time.NewTimer(e.delay)
 	defer timer.Stop()
 	for e.fatal == nil {
 		select {

@@ -201,7 +201,7 @@ func testSettings() watchdog.Settings {
 		Breaker: watchdog.BreakerRules{BadRounds: 5, MinBadTime: 8 * time.Second, RetryAfter: 30 * time.Second, GoodRounds: 3},
 		Watch: watchdog.WatchRules{
 			Pools:    []watchdog.WatchPool{pool("EdgePool1"), pool("EdgePool2")},
-			Interval: 10 * time.Second, SuspectInterval: 2 * time.Second, ProbeTimeout: 5 * time.Second,
+			Interval: 10 * time.Second, SuspectInterval: 2 * time.Second, RoundTimeout: 5 * time.Second,
 			Canaries: []string{"198.51.100.1:443"}, MinCanaries: 1, SurveyInterval: 5 * time.Minute,
 		},
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 // its own timeout and when ctx ends.
 type Senses struct {
 	Probe   func(ctx context.Context, t probe.Target) probe.Result
-	Canary  func(ctx context.Context, addr string) error // nil error: the outside world answers there
+	Canary  func(ctx context.Context, name string) error // one of WatchRules.Canaries; nil error: the outside world answers there, and rightly
 	Partner func(ctx context.Context) []PartnerView      // what federating partners find; may be nil
 	Ready   func(ctx context.Context, pool string) error // the pool's preflight, read-only
 }
@@ -25,9 +26,9 @@ type WatchRules struct {
 	Pools           []WatchPool
 	Interval        time.Duration // between the starts of two rounds
 	SuspectInterval time.Duration // the same, while the active pool is suspected
-	ProbeTimeout    time.Duration // no probe takes longer
+	RoundTimeout    time.Duration // no probe and no canary takes longer
 	Vantage         string        // names where this process looks from, in its evidence
-	Canaries        []string
+	Canaries        []string      // as people know them
 	MinCanaries     int           // at least this many must answer
 	SurveyInterval  time.Duration // readiness of standbys and partners' view
 }
@@ -68,12 +69,12 @@ func (e *Engine) look(ctx context.Context, late, leapt time.Duration) {
 		}
 	}
 	answers := make([]error, len(w.Canaries))
-	for i, addr := range w.Canaries {
-		wg.Go(func() { answers[i] = e.canary(ctx, addr) })
+	for i, name := range w.Canaries {
+		wg.Go(func() { answers[i] = e.canary(ctx, name) })
 	}
 	wg.Wait()
 	r.Canaries = judgeCanaries(w.Canaries, answers, w.MinCanaries)
-	r.Frozen = frozen(late, time.Since(r.At), leapt+e.ports.Now().Round(0).Sub(wall.Round(0)), w.ProbeTimeout)
+	r.Frozen = frozen(late, time.Since(r.At), leapt+e.ports.Now().Round(0).Sub(wall.Round(0)), w.RoundTimeout)
 	select {
 	case e.rounds <- r:
 	case <-ctx.Done():
@@ -91,13 +92,13 @@ func (e *Engine) probe(ctx context.Context, t probe.Target) (r probe.Result) {
 }
 
 // canary is one look at a canary; a defect in it is no answer.
-func (e *Engine) canary(ctx context.Context, addr string) (err error) {
+func (e *Engine) canary(ctx context.Context, name string) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("a defect in edgewatch: %v", p)
 		}
 	}()
-	return e.ports.Canary(ctx, addr)
+	return e.ports.Canary(ctx, name)
 }
 
 // frozen says why a round cannot be trusted: late is how much later than due
@@ -115,22 +116,25 @@ func frozen(late, took, wall, timeout time.Duration) string {
 	return ""
 }
 
-func judgeCanaries(addrs []string, errs []error, minGood int) CanaryStatus {
-	s := CanaryStatus{Total: len(addrs)}
-	var last error
+// judgeCanaries says whether the outside world answers, and of each canary
+// that does not, why.
+func judgeCanaries(names []string, errs []error, minGood int) CanaryStatus {
+	s := CanaryStatus{Total: len(names)}
+	var silent []string
 	for i, err := range errs {
 		if err == nil {
 			s.Good++
 			continue
 		}
-		last = fmt.Errorf("%s: %w", addrs[i], err)
+		silent = append(silent, fmt.Sprintf("%s: %v", names[i], err))
 	}
 	s.OK = s.Good >= minGood
+	why := strings.Join(silent, "; ")
 	switch {
 	case !s.OK:
-		s.Why = fmt.Sprintf("%d of %d canaries answer, %d must (%v)", s.Good, s.Total, minGood, last)
-	case last != nil:
-		s.Why = fmt.Sprintf("%d of %d canaries answer (%v)", s.Good, s.Total, last)
+		s.Why = fmt.Sprintf("%d of %d canaries answer, %d must (%s)", s.Good, s.Total, minGood, why)
+	case why != "":
+		s.Why = fmt.Sprintf("%d of %d canaries answer (%s)", s.Good, s.Total, why)
 	}
 	return s
 }

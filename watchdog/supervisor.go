@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // Errors of Supervisor.
@@ -28,8 +29,13 @@ type Reader interface {
 }
 
 // NewSupervisor returns a supervisor of the engines, in the order of the
-// configuration.
+// configuration. It spreads their first rounds over an interval, so that the
+// probes of many federations do not leave all at once; the jitter between
+// rounds keeps them apart.
 func NewSupervisor(journal Reader, engines ...*Engine) *Supervisor {
+	for i, e := range engines {
+		e.delay = e.settings.Watch.Interval * time.Duration(i) / time.Duration(len(engines))
+	}
 	return &Supervisor{engines: engines, journal: journal}
 }
 

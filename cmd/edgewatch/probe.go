@@ -23,14 +23,17 @@ import (
 
 // probeFlags are the flags of the probe command.
 type probeFlags struct {
-	domain, from, ca, cert, key string
-	timeout                     time.Duration
-	direct, verbose             bool
-	srv                         string
-	resolvers                   []string
-	output                      string
-	watch, schema               bool
-	interval                    time.Duration
+	domains                []string
+	from, ca, cert, key    string
+	timeout                time.Duration
+	direct, verbose        bool
+	srv, config, socket    string
+	resolvers              []string
+	output                 string
+	watch, schema, classes bool
+	interval               time.Duration
+
+	given func(flag string) bool // on the command line
 }
 
 const defaultPort = 5269
@@ -43,29 +46,37 @@ func (t *tool) probeCommand() *cobra.Command {
 		GroupID: groupAlone,
 		Long: "Opens a server-to-server stream to every address of HOST and tells how far it came,\n" +
 			"what went wrong and whose fault it was. With --srv it looks at a domain as a partner's\n" +
-			"server does: SRV records, their addresses, and what answers there.\n\n" +
+			"server does: SRV records, their addresses, and what answers there. It asks every name\n" +
+			"server by itself and tells which of them do not agree. With --config, the name servers\n" +
+			"and certificates are those of the configuration, and it tells whether DNS leads to the\n" +
+			"pool that carries federation by the journal of the running edgewatch.\n\n" +
 			"With --watch it asks again and again until it is interrupted, a line for every answer.\n\n" +
-			"Exit code 1 when an address is down, else 0 when one answers, else 3; with --watch that\n" +
-			"of the last round.",
+			"Exit code 1 when an address is down or DNS leads elsewhere, else 0 when one answers,\n" +
+			"else 3; with --watch that of the last round.",
 		Example: "  edgewatch probe edge.contoso.com --domain contoso.com\n" +
 			"  edgewatch probe 203.0.113.10:5269 --domain contoso.com -v\n" +
 			"  edgewatch probe edge.contoso.com --domain contoso.com --watch --interval 2s\n" +
-			"  edgewatch probe --srv contoso.com --resolver 192.0.2.53",
+			"  edgewatch probe --srv contoso.com --resolver 192.0.2.53 --resolver 198.51.100.53\n" +
+			"  edgewatch probe --srv contoso.com --config /etc/edgewatch/edgewatch.yaml",
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.domain, "domain", "", "`DOMAIN` to ask for")
+	fl.StringSliceVar(&f.domains, "domain", nil, "`DOMAIN` to ask for; the certificate must cover it and those of further --domain")
 	fl.StringVar(&f.from, "from", "", "domain of yours to ask as (default: probe.DOMAIN)")
 	fl.StringVar(&f.ca, "ca", "", "`FILE` with the CA certificates to trust, PEM (default: the system's)")
 	fl.StringVar(&f.cert, "cert", "", "`FILE` with a client certificate, PEM")
 	fl.StringVar(&f.key, "key", "", "`FILE` with its key, PEM")
 	fl.DurationVar(&f.timeout, "timeout", probe.DefaultTimeout, "time limit per address")
-	fl.BoolVar(&f.direct, "direct-tls", false, "TLS before the stream (XEP-0368)")
+	fl.BoolVar(&f.direct, "direct-tls", false, "TLS before the stream (XEP-0368); with --srv, follow _xmpps-server too")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "show the conversation, on standard error")
 	fl.StringVar(&f.srv, "srv", "", "look at `DOMAIN` as a partner does, through its SRV records")
-	fl.StringSliceVar(&f.resolvers, "resolver", nil, "name server to ask with --srv: `ADDRESS[:PORT]`; may be repeated")
+	fl.StringSliceVar(&f.resolvers, "resolver", nil, "name server to ask, for HOST too: `ADDRESS[:PORT]`; may be repeated")
+	fl.StringVarP(&f.config, "config", "c", "", "with --srv, configuration `FILE` of the federation that has the domain")
+	fl.StringVar(&f.socket, "socket", "", "with --config, unix socket `PATH` of the running edgewatch (default: the one in the configuration)")
 	fl.BoolVar(&f.watch, "watch", false, "ask again and again until interrupted")
 	fl.DurationVar(&f.interval, "interval", 5*time.Second, "with --watch, `TIME` between the starts of two rounds")
 	fl.BoolVar(&f.schema, "schema", false, "print the JSON Schema of -o json and do nothing else")
+	fl.BoolVar(&f.classes, "classes", false, "print every class there is, what it means and what to check, and do nothing else")
+	f.given = fl.Changed
 	form := outputFlag(cmd)
 	cmd.RunE = action(func(cmd *cobra.Command, args []string) error {
 		if f.schema {
@@ -73,6 +84,9 @@ func (t *tool) probeCommand() *cobra.Command {
 			return err
 		}
 		f.output = *form
+		if f.classes {
+			return t.printClasses(f.output)
+		}
 		return t.probe(cmd.Context(), f, args)
 	})
 	return cmd
@@ -94,18 +108,29 @@ func (t *tool) probe(ctx context.Context, f probeFlags, args []string) error {
 		return usage(errors.New("--srv finds the servers itself: leave HOST out"))
 	case f.srv == "" && len(args) != 1:
 		return usage(errors.New("say whom to probe: edgewatch probe HOST:PORT --domain DOMAIN"))
-	case f.srv == "" && f.domain == "":
+	case f.srv == "" && len(f.domains) == 0:
 		return usage(errors.New("say with --domain which domain to ask for"))
+	case f.srv != "" && len(f.domains) > 0:
+		return usage(errors.New("--srv names the domain itself: leave --domain out"))
+	case f.srv == "" && f.config != "":
+		return usage(errors.New("--config goes with --srv: it says where partners of a domain should be led"))
+	case f.config == "" && f.socket != "":
+		return usage(errors.New("--socket goes with --config, which says which addresses a pool has"))
 	}
-	if f.from == "" {
-		f.from = "probe." + f.domain + f.srv
-	}
-	o, err := f.options(t.err)
+	servers, err := resolverAddrs(f.resolvers)
 	if err != nil {
 		return err
 	}
+	f.resolvers = servers
 	if f.srv != "" {
-		return t.probePartner(ctx, f, probe.New(o), asJSON)
+		return t.probePartner(ctx, f, asJSON)
+	}
+	if f.from == "" {
+		f.from = "probe." + f.domains[0]
+	}
+	o, err := f.options(t.err, probe.Options{})
+	if err != nil {
+		return err
 	}
 	h := hostProbe{t: t, f: f, p: probe.New(o), host: args[0]}
 	if f.watch {
@@ -114,9 +139,12 @@ func (t *tool) probe(ctx context.Context, f probeFlags, args []string) error {
 	return h.once(ctx, asJSON)
 }
 
-// options reads the files that the flags name.
-func (f *probeFlags) options(stderr io.Writer) (probe.Options, error) {
-	o := probe.Options{Timeout: f.timeout}
+// options are o with what the flags say instead; it reads the files that they
+// name.
+func (f *probeFlags) options(stderr io.Writer, o probe.Options) (probe.Options, error) {
+	if o.Timeout == 0 || f.given("timeout") {
+		o.Timeout = f.timeout
+	}
 	if f.ca != "" {
 		pem, err := os.ReadFile(f.ca)
 		if err != nil {
@@ -160,7 +188,7 @@ func (h *hostProbe) once(ctx context.Context, asJSON bool) error {
 	}
 	level := overall(results)
 	if asJSON {
-		err = h.t.printJSON(probeJSON{h.host, at, level, resultsForScripts(results, at)})
+		err = h.t.printLines(resultsForScripts(results, at))
 	} else {
 		h.t.printResults(results)
 	}
@@ -169,7 +197,7 @@ func (h *hostProbe) once(ctx context.Context, asJSON bool) error {
 
 // round asks every address that the host has now, once.
 func (h *hostProbe) round(ctx context.Context) ([]probe.Result, error) {
-	addrs, err := addresses(ctx, h.host, h.f.timeout)
+	addrs, err := addresses(ctx, h.host, h.f.timeout, h.f.resolvers)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +206,7 @@ func (h *hostProbe) round(ctx context.Context) ([]probe.Result, error) {
 		if h.f.verbose && len(addrs) > 1 {
 			fmt.Fprintf(h.t.err, "--- %s\n", addrs[i])
 		}
-		results[i] = h.p.Probe(ctx, probe.Target{Addr: addrs[i], Domain: h.f.domain, From: h.f.from, DirectTLS: h.f.direct})
+		results[i] = h.p.ProbeCovering(ctx, probe.Target{Addr: addrs[i], Domain: h.f.domains[0], From: h.f.from, DirectTLS: h.f.direct}, h.f.domains)
 	}
 	var wg sync.WaitGroup
 	for i := range addrs {
@@ -191,8 +219,8 @@ func (h *hostProbe) round(ctx context.Context) ([]probe.Result, error) {
 	return results, nil
 }
 
-// addresses finds where to probe.
-func addresses(ctx context.Context, host string, timeout time.Duration) ([]netip.AddrPort, error) {
+// addresses finds where to probe. Without a resolver it asks the system.
+func addresses(ctx context.Context, host string, timeout time.Duration, resolvers []string) ([]netip.AddrPort, error) {
 	name, port := host, uint16(defaultPort)
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 		name = strings.Trim(host, "[]")
@@ -207,7 +235,7 @@ func addresses(ctx context.Context, host string, timeout time.Duration) ([]netip
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	ips, err := lookup(ctx, name, resolvers)
 	if err != nil {
 		return nil, &failure{exitUnsure, fmt.Errorf("find the addresses of %s: %w – check the name, or probe an address", name, err)}
 	}
@@ -218,6 +246,28 @@ func addresses(ctx context.Context, host string, timeout time.Duration) ([]netip
 		}
 	}
 	return out, nil
+}
+
+// lookup finds the addresses of a name; one that is an address is its own.
+func lookup(ctx context.Context, name string, resolvers []string) ([]netip.Addr, error) {
+	if ip, err := netip.ParseAddr(name); err == nil {
+		return []netip.Addr{ip}, nil
+	}
+	if len(resolvers) == 0 {
+		return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	}
+	r := probe.NewResolver(probe.ResolverOptions{Servers: resolvers})
+	six, four := r.LookupAAAA(ctx, name), r.LookupA(ctx, name)
+	ips := slices.Concat(six.Addrs, four.Addrs)
+	for _, l := range []probe.Lookup{four, six} {
+		if len(ips) == 0 && l.Class != probe.NoData {
+			return nil, fmt.Errorf("%s: %s", l.Class, l.Error)
+		}
+	}
+	if len(ips) == 0 {
+		return nil, fmt.Errorf("%s: %s", probe.NoAddress, probe.NoAddress.Meaning())
+	}
+	return ips, nil
 }
 
 // overall is Down when one address is, else what the best one is.

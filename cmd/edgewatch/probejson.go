@@ -2,6 +2,8 @@ package main
 
 import (
 	_ "embed"
+	"encoding/json"
+	"net/netip"
 	"time"
 
 	"edgewatch/probe"
@@ -12,17 +14,11 @@ import (
 //go:embed probe.schema.json
 var probeSchema []byte
 
-// probeJSON is what "probe HOST -o json" prints; with --watch, one a line.
-type probeJSON struct {
-	Host    string       `json:"host"` // as it was asked for
-	At      time.Time    `json:"at"`
-	Level   probe.Level  `json:"level"`
-	Results []resultJSON `json:"results"` // one per address
-}
-
-// resultJSON is one result for scripts: every key is always there, but for
+// resultJSON is what "probe HOST -o json" prints of one address, an object a
+// line: every key is always there, but for at, which only --watch needs, and
 // condition. It is held to probeSchema and changes only by additions.
 type resultJSON struct {
+	At        time.Time          `json:"at,omitzero"` // when the round began
 	Target    string             `json:"target"`
 	Domain    string             `json:"domain"`
 	Up        bool               `json:"up"`
@@ -53,6 +49,9 @@ type partnerJSON struct {
 	probe.PartnerResult
 	Took    float64      `json:"took_seconds"`
 	Targets []targetJSON `json:"targets"`
+	Answers []answerJSON `json:"answers"` // one per name server
+	Agree   bool         `json:"agree"`   // whether those that know tell the same
+	Drift   *driftJSON   `json:"drift"`   // null without a configuration
 
 	// Durations are seconds here, as everywhere in this output.
 	Nanoseconds struct{} `json:"took,omitzero"`
@@ -62,6 +61,31 @@ type partnerJSON struct {
 type targetJSON struct {
 	probe.PartnerTarget
 	Results []resultJSON `json:"results"`
+}
+
+// answerJSON is what one name server has partners find.
+type answerJSON struct {
+	Server  string      `json:"server"`
+	Class   probe.Class `json:"class"`
+	Error   string      `json:"error"`
+	LeadsTo string      `json:"leads_to"` // pool; "" for none, and without a configuration
+	Finds   []findJSON  `json:"finds"`
+}
+
+// findJSON is one target a name server leads to.
+type findJSON struct {
+	probe.SRV
+	DirectTLS bool         `json:"direct_tls"`
+	Addresses []netip.Addr `json:"addresses"`
+}
+
+// driftJSON holds where DNS leads against the pool that carries federation.
+type driftJSON struct {
+	Federation string `json:"federation"`
+	Active     string `json:"active"`   // pool that carries federation; "" when it is not known
+	LeadsTo    string `json:"leads_to"` // pool the partner's eye was led to; "" for none
+	Drifted    bool   `json:"drifted"`  // a name server leads elsewhere
+	Why        string `json:"why"`
 }
 
 func resultsForScripts(results []probe.Result, now time.Time) []resultJSON {
@@ -87,12 +111,41 @@ func resultForScripts(r *probe.Result, now time.Time) resultJSON {
 	return out
 }
 
-func partnerForScripts(r probe.PartnerResult, now time.Time) partnerJSON {
-	out := partnerJSON{PartnerResult: r, Took: r.Took.Seconds(), Targets: make([]targetJSON, len(r.Targets))}
-	for i, t := range r.Targets {
+func (w *partnerProbe) forScripts(now time.Time) partnerJSON {
+	out := partnerJSON{
+		PartnerResult: w.res, Took: w.res.Took.Seconds(), Targets: make([]targetJSON, len(w.res.Targets)),
+		Answers: make([]answerJSON, len(w.views)), Agree: probe.Agree(w.views), Drift: w.drift,
+	}
+	for i, t := range w.res.Targets {
 		out.Targets[i] = targetJSON{PartnerTarget: t, Results: resultsForScripts(t.Results, now)}
 	}
+	for i, v := range w.views {
+		a := answerJSON{Server: v.Server, Class: v.Class, Error: v.Error, Finds: make([]findJSON, len(v.Targets))}
+		if w.eye != nil {
+			a.LeadsTo = w.eye.LeadsTo(v.Targets)
+		}
+		for j, t := range v.Targets {
+			f := findJSON{SRV: t.SRV, DirectTLS: t.DirectTLS, Addresses: []netip.Addr{}}
+			for _, l := range t.Lookups {
+				f.Addresses = append(f.Addresses, l.Addrs...)
+			}
+			a.Finds[j] = f
+		}
+		out.Answers[i] = a
+	}
 	return out
+}
+
+// printLines prints one object a line.
+func (t *tool) printLines(results []resultJSON) error {
+	enc := json.NewEncoder(t.out)
+	enc.SetEscapeHTML(false)
+	for _, r := range results {
+		if err := enc.Encode(r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // some is list as JSON wants it: empty rather than null.

@@ -93,9 +93,17 @@ func server(t *testing.T, b probetest.Behaviour) (s *probetest.Server, ca string
 func TestProbeSchema(t *testing.T) {
 	t.Parallel()
 	doc := readSchema(t)
-	want := []string{"target", "domain", "up", "level", "phase", "class", "condition", "remarks", "blame", "error", "took_seconds", "phases", "cert", "tls", "features"}
-	if d := cmp.Diff(slices.Sorted(slices.Values(want)), slices.Sorted(maps.Keys(doc.Defs["result"].Properties))); d != "" {
+	want := []string{"target", "domain", "up", "level", "phase", "class", "remarks", "blame", "error", "took_seconds", "phases", "cert", "tls", "features"}
+	if d := cmp.Diff(want, doc.Defs["result"].Required); d != "" {
+		t.Errorf("keys that are always there (-want +schema):\n%s", d)
+	}
+	if d := cmp.Diff(slices.Sorted(slices.Values(append(want, "at", "condition"))), slices.Sorted(maps.Keys(doc.Defs["result"].Properties))); d != "" {
 		t.Errorf("keys of a result (-want +schema):\n%s", d)
+	}
+	for name, want := range map[string][]string{"cert": {"not_after", "days", "names", "issuer", "problems"}} {
+		if d := cmp.Diff(want, doc.Defs[name].Required); d != "" {
+			t.Errorf("keys of %s (-want +schema):\n%s", name, d)
+		}
 	}
 	for name, c := range map[string]struct {
 		behaviour probetest.Behaviour
@@ -120,11 +128,13 @@ func TestProbeSchema(t *testing.T) {
 				t.Errorf("exit code %d, want %d: %s", code, c.code, errs.String())
 			}
 			var answer any
-			if err := json.Unmarshal([]byte(out.String()), &answer); err != nil {
-				t.Fatal(err)
+			if err := json.Unmarshal([]byte(out.String()), &answer); err != nil || strings.Count(out.String(), "\n") != 1 {
+				t.Fatalf("not one object on one line: %v\n%s", err, out.String())
 			}
-			host := doc.Defs["host"].fits(t, "answer", answer)
-			r := doc.fitsResult(t, host["results"].([]any)[0])
+			r := doc.fitsResult(t, answer)
+			if c.class == "ok" && len(r) != len(want) {
+				t.Errorf("%d keys, want the %d of every result: %v", len(r), len(want), r)
+			}
 			if r["class"] != c.class || r["up"] != c.up || r["target"] != s.Addr().String() {
 				t.Errorf("got %v", r)
 			}
@@ -171,7 +181,12 @@ func TestPartnerSchema(t *testing.T) {
 			}}}},
 		},
 	} {
-		raw, err := json.Marshal(partnerForScripts(r, time.Now()))
+		w := partnerProbe{res: r}
+		if name == "full" {
+			w.views = []probe.View{{Server: "192.0.2.53:53", Class: probe.OK, Targets: []probe.PartnerTarget{{Lookups: []probe.Lookup{{Addrs: []netip.Addr{addr.Addr()}}}}}}}
+			w.drift = &driftJSON{}
+		}
+		raw, err := json.Marshal(w.forScripts(time.Now()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,6 +195,13 @@ func TestPartnerSchema(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := doc.Defs["partner"].fits(t, name, answer)
+		for _, answer := range m["answers"].([]any) {
+			a := doc.Defs["answer"].fits(t, "answer", answer)
+			doc.Defs["find"].fits(t, "find", a["finds"].([]any)[0])
+		}
+		if m["drift"] != nil {
+			doc.Defs["drift"].fits(t, "drift", m["drift"])
+		}
 		for _, target := range m["targets"].([]any) {
 			x := doc.Defs["target"].fits(t, "target", target)
 			got := doc.fitsResult(t, x["results"].([]any)[0])
@@ -217,7 +239,7 @@ func TestProbeWatch(t *testing.T) {
 	}{
 		"up":   {false, "text", exitDone, "✓ up", "rounds 3, probes 3: 3 up, 0 degraded, 0 down, 0 inconclusive; answers took "},
 		"down": {true, "text", exitFailed, "refused", "rounds 3, probes 3: 0 up, 0 degraded, 3 down, 0 inconclusive"},
-		"json": {false, "json", exitDone, `"class":"ok"`, ""},
+		"json": {false, "json", exitDone, `{"at":"20`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,11 +1,7 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -63,34 +59,6 @@ func (t *tool) explain(r *probe.Result) {
 	}
 }
 
-// probePartner looks at a domain as a partner does.
-func (t *tool) probePartner(ctx context.Context, f probeFlags, p *probe.Prober, asJSON bool) error {
-	if len(f.resolvers) == 0 {
-		return usage(errors.New("--srv wants the name server to ask: --resolver ADDRESS"))
-	}
-	servers := make([]string, len(f.resolvers))
-	for i, s := range f.resolvers {
-		var err error
-		if servers[i], err = resolverAddr(s); err != nil {
-			return usage(err)
-		}
-	}
-	res := p.Partner(ctx, probe.NewResolver(probe.ResolverOptions{Servers: servers}), f.srv, f.from)
-	if asJSON {
-		return errors.Join(t.printJSON(partnerForScripts(res, time.Now())), levelFailure(res.Level))
-	}
-	c := levelCell(res.Level)
-	fmt.Fprintf(t.out, "Partners of %s find: %s (%s)\n", printable(res.Domain), t.style.paint(c.tone, c.text), span(res.Took))
-	if res.Error != "" {
-		fmt.Fprintln(t.out, printable(res.Error))
-	}
-	for _, remark := range res.Remarks {
-		fmt.Fprintln(t.out, printable(fmt.Sprintf("remark %s: %s", remark, remark.Meaning())))
-	}
-	t.printTargets(res)
-	return levelFailure(res.Level)
-}
-
 func (t *tool) printTargets(res probe.PartnerResult) {
 	fmt.Fprintln(t.out)
 	tab := table{style: t.style}
@@ -119,13 +87,21 @@ func (t *tool) printTargets(res probe.PartnerResult) {
 	}
 }
 
-// resolverAddr is a name server's address with its port.
-func resolverAddr(s string) (string, error) {
-	if ip, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		return net.JoinHostPort(ip.String(), "53"), nil
+// printClasses prints the list of classes.
+func (t *tool) printClasses(form string) error {
+	asJSON, err := wantsJSON(form)
+	if err != nil {
+		return err
 	}
-	if _, err := netip.ParseAddrPort(s); err != nil {
-		return "", fmt.Errorf("--resolver %q is no ADDRESS:PORT", s)
+	if asJSON {
+		return t.printJSON(probe.Classes())
 	}
-	return s, nil
+	for _, c := range probe.Classes() {
+		words := make([]string, len(c.Phases))
+		for i, p := range c.Phases {
+			words[i] = p.String()
+		}
+		fmt.Fprintf(t.out, "%s  (%s, blame %s, in %s)\n    %s\n", t.style.paint(strong, string(c.Class)), c.Level, c.Blame, strings.Join(words, " "), c.Means)
+	}
+	return nil
 }

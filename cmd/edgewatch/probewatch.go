@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -55,9 +54,11 @@ func (h *hostProbe) tell(at time.Time, results []probe.Result, unfound error, as
 		if unfound != nil {
 			fmt.Fprintln(h.t.err, "edgewatch: "+printable(unfound.Error()))
 		}
-		enc := json.NewEncoder(h.t.out)
-		enc.SetEscapeHTML(false)
-		return enc.Encode(probeJSON{h.host, at, overall(results), resultsForScripts(results, at)})
+		lines := resultsForScripts(results, at)
+		for i := range lines {
+			lines[i].At = at
+		}
+		return h.t.printLines(lines)
 	}
 	began := clock(at, at)
 	if unfound != nil {

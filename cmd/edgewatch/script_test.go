@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"edge": edgeCommand, "dns": dnsCommand, "daemon": daemonCommand, "expand": expandCommand,
+			"edge": edgeCommand, "directedge": directEdgeCommand, "dns": dnsCommand, "daemon": daemonCommand, "expand": expandCommand,
 			"systemd": systemd.listen, "told": systemd.told, "listener": listenerCommand, "exits": exitsCommand,
 		},
 	})
@@ -56,16 +56,26 @@ func edgeCommand(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 		cfg.Behaviour = b
 	}
+	if s := listenEdge(ts, args[0], cfg); args[1] == "stopped" {
+		s.Stop()
+	}
+}
+
+// directEdgeCommand starts an XMPP server with TLS before the stream:
+// directedge NAME. It sets and writes what edge does.
+func directEdgeCommand(ts *testscript.TestScript, _ bool, args []string) {
+	listenEdge(ts, args[0], probetest.Config{Domain: "contoso.com", DirectTLS: true})
+}
+
+func listenEdge(ts *testscript.TestScript, name string, cfg probetest.Config) *probetest.Server {
 	s, err := probetest.Listen("127.0.0.1:0", cfg)
 	ts.Check(err)
 	ts.Defer(s.Close)
-	if args[1] == "stopped" {
-		s.Stop()
-	}
-	ts.Setenv(args[0], s.Addr().String())
-	ts.Setenv(args[0]+"_PORT", fmt.Sprint(s.Addr().Port()))
+	ts.Setenv(name, s.Addr().String())
+	ts.Setenv(name+"_PORT", fmt.Sprint(s.Addr().Port()))
 	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.CA().Root().Raw})
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".pem"), root, 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(name+".pem"), root, 0o600))
+	return s
 }
 
 // dnsCommand starts a name server for a zone: dns NAME ZONE RECORD…. It sets

@@ -1,12 +1,12 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -26,8 +26,10 @@ import (
 // connections that they use.
 type builder struct {
 	f        *configs.Federation
-	offline  bool // for plans that are only shown: no file is read, no secret needed
+	offline  bool          // for plans that are only shown: no file is read, no secret needed
+	options  probe.Options // of prober
 	prober   *probe.Prober
+	canaries *probe.Prober // of XMPP canaries
 	resolver *probe.Resolver
 	zones    []zone
 	chain    map[string]*winrm.Client // by host: of failovers
@@ -76,11 +78,15 @@ func (b *builder) buildProber() error {
 	if err != nil {
 		return err
 	}
-	b.prober = probe.New(probe.Options{
+	o := probe.Options{
 		Timeout: b.f.Probe.Timeout.Duration, RootCAs: roots, ClientCert: cert,
 		ExpiryWarning: b.f.Probe.ExpiryWarning.Duration,
 		PerAddress:    1, // kind to the server: never two streams of ours at once
-	})
+	}
+	b.options = o
+	b.prober = probe.New(o)
+	o.Timeout = b.f.Canaries.Timeout.Duration
+	b.canaries = probe.New(o)
 	if servers := resolvers(b.f); len(servers) > 0 {
 		b.resolver = probe.NewResolver(probe.ResolverOptions{Servers: servers})
 	}
@@ -215,23 +221,26 @@ func (b *builder) senses() watchdog.Senses {
 	return s
 }
 
+// probe asks one address; its certificate is held to every domain of the
+// federation. What degrades may count as down where the configuration says so.
 func (b *builder) probe(ctx context.Context, t probe.Target) probe.Result {
-	r := b.prober.Probe(ctx, t)
-	if b.f.Probe.TLSCountsAsDown && r.Level == probe.Degraded && r.Phase >= probe.PhaseStartTLS {
+	r := b.prober.ProbeCovering(ctx, t, b.f.Domains)
+	if r.Level != probe.Degraded || r.Blame != probe.Remote {
+		return r
+	}
+	down := b.f.Probe.TLSCountsAsDown && r.Phase >= probe.PhaseStartTLS
+	if r.Class == probe.StreamError { // which is no trouble of TLS, though it may come inside it
+		down = b.f.Probe.TurnedAwayCountsAsDown && slices.Contains(turnAway, r.Condition)
+	}
+	if down {
 		r.Level = probe.Down
 	}
 	return r
 }
 
-// canary connects to a host that answers as long as our own network works.
-func (b *builder) canary(ctx context.Context, addr string) error {
-	d := net.Dialer{Timeout: b.f.Canaries.Timeout.Duration}
-	conn, err := d.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return err
-	}
-	return conn.Close()
-}
+// turnAway are the stream errors by which a server says that it does not
+// serve the domain now, whatever it is asked.
+var turnAway = []string{"host-unknown", "host-gone", "see-other-host", "system-shutdown"}
 
 // logonPause is how long a pool whose logon was refused is not asked again:
 // readiness checks with a wrong password must not lock the account.
@@ -289,41 +298,26 @@ func (b *builder) partners(ctx context.Context) []watchdog.PartnerView {
 	out := make([]watchdog.PartnerView, len(b.f.Domains))
 	for i, d := range b.f.Domains {
 		r := b.prober.Partner(ctx, b.resolver, d, b.f.Probe.From)
-		out[i] = watchdog.PartnerView{Domain: d, Level: r.Level, Pool: b.poolOf(r), Text: sightText(r)}
+		out[i] = watchdog.PartnerView{Domain: d, Level: r.Level, Pool: poolOf(b.f, r.Targets), Text: sightText(r) + b.discord(ctx, d)}
 	}
 	return out
 }
 
-// elsewhere stands for addresses that no configured pool has.
-const elsewhere = "addresses of no pool"
-
-// poolOf names the pool that DNS prefers: the one that has the addresses of
-// the best SRV records. Where these are of several pools, or of none, it names
-// all that they lead to; "" when there are no addresses.
-func (b *builder) poolOf(r probe.PartnerResult) string {
-	var found []string
-	for _, t := range r.Targets {
-		if t.Priority != r.Targets[0].Priority {
-			break
-		}
-		for _, l := range t.Lookups {
-			for _, a := range l.Addrs {
-				found = append(found, b.ownerOf(a.Unmap()))
-			}
+// discord says which name servers lead partners of the domain elsewhere than
+// others do; "" when all that know agree.
+func (b *builder) discord(ctx context.Context, domain string) string {
+	views := probe.NewResolver(probe.ResolverOptions{Servers: nameServers(b.f)}).Views(ctx, domain)
+	if probe.Agree(views) {
+		return ""
+	}
+	var parts []string
+	for i := range views {
+		if v := &views[i]; v.Knows() {
+			pool := cmp.Or(poolOf(b.f, v.Targets), "no address")
+			parts = append(parts, fmt.Sprintf("%s leads to %s (%s)", v.Server, pool, v))
 		}
 	}
-	slices.Sort(found)
-	return strings.Join(slices.Compact(found), " and ")
-}
-
-// ownerOf names the pool that has the address.
-func (b *builder) ownerOf(a netip.Addr) string {
-	for i := range b.f.Pools {
-		if slices.Contains(b.f.Pools[i].Addresses, a) {
-			return b.f.Pools[i].Name
-		}
-	}
-	return elsewhere
+	return "; the name servers do not agree: " + strings.Join(parts, ", ")
 }
 
 // sightText is what a partner finds, in words.

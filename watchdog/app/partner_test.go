@@ -2,8 +2,10 @@ package app
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
+	"edgewatch/actions/actionstest"
 	"edgewatch/configs"
 	"edgewatch/probe"
 )
@@ -11,9 +13,9 @@ import (
 // What partners are led to is said also when it is not one pool.
 func TestPoolOf(t *testing.T) {
 	one, two := netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("203.0.113.2")
-	b := &builder{f: &configs.Federation{Pools: []configs.Pool{
+	f := &configs.Federation{Pools: []configs.Pool{
 		{Name: "EdgePool1", Addresses: []netip.Addr{one}}, {Name: "EdgePool2", Addresses: []netip.Addr{two}},
-	}}}
+	}}
 	target := func(priority uint16, addrs ...netip.Addr) probe.PartnerTarget {
 		return probe.PartnerTarget{SRV: probe.SRV{Priority: priority}, Lookups: []probe.Lookup{{Addrs: addrs}}}
 	}
@@ -31,8 +33,65 @@ func TestPoolOf(t *testing.T) {
 		{"nothing", nil, ""},
 	}
 	for _, tt := range tests {
-		if got := b.poolOf(probe.PartnerResult{Targets: tt.targets}); got != tt.want {
+		if got := poolOf(f, tt.targets); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
+}
+
+// A name server that leads partners elsewhere is named in what they find.
+func TestPartnersHearDiscord(t *testing.T) {
+	t.Parallel()
+	serve := func(record string) string {
+		s, err := actionstest.ListenDNS("127.0.0.1:0", actionstest.DNSConfig{Zones: []actionstest.DNSZone{{
+			Name: "contoso.com", Records: []string{"_xmpp-server._tcp 300 SRV 0 0 5269 xmpp.contoso.com.", record},
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s.Addr()
+	}
+	fresh, stale := serve("xmpp 300 A 127.9.9.2"), serve("xmpp 300 A 127.9.9.1")
+	silent := silentUDP(t).String()
+	for name, c := range map[string]struct {
+		resolvers, authoritative []string
+		want                     []string // parts of the text; none = no word of it
+	}{
+		"alike":                   {[]string{fresh}, []string{fresh}, nil},
+		"one is silent":           {[]string{fresh}, []string{silent}, nil},
+		"an authoritative one":    {[]string{fresh}, []string{fresh, stale}, []string{fresh + " leads to EdgePool2 (", stale + " leads to EdgePool1 (0 0 xmpp.contoso.com:5269 = 127.9.9.1)"}},
+		"the second of resolvers": {[]string{fresh, stale}, nil, []string{"do not agree", stale + " leads to EdgePool1"}},
+	} {
+		cfg, err := configs.Load(example)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &cfg.Federations[0]
+		f.Domains, f.DNS.Resolvers, f.DNS.Zones = []string{"contoso.com"}, addrs(c.resolvers), f.DNS.Zones[:1]
+		f.DNS.Zones[0].Authoritative = addrs(c.authoritative)
+		f.Pools[0].Addresses, f.Pools[1].Addresses = []netip.Addr{netip.MustParseAddr("127.9.9.1")}, []netip.Addr{netip.MustParseAddr("127.9.9.2")}
+		b := &builder{f: f, offline: true}
+		if err := b.buildProber(); err != nil {
+			t.Fatal(err)
+		}
+		views := b.partners(t.Context())
+		if len(views) != 1 || views[0].Pool != "EdgePool2" || strings.Contains(views[0].Text, "agree") != (c.want != nil) {
+			t.Errorf("%s: %+v", name, views)
+			continue
+		}
+		for _, part := range c.want {
+			if !strings.Contains(views[0].Text, part) {
+				t.Errorf("%s: %q lacks %q", name, views[0].Text, part)
+			}
+		}
+	}
+}
+
+func addrs(in []string) []netip.AddrPort {
+	out := make([]netip.AddrPort, len(in))
+	for i, s := range in {
+		out[i] = netip.MustParseAddrPort(s)
+	}
+	return out
 }

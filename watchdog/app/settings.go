@@ -64,7 +64,8 @@ func settings(f *configs.Federation) watchdog.Settings {
 		Breaker: f.BreakerRules(),
 		Watch: watchdog.WatchRules{
 			Pools: pools, Interval: interval, SuspectInterval: f.Probe.SuspectInterval.Duration,
-			ProbeTimeout: 2 * f.Probe.Timeout.Duration, // it may wait for its turn as long as it may last
+			// A probe may wait for its turn as long as it may last.
+			RoundTimeout: max(2*f.Probe.Timeout.Duration, f.Canaries.Timeout.Duration),
 			Vantage:      vantage(),
 			Canaries:     canaries, MinCanaries: minCanaries,
 			SurveyInterval: f.Guards.ReadinessInterval.Duration,
@@ -92,9 +93,7 @@ func readinessAge(f *configs.Federation) time.Duration {
 func resolvers(f *configs.Federation) []string {
 	servers := addrPorts(f.DNS.Resolvers)
 	if len(servers) == 0 {
-		for _, z := range f.DNS.Zones {
-			servers = append(servers, addrPorts(z.Authoritative)...)
-		}
+		servers = authoritative(f)
 	}
 	return servers
 }

@@ -35,13 +35,14 @@ type collector struct {
 	build Build
 	now   func() time.Time
 
-	buildInfo, federationState, mode, will, blocked            *prometheus.Desc
-	unsure, loopLastRun, lastRound, journalSeq                 *prometheus.Desc
-	paused, pauseExpiry, cooldown, cooldownExpiry              *prometheus.Desc
-	canaries, canariesGood, canariesOK                         *prometheus.Desc
-	running, lastFailover, lastSuccess, lastDuration           *prometheus.Desc
-	poolActive, poolState, circuit, poolReady, poolReadyTime   *prometheus.Desc
-	probeSuccess, probeState, probeDuration, certExpiry, views *prometheus.Desc
+	buildInfo, federationState, mode, will, blocked          *prometheus.Desc
+	unsure, loopLastRun, lastRound, journalSeq               *prometheus.Desc
+	paused, pauseExpiry, cooldown, cooldownExpiry            *prometheus.Desc
+	canaries, canariesGood, canariesOK                       *prometheus.Desc
+	running, lastFailover, lastSuccess, lastDuration         *prometheus.Desc
+	poolActive, poolState, circuit, poolReady, poolReadyTime *prometheus.Desc
+	probeSuccess, probeState, probeInfo, probeDuration       *prometheus.Desc
+	certExpiry, views                                        *prometheus.Desc
 }
 
 func newCollector(w Snapshots, build Build, now func() time.Time) *collector {
@@ -78,6 +79,7 @@ func newCollector(w Snapshots, build Build, now func() time.Time) *collector {
 		poolReadyTime:   desc("pool_ready_check_timestamp_seconds", "When it was last checked whether the pool could take over; 0 if never.", fed, pool),
 		probeSuccess:    desc("probe_success", "Whether the server answered XMPP to its last probe.", fed, pool, target),
 		probeState:      desc("probe_state", "Whether that is what the server's last probe means.", fed, pool, target, state),
+		probeInfo:       desc("probe_info", "What the server's last probe came to, in the words of edgewatch probe --classes; always 1.", fed, pool, target, "phase", "class", "condition"),
 		probeDuration:   desc("probe_duration_seconds", "How long the server's last probe took.", fed, pool, target),
 		certExpiry:      desc("tls_earliest_cert_expiry_timestamp_seconds", "When the certificate that the server last presented expires.", fed, pool, target),
 		views:           desc("partner_success", "Whether a partner that looks the domain up reaches an XMPP server.", fed, "domain"),
@@ -90,7 +92,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		c.buildInfo, c.federationState, c.mode, c.will, c.blocked, c.unsure, c.loopLastRun, c.lastRound, c.journalSeq,
 		c.paused, c.pauseExpiry, c.cooldown, c.cooldownExpiry, c.canaries, c.canariesGood, c.canariesOK,
 		c.running, c.lastFailover, c.lastSuccess, c.lastDuration, c.poolActive, c.poolState, c.circuit, c.poolReady,
-		c.poolReadyTime, c.probeSuccess, c.probeState, c.probeDuration, c.certExpiry, c.views,
+		c.poolReadyTime, c.probeSuccess, c.probeState, c.probeInfo, c.probeDuration, c.certExpiry, c.views,
 	} {
 		out <- d
 	}
@@ -213,6 +215,9 @@ func (c *collector) pool(g gauges, s *watchdog.Snapshot, p watchdog.PoolStatus) 
 		g.is(c.probeSuccess, r.Level.Answers(), p.Name, target)
 		for l := probe.Inconclusive; l <= probe.Down; l++ {
 			g.is(c.probeState, r.Level == l, p.Name, target, l.String())
+		}
+		if r.Class != probe.ClassUnknown { // one series that changes, where one for each class would be fifty an address
+			g.set(c.probeInfo, 1, p.Name, target, r.Phase.String(), string(r.Class), r.Condition)
 		}
 		g.set(c.probeDuration, r.Took.Seconds(), p.Name, target)
 		if r.Cert != nil {
