@@ -12,7 +12,7 @@ FUZZTIME    ?= 10m
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
-.PHONY: all build test deps format vet lint cross unit integration lab bench bench-probe soak fuzz clean
+.PHONY: all build test deps format vet lint cross unit integration lab simulate bench bench-probe soak fuzz clean
 
 all: build
 
@@ -22,7 +22,7 @@ build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/edgelab ./cmd/edgelab
 
 ## test: all that must hold before anything lands
-test: deps format vet cross lint unit integration
+test: deps format vet cross lint unit integration simulate
 
 ## deps: the real servers that integration tests start (Debian; only CI installs)
 deps:
@@ -59,6 +59,10 @@ integration:
 lab:
 	$(GO) run ./cmd/edgelab --scenario all --exit
 
+## simulate: thousands of stories in virtual time, in which everything goes wrong
+simulate:
+	$(GO) run ./cmd/edgelab simulate --seeds 2000
+
 ## bench: ratios against a baseline in the same run; absolute figures depend on the machine
 bench: $(BLACKBOX)
 	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v '/integration')
@@ -84,6 +88,7 @@ fuzz:
 ## soak: what takes too long for every change
 soak: fuzz
 	$(GO) test -tags integration -count=10 -timeout 60m -run 'TestPrimaryKilled|TestWatchdogKilled|TestSlackFails|TestOwnLineDead|TestPaused' ./integration
+	$(GO) run ./cmd/edgelab simulate --seeds 100000
 
 clean:
 	rm -rf $(BIN)

@@ -54,6 +54,7 @@ type Engine struct {
 
 	// Owned by the loop.
 	machine   *Machine
+	auditor   *Auditor
 	detectors map[string]*detector // of the pools
 	servers   servers
 	looked    time.Time // when the last round was taken in, by the wall clock
@@ -94,7 +95,7 @@ func NewEngine(s Settings, p Ports) *Engine {
 		settings: s, ports: p, log: p.Log.With().Str("component", "engine").Logger(),
 		commands: make(chan order), records: make(chan record), ended: make(chan Ended),
 		rounds: make(chan *Round), surveys: make(chan survey), dead: make(chan struct{}),
-		machine: NewMachine(s.Rules), detectors: map[string]*detector{}, servers: servers{},
+		machine: NewMachine(s.Rules), auditor: NewAuditor(s.Rules), detectors: map[string]*detector{}, servers: servers{},
 		levels: Levels{Readiness: map[string]Readiness{}},
 	}
 	for _, pool := range s.Rules.Pools {
@@ -120,6 +121,7 @@ func (e *Engine) Replay(ctx context.Context) error {
 		}
 		for _, entry := range entries {
 			e.machine.Apply(entry)
+			e.auditor.Apply(entry)
 		}
 		if len(entries) < batch {
 			e.publish()
@@ -286,6 +288,16 @@ func (e *Engine) save(ctx context.Context, ready *Ready) error {
 		}
 		return nil
 	}
+	if e.fatal != nil {
+		return e.fatal // what the journal holds must be read back first
+	}
+	if err := e.auditor.Check(ready.Entries); err != nil {
+		err = fmt.Errorf("a defect in edgewatch, report it: %w; nothing of it is done", err)
+		e.log.Error().Err(err).Msg("entries refused")
+		e.journal = err
+		e.publish()
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	stored, err := e.ports.Journal.Append(ctx, ready.Entries)
@@ -304,6 +316,7 @@ func (e *Engine) save(ctx context.Context, ready *Ready) error {
 	e.journal = nil
 	for _, entry := range stored {
 		e.machine.Apply(entry)
+		e.auditor.Apply(entry)
 		if entry.Kind == KindCommand && ready.Answer.Accepted {
 			ready.Answer.Entry = entry.Seq
 			if entry.Command.Verb == VerbAdopt {

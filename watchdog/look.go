@@ -31,6 +31,9 @@ type WatchRules struct {
 	Canaries        []string      // as people know them
 	MinCanaries     int           // at least this many must answer
 	SurveyInterval  time.Duration // readiness of standbys and partners' view
+
+	// Jitter, in [0, 1), spreads the rounds of many federations; nil is random.
+	Jitter func() float64
 }
 
 // WatchPool is what is probed of one pool.
@@ -51,7 +54,11 @@ func (w *WatchRules) wait(active PoolRound, took time.Duration) time.Duration {
 	if active.Suspect {
 		every = w.SuspectInterval
 	}
-	vary := scale(every, (rand.Float64()-0.5)*jitter) //nolint:gosec // spreads load, guards nothing
+	random := w.Jitter
+	if random == nil {
+		random = rand.Float64
+	}
+	vary := scale(every, (random()-0.5)*jitter)
 	return max(every+vary-max(took, 0), w.SuspectInterval/2)
 }
 

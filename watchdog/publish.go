@@ -37,6 +37,9 @@ func (e *Engine) publish() {
 		p := *f.pause
 		s.Pause = &p
 	}
+	if s.Decision.Will == WillAsk {
+		s.Approval = e.approval(s.Decision, now)
+	}
 	if f.chain != nil {
 		s.Chain = f.chain.status()
 	}
@@ -55,6 +58,18 @@ func (e *Engine) publish() {
 		})
 	}
 	e.snapshot.Store(s)
+}
+
+// approval is what a person is asked for a snapshot.
+func (e *Engine) approval(d Decision, now time.Time) *Approval {
+	a := &Approval{To: d.To, Since: now, Until: d.NextAt, Then: e.settings.Rules.ApprovalThen}
+	if ask := e.machine.fold.ask; ask != nil {
+		a.Since = ask.at
+	}
+	if a.Then == "" {
+		a.Then = ApprovalHolds
+	}
+	return a
 }
 
 // status is the chain for a snapshot, with the steps still to come.

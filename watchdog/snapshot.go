@@ -21,6 +21,7 @@ type Snapshot struct {
 	Lease        string        `json:"lease_lost,omitempty"` // why this process may not act any more
 	Hold         *Hold         `json:"hold,omitempty"`
 	Pause        *Pause        `json:"pause,omitempty"`
+	Approval     *Approval     `json:"approval,omitempty"` // what a person is asked now
 	Cooldown     time.Time     `json:"cooldown_until,omitzero"`
 	Incident     string        `json:"incident,omitempty"`
 	Chain        *ChainStatus  `json:"chain,omitempty"` // the running failover, else the last one
@@ -105,6 +106,14 @@ type Hold struct {
 	Reason string    `json:"reason"`
 
 	told time.Time // when people were last reminded
+}
+
+// Approval is the question whether edgewatch may fail over.
+type Approval struct {
+	To    string       `json:"to"`             // the pool that would take over
+	Since time.Time    `json:"since"`          // when it was asked
+	Until time.Time    `json:"until,omitzero"` // how long an answer is waited for; zero: without end
+	Then  LateApproval `json:"then"`           // what edgewatch does without one
 }
 
 // ChainStatus is a failover in a Snapshot.

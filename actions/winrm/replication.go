@@ -26,6 +26,7 @@ type replica struct {
 type replication struct {
 	c        *Client
 	replicas []string
+	need     int
 	since    func() time.Time
 	patience time.Duration
 	pause    time.Duration
@@ -37,10 +38,12 @@ type replication struct {
 // NewReplication verifies that the Edge Servers of the target have the
 // configuration which holds the route: each of the replicas is up to date, and
 // its last update was created no earlier than since, on the servers' clock. A
-// nil since or a zero time asks for up to date only. A replica that is behind is told
-// to replicate, once. Ask only when the replicas' services run.
-func NewReplication(c *Client, replicas []string, since func() time.Time) actions.Task {
-	return &replication{c: c, replicas: slices.Clone(replicas), since: since,
+// nil since or a zero time asks for up to date only. At least need of them must
+// be, all when it is 0: a server whose services did not come up has no replica
+// that could be, and start-services has named it. A replica that is behind is
+// told to replicate, once. Ask only when the replicas' services run.
+func NewReplication(c *Client, replicas []string, need int, since func() time.Time) actions.Task {
+	return &replication{c: c, replicas: slices.Clone(replicas), need: need, since: since,
 		patience: replicationPatience, pause: replicationPause, told: map[string]bool{}}
 }
 
@@ -78,7 +81,9 @@ func (t *replication) Check(ctx context.Context) (actions.Observation, error) {
 	}
 	o := actions.Observation{Status: actions.Done, Detail: fmt.Sprintf("%d of %d replicas up to date", len(t.replicas)-len(behind), len(t.replicas))}
 	if len(behind) > 0 {
-		o.Status = actions.Pending
+		if t.need <= 0 || len(t.replicas)-len(behind) < t.need {
+			o.Status = actions.Pending
+		}
 		o.Detail += "; behind: " + strings.Join(behind, ", ")
 	}
 	return o, nil

@@ -162,7 +162,7 @@ func TestPreviewsAreWhatAnOperatorTypes(t *testing.T) {
 		}},
 		{"route by the reference", NewSetRoute(c, with(parameterReference, "")), []string{`Set-CsSite -Identity "Site2" -XmppFederationRoute "EdgeServer:edgepool2.contoso.com" -Force -Confirm:$false`}},
 		{"route with pinned value", NewSetRoute(c, with("", "it's $x")), []string{`Set-CsSite -Identity "Site2" -XmppExternalFederationRoute 'it''s $x' -Force -Confirm:$false`}},
-		{"replication", NewReplication(c, []string{"edge2.contoso.com"}, nil), []string{`Get-CsManagementStoreReplicationStatus`, `Invoke-CsManagementStoreReplication -ReplicaFqdn "edge2.contoso.com"`}},
+		{"replication", NewReplication(c, []string{"edge2.contoso.com"}, 0, nil), []string{`Get-CsManagementStoreReplicationStatus`, `Invoke-CsManagementStoreReplication -ReplicaFqdn "edge2.contoso.com"`}},
 		{"management", NewManagement(c, r), []string{`Get-Command -Name "Set-CsSite"`, `Get-CsManagementStoreReplicationStatus -CentralManagementStoreStatus`, `Get-CsSite`, `Get-CsService -EdgeServer`, `Get-CsPool -Identity "edgepool2.contoso.com"`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

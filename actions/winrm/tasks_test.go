@@ -375,10 +375,10 @@ func TestReplicationWaitsForTheNewSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	replicas := []string{edgeHost, "edge2b.contoso.com"}
-	if o := check(t, NewReplication(c, replicas, nil)); o.Status != actions.Done {
+	if o := check(t, NewReplication(c, replicas, 0, nil)); o.Status != actions.Done {
 		t.Errorf("without a time: %+v, want done: the old snapshot is up to date", o)
 	}
-	task := NewReplication(c, replicas, set.WrittenAt)
+	task := NewReplication(c, replicas, 0, set.WrittenAt)
 	want := actions.Observation{Status: actions.Pending, Detail: "0 of 2 replicas up to date; behind: edge2a.contoso.com, edge2b.contoso.com"}
 	if diff := cmp.Diff(want, check(t, task)); diff != "" {
 		t.Errorf("up to date with the old snapshot: %s", diff)
@@ -389,10 +389,24 @@ func TestReplicationWaitsForTheNewSnapshot(t *testing.T) {
 	}
 }
 
+// A server that was left behind when enough others were started has no replica
+// that could be up to date: enough is enough here too.
+func TestReplicationOfEnough(t *testing.T) {
+	e, _, c := manager(t)
+	e.Set(func(k *actionstest.Knobs) { k.Stuck = []string{edgeHost} })
+	replicas := []string{edgeHost, "edge2b.contoso.com"}
+	for need, want := range map[int]actions.Status{0: actions.Pending, 1: actions.Done, 2: actions.Pending} {
+		o := check(t, NewReplication(c, replicas, need, nil))
+		if o.Status != want || !strings.Contains(o.Detail, "behind: "+edgeHost) {
+			t.Errorf("%d of 2 are needed: %+v, want %s and the one that is behind", need, o, want)
+		}
+	}
+}
+
 func TestStuckReplicaIsToldOnce(t *testing.T) {
 	e, _, c := manager(t)
 	e.Set(func(k *actionstest.Knobs) { k.Stuck = []string{edgeHost} })
-	task := NewReplication(c, []string{edgeHost, "edge2b.contoso.com"}, nil)
+	task := NewReplication(c, []string{edgeHost, "edge2b.contoso.com"}, 0, nil)
 	if o := check(t, task); o.Status != actions.Pending || !strings.Contains(o.Detail, "behind: "+edgeHost) {
 		t.Errorf("stuck: %+v", o)
 	}
@@ -431,6 +445,6 @@ func TestReplicaThatStaysBehind(t *testing.T) {
 
 func TestUnknownReplica(t *testing.T) {
 	_, _, c := manager(t)
-	_, err := NewReplication(c, []string{"edge9.contoso.com"}, nil).Check(t.Context())
+	_, err := NewReplication(c, []string{"edge9.contoso.com"}, 0, nil).Check(t.Context())
 	wantError(t, err, actions.Rejected, manageHost, "no replica edge9.contoso.com")
 }

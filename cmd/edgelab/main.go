@@ -5,6 +5,9 @@
 // Without arguments it takes the first pool down, tells what happens, and
 // stays up for play. With --scenario and --exit it plays one scenario, or all,
 // prints one line of JSON for each and ends with 0 or 1.
+//
+// "edgelab simulate" plays the product against a simulated estate in virtual
+// time, thousands of stories of it; see package integration/sim.
 package main
 
 import (
@@ -23,6 +26,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"edgewatch/integration/lab"
+	"edgewatch/integration/sim"
 )
 
 // options are the command line.
@@ -37,6 +41,9 @@ type options struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "simulate" {
+		sim.Main(os.Args[2:], os.Stdout, os.Stderr)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()

@@ -78,10 +78,11 @@ func inTurn(behaviours ...probetest.Behaviour) func() probetest.Behaviour {
 func flappingSetup(o *Options) {
 	quick(o)
 	o.Timing.BadRounds = 3
+	o.Timing.SuspectInterval = o.Timing.Interval // trouble is counted by normal intervals
 }
 
-// flapping: of six rounds one server is dead in four, and the whole pool in
-// one. The pool is never bad twice in a row, nor half of the time.
+// flapping: of eight rounds one server is dead in six, and the whole pool in
+// the last of these. The pool is never bad twice in a row, nor half of the time.
 func flapping(ctx context.Context, l *Lab, _ *Report) error {
 	bad, good := probetest.Reset, probetest.Healthy
 	if err := l.rounds(ctx, 1); err != nil {
@@ -89,15 +90,15 @@ func flapping(ctx context.Context, l *Lab, _ *Report) error {
 	}
 	pool := l.Pools[0]
 	if err := errors.Join(
-		l.Behave(pool.Servers[0].Name, inTurn(bad, bad, bad, bad, good, good)),
-		l.Behave(pool.Servers[1].Name, inTurn(good, good, good, bad, good, good)),
+		l.Behave(pool.Servers[0].Name, inTurn(bad, bad, bad, bad, bad, bad, good, good)),
+		l.Behave(pool.Servers[1].Name, inTurn(good, good, good, good, good, bad, good, good)),
 	); err != nil {
 		return err
 	}
 	const cycles = 5
 	downRounds := 0
 	var last time.Time
-	n := 6 * cycles
+	n := 8 * cycles
 	if err := l.Until(ctx, fmt.Sprintf("%d cycles", cycles), func(s *watchdog.Snapshot) bool {
 		if !s.LastRound.After(last) {
 			return false
@@ -114,7 +115,7 @@ func flapping(ctx context.Context, l *Lab, _ *Report) error {
 	if downRounds < cycles-1 {
 		return fmt.Errorf("the pool flapped in %d rounds only: the scenario proves nothing", downRounds)
 	}
-	if err := l.partnerFindsAmong(ctx, 6, pool.Name); err != nil {
+	if err := l.partnerFindsAmong(ctx, 8, pool.Name); err != nil {
 		return err
 	}
 	const told = 3 // times that the same coming and going is worth an entry

@@ -45,6 +45,16 @@ func Plan(cfg *configs.Config, kind actions.PlanKind, federation, to string) (*a
 	return b.plan(kind, from, to)
 }
 
+// Planner makes the moves of a federation from one pool to another, to be shown
+// or simulated: it reads no file, needs no secret and contacts nobody.
+func Planner(f *configs.Federation) (func(kind actions.PlanKind, from, to string) (*actions.Plan, error), error) {
+	b, err := newBuilder(f, true)
+	if err != nil {
+		return nil, err
+	}
+	return b.plan, nil
+}
+
 func pick(cfg *configs.Config, federation string) (*configs.Federation, error) {
 	if federation == "" {
 		if len(cfg.Federations) == 1 {
@@ -207,7 +217,7 @@ func (b *builder) verify(to *configs.Pool, route *winrm.SetRoute) []actions.Task
 		replicas[i] = s.FQDN
 	}
 	tasks := []actions.Task{
-		winrm.NewReplication(b.chain[b.f.ManagementOf(to).Host], replicas, route.WrittenAt),
+		winrm.NewReplication(b.chain[b.f.ManagementOf(to).Host], replicas, min(to.MinUp, len(replicas)), route.WrittenAt),
 		actions.NewAnswers(b.prober, to.Name, targets(b.f, to), to.MinUp),
 	}
 	for _, d := range b.f.Domains {

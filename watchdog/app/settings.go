@@ -70,7 +70,9 @@ func settings(f *configs.Federation) watchdog.Settings {
 			Canaries:     canaries, MinCanaries: minCanaries,
 			SurveyInterval: f.Guards.ReadinessInterval.Duration,
 		},
-		Runner: actions.Runner{},
+		// Once enough servers run, the others may still be starting: how long that
+		// takes differs from server to server by more than a moment.
+		Runner: actions.Runner{Grace: f.Timeouts.StartServices.Duration / 3},
 	}
 }
 
@@ -107,3 +109,7 @@ func targets(f *configs.Federation, p *configs.Pool) []probe.Target {
 	}
 	return out
 }
+
+// Settings is what the engine of f goes by, for those who run one without a
+// process around it.
+func Settings(f *configs.Federation) watchdog.Settings { return settings(f) }

@@ -219,6 +219,9 @@ func (b *outbox) begin(ctx context.Context, t *thread, e watchdog.Entry) error {
 	if err != nil {
 		return err
 	}
+	if m.found {
+		shown = 0
+	}
 	t.TS, t.Shown, t.LastTS, t.Open = ts, shown, "", nil
 	if len(b.edited) > 2*maxThreads {
 		clear(b.edited)
@@ -246,6 +249,9 @@ func (b *outbox) beginStep(ctx context.Context, t *thread, entries []watchdog.En
 		return 0, err
 	}
 	p.TS, p.Shown = ts, p.Last
+	if m.found {
+		p.Shown = p.First
+	}
 	t.Open, t.LastTS = p, ts
 	return n, b.told(ctx, entries[n-1])
 }
@@ -401,7 +407,7 @@ func (b *outbox) pace(ctx context.Context) error {
 func (b *outbox) backoff(err error) time.Duration {
 	t := b.s.o.Timing
 	if d := retryAfter(err); d > 0 {
-		return d + jitter(d/10)
+		return d + b.jitter(d/10)
 	}
 	if k := classify(err); k == blocked || k == refused {
 		return t.Slow
@@ -410,7 +416,7 @@ func (b *outbox) backoff(err error) time.Duration {
 	if d <= 0 || d > t.RetryMax {
 		d = t.RetryMax
 	}
-	return d/2 + jitter(d/2)
+	return d/2 + b.jitter(d/2)
 }
 
 // idle waits for the next thing to do.
@@ -444,11 +450,12 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-func jitter(d time.Duration) time.Duration {
-	if d <= 0 {
-		return 0
+// jitter is a part of d, by chance.
+func (b *outbox) jitter(d time.Duration) time.Duration {
+	if b.s.o.Jitter != nil {
+		return time.Duration(b.s.o.Jitter() * float64(d))
 	}
-	return rand.N(d) // #nosec G404 -- spreads retries, guards nothing
+	return time.Duration(rand.Float64() * float64(d)) // #nosec G404 -- spreads retries, guards nothing
 }
 
 // say is the entry in one sentence. It never fails: an entry that cannot be

@@ -54,7 +54,8 @@ type Options struct {
 	APIURL     string        // for tests and the lab; Slack's own when empty
 	Pace       time.Duration // the least distance between two messages; Slack allows 1 per second and channel
 	Timing     Timing
-	HTTPClient *http.Client // when nil, one with a timeout and the environment's proxy
+	HTTPClient *http.Client   // when nil, one with a timeout and the environment's proxy
+	Jitter     func() float64 // in [0, 1), spreads retries; nil is random
 
 	Journal  watchdog.Journal
 	Cursors  watchdog.Cursors

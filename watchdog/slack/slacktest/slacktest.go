@@ -85,13 +85,22 @@ type Ephemeral struct {
 	Text string
 }
 
-// Listen starts a Server on addr, e.g. "127.0.0.1:0". Close ends it.
-func Listen(addr string) (*Server, error) {
-	s := &Server{
+// New is a Server that listens nowhere: what is sent to its Handler is all it
+// gets.
+func New() *Server {
+	return &Server{
 		closed: make(chan struct{}), changed: make(chan struct{}), calls: map[string]int{},
 		ping: 5 * time.Second, names: map[string]string{}, team: "T0EDGE",
 		waiting: map[string]*request{}, byURL: map[string]*request{},
 	}
+}
+
+// Handler answers what the Server would on a socket, websockets excepted.
+func (s *Server) Handler() http.Handler { return s.routes() }
+
+// Listen starts a Server on addr, e.g. "127.0.0.1:0". Close ends it.
+func Listen(addr string) (*Server, error) {
+	s := New()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for the fake Slack: %w", err)

@@ -1,0 +1,367 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"edgewatch/actions"
+	"edgewatch/watchdog"
+)
+
+// checks hold a run to the invariants, after everything that happens. What
+// they know is guarded by the world's lock.
+type checks struct {
+	r       *run
+	audit   *watchdog.Auditor
+	entries []watchdog.Entry
+	chain   string // the failover that runs, as the journal says
+	newest  watchdog.ChainStart
+	records map[recordKey]actions.RecordPhase // of the newest failover
+	passed  map[string]bool                   // targets of its preflight that were seen in order
+	decided *watchdog.Decision                // the newest that was journaled
+	shown   watchdog.Decision                 // what the snapshot shows …
+	steady  int                               // … for so many looks
+	moved   map[string]string                 // by failover: the site whose route it moved
+	busy    map[recordKey]bool                // what is being changed this moment
+	by      *process                          // … and by whom
+	figures measured
+}
+
+type recordKey struct {
+	step   actions.StepName
+	target string
+}
+
+func newChecks(r *run) *checks {
+	return &checks{r: r, audit: watchdog.NewAuditor(r.rules), records: map[recordKey]actions.RecordPhase{}, passed: map[string]bool{},
+		moved: map[string]string{}, busy: map[recordKey]bool{}}
+}
+
+var invariantName = regexp.MustCompile(`\bI[1-9]\b`)
+
+// invariantIn is the invariant that a text names, else "defect".
+func invariantIn(text string) string {
+	if name := invariantName.FindString(text); name != "" {
+		return name
+	}
+	return "defect"
+}
+
+// running is the failover that the journal says is running.
+func (c *checks) running() string {
+	c.r.world.mu.Lock()
+	defer c.r.world.mu.Unlock()
+	return c.chain
+}
+
+// entry takes a durable entry in.
+func (c *checks) entry(e watchdog.Entry) {
+	w := c.r.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := c.audit.Check([]watchdog.Entry{e}); err != nil {
+		c.r.violate(invariantIn(err.Error()), err.Error())
+	}
+	c.audit.Apply(e)
+	c.entries = append(c.entries, e)
+	switch e.Kind {
+	case watchdog.KindDecision:
+		c.decided = e.Decision
+	case watchdog.KindPool:
+		if e.Pool.Tripped {
+			c.evidence(e.Pool.Pool, "counts as down")
+			c.figures.tripped()
+		}
+	case watchdog.KindChain:
+		if e.Chain.Trigger == watchdog.TriggerAuto && e.Chain.Retry == 0 && e.Chain.Kind != actions.Failback {
+			c.evidence(e.Chain.From, "is failed over from")
+		}
+		if e.Chain.ID != c.newest.ID {
+			clear(c.records)
+			clear(c.passed)
+		}
+		c.chain, c.newest = e.Chain.ID, *e.Chain
+		c.figures.began(w, *e.Chain)
+	case watchdog.KindStep:
+		c.records[recordKey{e.Step.Step, e.Step.Target}] = e.Step.Phase
+	case watchdog.KindChainEnd:
+		c.chain = ""
+		c.named(e)
+		c.figures.ended(e.ChainEnd.Outcome)
+	case watchdog.KindCommand, watchdog.KindNotice:
+	}
+}
+
+// evidence is I4: what is taken for down was seen down often enough and long
+// enough, in rounds in which nothing of ours was broken.
+func (c *checks) evidence(pool, what string) {
+	w, s := c.r.world, c.r.estate.settings
+	rules := s.Breaker
+	since := time.Now().Add(-max(rules.Window, rules.MinBadTime) - time.Duration(rules.BadRounds+2)*(s.Watch.Interval+s.Watch.RoundTimeout))
+	need := rules.BadRounds
+	if rules.BadRatio > 0 {
+		need = min(need, int(rules.BadRatio*float64(rules.MinRounds)))
+	}
+	var first, last time.Time
+	n := 0
+	for _, l := range w.log {
+		p := l.pools[pool]
+		if l.at.Before(since) || p == nil || l.own || l.canaries < s.Watch.MinCanaries || p.down+p.excused < p.asked {
+			continue
+		}
+		if n++; n == 1 {
+			first = l.at
+		}
+		last = l.at
+	}
+	if n < need || last.Sub(first) < rules.MinBadTime {
+		c.r.violate("I4", fmt.Sprintf("%s %s, but it was truly down in %d rounds over %s; %d over %s are wanted", pool, what, n, last.Sub(first), need, rules.MinBadTime))
+	}
+}
+
+// gate notes a target of a preflight that was seen in order.
+func (c *checks) gate(t *task) {
+	c.r.world.mu.Lock()
+	defer c.r.world.mu.Unlock()
+	if t.chain == c.newest.ID {
+		c.passed[t.target] = true
+	}
+}
+
+// applies is I1 and I2: whatever changes the world belongs to the one failover
+// that runs, and is durably intended.
+func (c *checks) applies(p *process, t *task) {
+	w := c.r.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !mutating(t.step) {
+		return
+	}
+	if t.chain != c.chain || c.chain == "" {
+		c.r.violate("I2", fmt.Sprintf("failover %q does %s on %s, but %q is what runs", t.chain, t.step, t.target, c.chain))
+		return
+	}
+	key := recordKey{t.step, t.target}
+	if c.busy[key] && p == c.by {
+		c.r.violate("I2", fmt.Sprintf("%s on %s is done twice at the same time", t.step, t.target))
+	}
+	c.busy[key], c.by = true, p
+	phase := c.records[key]
+	stopped := c.records[recordKey{actions.StopServices, t.target}]
+	owed := t.step == actions.StartServices && stopped != "" && stopped != actions.Already
+	owed = owed || t.step == actions.StartServices && slices.Contains(c.newest.Owed, t.target)
+	if !p.leaseLost.IsZero() && time.Since(p.leaseLost) > time.Second && !owed {
+		c.r.violate("I1", fmt.Sprintf("%s on %s, %s after the lease was lost", t.step, t.target, time.Since(p.leaseLost)))
+	}
+	if phase != actions.Started && !owed {
+		c.r.violate("I1", fmt.Sprintf("%s on %s without a durable intent (the journal says %q)", t.step, t.target, phase))
+	}
+}
+
+// applied ends what applies began.
+func (c *checks) applied(t *task) {
+	c.r.world.mu.Lock()
+	defer c.r.world.mu.Unlock()
+	delete(c.busy, recordKey{t.step, t.target})
+}
+
+// dns is I3: the records lead to a pool whose preflight has passed. The caller
+// holds the world's lock.
+func (c *checks) dns(t *task) {
+	plan, err := c.r.estate.plan(actions.Failover, c.r.estate.other(t.to), t.to)
+	if err != nil {
+		c.r.violate("I3", err.Error())
+		return
+	}
+	if len(c.r.world.poolNamed(t.to).Addresses) == 0 {
+		c.r.violate("I3", "the record set of "+t.to+" is empty")
+	}
+	step, _ := plan.Step(actions.Preflight)
+	for _, want := range step.Tasks {
+		if !c.passed[want.Target()] {
+			c.r.violate("I3", fmt.Sprintf("DNS leads to %s, whose preflight did not see %s in order", t.to, want.Target()))
+		}
+	}
+	c.figures.led()
+}
+
+// named is I5: when a failover ends, every server whose services it stopped
+// runs again, or a start was tried and it is named. And it is the part of I8
+// that is about the outcome: it does not deny that the route moved. The caller
+// holds the world's lock.
+func (c *checks) named(e watchdog.Entry) {
+	site := c.moved[e.ChainEnd.ID]
+	if out := e.ChainEnd.Outcome; !out.OK && !out.RouteMoved && site != "" && c.r.world.route[site] == c.newest.To {
+		c.r.violate("I8", fmt.Sprintf("%s ended and says that the route has not moved, but it is on %s", e.ChainEnd.ID, c.newest.To))
+	}
+	for _, h := range c.r.world.sorted() {
+		if h.stoppedBy != e.ChainEnd.ID || h.running || !h.power || h.pending != 0 {
+			continue
+		}
+		switch named := slices.Contains(e.ChainEnd.Outcome.Stopped, h.name); {
+		case named && h.tried.Before(h.stoppedAt):
+			c.r.violate("I5", fmt.Sprintf("%s ended without an attempt to start the services of %s again", e.ChainEnd.ID, h.name))
+		case !named:
+			c.r.violate("I5", fmt.Sprintf("%s ended and left the services of %s stopped without naming it", e.ChainEnd.ID, h.name))
+		}
+	}
+}
+
+// told is the part of I9 that looks at the machine: what has been the reason
+// for not acting for some minutes stands in the journal.
+func (c *checks) told(p *process) {
+	if p == nil {
+		return
+	}
+	snap := p.engine.Snapshot()
+	w := c.r.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if snap == nil || snap.JournalError != "" || c.chain != "" {
+		c.steady = 0
+		return
+	}
+	d := snap.Decision
+	same := func(a, b watchdog.Decision) bool {
+		return a.State == b.State && a.Will == b.Will && a.BlockedBy == b.BlockedBy && a.To == b.To
+	}
+	if !same(d, c.shown) {
+		c.shown, c.steady = d, 0
+		return
+	}
+	const looks = 4
+	if c.steady++; c.steady < looks || d.Will != watchdog.WillHold || d.BlockedBy == watchdog.GuardEvidence || d.BlockedBy == watchdog.GuardCanaries {
+		return // what flaps may go untold for an hour
+	}
+	if c.decided == nil || !same(*c.decided, d) {
+		c.r.violate("I9", fmt.Sprintf("not acting (%s) for minutes, and the journal does not say so: %s", d.BlockedBy, d.Because))
+	}
+}
+
+// restless says what is still under way, "" when nothing is.
+func (c *checks) restless(p *process) string {
+	if p == nil {
+		return "edgewatch does not run"
+	}
+	snap := p.engine.Snapshot()
+	w := c.r.world
+	w.mu.Lock()
+	edited := w.edited || w.touched
+	w.mu.Unlock()
+	switch {
+	case snap == nil || snap.LastRound.IsZero():
+		return "no round is complete"
+	case snap.State == watchdog.Faulted && edited:
+		return "" // what people changed is theirs to mend, and they are told again and again
+	case snap.State == watchdog.FailingOver || snap.State == watchdog.Verifying || snap.State == watchdog.Faulted:
+		return "state " + snap.State.String() + ": " + snap.Decision.Because
+	case snap.JournalError != "":
+		return "the journal: " + snap.JournalError
+	case p.slack.Stats().Outbox > 0:
+		return fmt.Sprintf("the outbox holds %d entries (%v)", p.slack.Stats().Outbox, p.slack.Health())
+	}
+	c.r.world.mu.Lock()
+	defer c.r.world.mu.Unlock()
+	if c.chain != "" {
+		return "the journal says that " + c.chain + " runs"
+	}
+	return ""
+}
+
+// final looks at the end.
+func (c *checks) final() {
+	w := c.r.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c.r.violation != nil {
+		return
+	}
+	if c.chain != "" {
+		c.r.violate("I8", "at the end the journal says that "+c.chain+" still runs")
+	}
+	c.coherent()
+	c.replayed()
+	if !c.r.story.silent {
+		c.channelTells()
+	}
+}
+
+// coherent is I8 for any story: in the end partners reach the pool that
+// edgewatch takes for active, or it says that they do not.
+func (c *checks) coherent() {
+	w := c.r.world
+	m := watchdog.NewMachine(c.r.rules)
+	astray := map[string]bool{}
+	for _, e := range c.entries {
+		m.Apply(e)
+		if e.Kind == watchdog.KindNotice {
+			switch n := e.Notice; n.Kind {
+			case watchdog.NoticeDrift:
+				astray[n.Domain+" drift"] = n.Pool != ""
+			case watchdog.NoticePartnerLost:
+				astray[n.Domain+" lost"] = true
+			case watchdog.NoticePartnerBack:
+				delete(astray, n.Domain+" lost")
+			default:
+			}
+		}
+	}
+	active := m.Active()
+	if reached := w.reached(); reached != active && !anyTrue(astray) && !c.confessed() {
+		c.r.violate("I8", fmt.Sprintf("in the end partners reach %q, edgewatch takes %s for active, and nobody was told (DNS leads to %v, routes %v)", reached, active, w.leads(), w.route))
+	}
+	for _, h := range w.sorted() {
+		if h.stoppedBy != "" && !h.running && h.power && !c.everNamed(h) {
+			c.r.violate("I5", fmt.Sprintf("in the end the services of %s, which %s stopped, do not run, and nobody was told", h.name, h.stoppedBy))
+		}
+	}
+}
+
+func anyTrue(m map[string]bool) bool {
+	for _, v := range m {
+		if v {
+			return true
+		}
+	}
+	return false
+}
+
+// confessed reports whether the newest failover ended with a failure that
+// people were told of, and they have not spoken since.
+func (c *checks) confessed() bool {
+	for _, e := range slices.Backward(c.entries) {
+		if e.Kind == watchdog.KindChainEnd {
+			return !e.ChainEnd.Outcome.OK
+		}
+	}
+	return false
+}
+
+func (c *checks) everNamed(h *host) bool {
+	for _, e := range slices.Backward(c.entries) {
+		if e.Kind == watchdog.KindChainEnd && e.ChainEnd.ID == h.stoppedBy {
+			return slices.Contains(e.ChainEnd.Outcome.Stopped, h.name)
+		}
+	}
+	return false
+}
+
+// replayed holds the journal that is kept to what was seen of it.
+func (c *checks) replayed() {
+	kept, err := c.r.memory.Read(context.Background(), "", 0, len(c.entries)+1)
+	if err != nil || len(kept) != len(c.entries) {
+		c.r.violate("I8", fmt.Sprintf("the journal holds %d entries (%v), %d were made durable", len(kept), err, len(c.entries)))
+	}
+}
+
+// sorted is the hosts in the order of the configuration.
+func (w *world) sorted() []*host {
+	var out []*host
+	for _, p := range w.pools {
+		out = append(out, p.hosts...)
+	}
+	return out
+}

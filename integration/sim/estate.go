@@ -1,0 +1,99 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"time"
+
+	"edgewatch/actions"
+	"edgewatch/configs"
+	"edgewatch/watchdog"
+	"edgewatch/watchdog/app"
+)
+
+// estate is the federation that is simulated: what edgewatch goes by, and the
+// hosts that its configuration names.
+type estate struct {
+	f        *configs.Federation
+	settings watchdog.Settings
+	plan     func(kind actions.PlanKind, from, to string) (*actions.Plan, error)
+}
+
+// newEstate takes the shipped mapping from configuration to settings and the
+// shipped plans.
+func newEstate(f *configs.Federation) (*estate, error) {
+	plan, err := app.Planner(f)
+	if err != nil {
+		return nil, fmt.Errorf("federation %s: %w", f.Name, err)
+	}
+	e := &estate{f: f, settings: app.Settings(f), plan: plan}
+	if e.settings.Rules.Unable != "" {
+		return nil, fmt.Errorf("federation %s: %s", f.Name, e.settings.Rules.Unable)
+	}
+	return e, nil
+}
+
+// exampleFederation is the federation of the shipped example configuration,
+// with its defaults, in mode auto.
+func exampleFederation() (*configs.Federation, error) {
+	cfg, err := configs.Parse("edgewatch.example.yaml", configs.Example(), configs.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("the shipped example configuration: %w", err)
+	}
+	f := &cfg.Federations[0]
+	f.Mode = watchdog.ModeAuto
+	return f, nil
+}
+
+// vary makes another estate of f, drawn by r: more or fewer pools and servers,
+// other guards. What it draws is within what a configuration may say.
+func vary(f configs.Federation, r *rand.Rand) *configs.Federation {
+	f.Pools = slices.Clone(f.Pools)
+	if r.IntN(3) == 0 {
+		f.Pools = append(f.Pools, thirdPool(f.Pools[1]))
+	}
+	for i := range f.Pools {
+		p := &f.Pools[i]
+		if r.IntN(4) == 0 {
+			p.Servers, p.Addresses = p.Servers[:1], p.Addresses[:1]
+		} else if r.IntN(4) == 0 {
+			p.MinUp = 2
+		}
+	}
+	switch n := r.IntN(20); {
+	case n == 0:
+		f.Mode = watchdog.ModeObserve
+	case n == 1:
+		f.Mode = watchdog.ModeApprove
+	}
+	if r.IntN(2) == 0 {
+		f.Guards.Cooldown.Duration = time.Duration(5+r.IntN(20)) * time.Minute
+		f.Guards.Budget = 1 + r.IntN(3)
+	}
+	if r.IntN(3) == 0 {
+		f.Breaker.BadRounds = 3 + r.IntN(4)
+		f.Breaker.MinBadTime.Duration = time.Duration(5+r.IntN(25)) * time.Second
+		f.Probe.Interval.Duration = time.Duration(6+r.IntN(10)) * time.Second
+	}
+	return &f
+}
+
+// thirdPool is one more pool like p.
+func thirdPool(p configs.Pool) configs.Pool {
+	t := p
+	t.Name, t.Site, t.FQDN, t.Route.Server = "EdgePool3", "Site3", "edgepool3.contoso.local", "edgeserver3.contoso.local"
+	t.SRVPriority = p.SRVPriority + 10
+	t.Servers, t.Addresses = slices.Clone(p.Servers), nil
+	for i := range t.Servers {
+		name := "edgeserver3.contoso.local"
+		if i > 0 {
+			name = fmt.Sprintf("edgeserver3%c.contoso.local", 'a'+i)
+		}
+		t.Servers[i].FQDN = name
+		t.Servers[i].WinRM.Addr, t.Servers[i].WinRM.ServerName = "", ""
+		t.Addresses = append(t.Addresses, netip.AddrFrom4([4]byte{198, 51, 100, byte(200 + i)}))
+	}
+	return t
+}

@@ -1,0 +1,175 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"edgewatch/configs"
+	"edgewatch/watchdog"
+)
+
+// Main is the command line of the simulator. It ends the process, with 0 when
+// every promise was kept, 1 when one was broken and 2 when it was called
+// wrongly: virtual time needs a *testing.T, and what gives one in an ordinary
+// program does not return.
+func Main(args []string, out, errOut io.Writer) {
+	c, err := parse(args, errOut)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(0)
+	case err != nil:
+		os.Exit(2)
+	}
+	if c.mutants {
+		os.Exit(c.findMutants(out, errOut))
+	}
+	code := 2
+	os.Args = os.Args[:1]
+	testing.Main(regexp.MatchString, []testing.InternalTest{{Name: "TestSim", F: func(t *testing.T) {
+		code = c.run(t, out, errOut)
+		os.Exit(code)
+	}}}, nil, nil)
+}
+
+// commandLine is what was asked for.
+type commandLine struct {
+	Options
+	json    bool
+	years   float64
+	mutants bool
+	only    string
+}
+
+func parse(args []string, errOut io.Writer) (*commandLine, error) {
+	c := &commandLine{}
+	var config, federation, form string
+	fs := flag.NewFlagSet("edgelab simulate", flag.ContinueOnError)
+	fs.SetOutput(errOut)
+	fs.StringVar(&config, "config", "", "simulate the federation of this `file` instead of the shipped example; no secret is read")
+	fs.StringVar(&federation, "f", "", "`name` of the federation, when the file has several")
+	fs.IntVar(&c.Seeds, "seeds", 200, "play so `many` stories")
+	fs.Float64Var(&c.years, "years", 0, "instead of stories, play the faults of so `many` years one by one and print figures")
+	fs.Uint64Var(&c.From, "from", 1, "the first `seed`; the same seed is the same story")
+	fs.DurationVar(&c.Life, "life", 40*time.Minute, "how long things go wrong in a story, in virtual time")
+	fs.IntVar(&c.Workers, "workers", runtime.GOMAXPROCS(0), "play so `many` at the same time")
+	fs.IntVar(&c.everyDisk, "disk", 5, "every so `manieth` seed keeps its journal in a real file, the others in memory; 0: none does")
+	fs.BoolVar(&c.first, "first", false, "end at the first violation")
+	fs.BoolVar(&c.mutants, "mutants", false, "build the product with one defect after another and see that each is found; in the source tree, with Go")
+	fs.StringVar(&c.only, "only", "", "of the defects, those whose names contain these `words`")
+	fs.StringVar(&form, "o", "text", "text or json")
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	err := func() error {
+		switch {
+		case fs.NArg() > 0:
+			return fmt.Errorf("unknown argument %q", fs.Arg(0))
+		case form != "text" && form != "json":
+			return fmt.Errorf("-o %s: text or json", form)
+		case c.Seeds < 1:
+			return errors.New("--seeds must be at least 1")
+		case c.Life < time.Minute || c.Life > 24*time.Hour:
+			return errors.New("--life must be from 1m to 24h")
+		case config == "":
+			return nil
+		}
+		var err error
+		c.Federation, err = load(config, federation)
+		return err
+	}()
+	if err != nil {
+		fmt.Fprintf(errOut, "edgelab simulate: %v\n", err)
+		return nil, err
+	}
+	c.json = form == "json"
+	return c, nil
+}
+
+// findMutants is --mutants, and answers the exit code.
+func (c *commandLine) findMutants(out, errOut io.Writer) int {
+	root, err := os.Getwd()
+	if err == nil {
+		_, err = os.Stat("go.mod")
+	}
+	if err != nil {
+		fmt.Fprintf(errOut, "edgelab simulate: the defects are put into the source tree that this is run in: %v\n", err)
+		return 2
+	}
+	if err := FindMutants(context.Background(), root, c.only, c.Seeds, out); err != nil {
+		return 1
+	}
+	return 0
+}
+
+// load takes a federation of an operator's configuration. Whatever its mode
+// is, it is simulated in mode auto.
+func load(file, name string) (*configs.Federation, error) {
+	cfg, err := configs.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	f := &cfg.Federations[0]
+	if name != "" {
+		if f = cfg.Federation(name); f == nil {
+			return nil, fmt.Errorf("%s has no federation %q", file, name)
+		}
+	} else if len(cfg.Federations) > 1 {
+		return nil, fmt.Errorf("%s has several federations: say which with -f", file)
+	}
+	f.Mode = watchdog.ModeAuto
+	return f, nil
+}
+
+// run simulates and prints, and answers the exit code.
+func (c *commandLine) run(t *testing.T, out, errOut io.Writer) int {
+	t.Helper()
+	var report interface{ print(io.Writer) }
+	var violations int
+	var err error
+	if c.years > 0 {
+		var r YearsReport
+		r, err = Years(t, c.Options, c.years)
+		report, violations = &r, len(r.Violations)
+	} else {
+		var r Report
+		r, err = Run(t, c.Options)
+		report, violations = &r, len(r.Violations)
+	}
+	if err != nil {
+		fmt.Fprintf(errOut, "edgelab simulate: %v\n", err)
+		return 2
+	}
+	if !c.json {
+		report.print(out)
+	} else if err := json.NewEncoder(out).Encode(report); err != nil {
+		fmt.Fprintf(errOut, "edgelab simulate: print the report: %v\n", err)
+		return 2
+	}
+	if violations > 0 {
+		return 1
+	}
+	return 0
+}
+
+// print tells the report to a person: all of the first violation, a line of
+// each other.
+func (r *Report) print(out io.Writer) {
+	for i, v := range r.Violations {
+		fmt.Fprintf(out, "seed %d, at %s: %s is broken: %s\n", v.Seed, v.At, v.Invariant, v.Text)
+		if i == 0 {
+			fmt.Fprintf(out, "%s\n", strings.Join(v.Timeline, "\n"))
+		}
+	}
+	fmt.Fprintf(out, "%d seeds from %d: %s of virtual time in %s, %d automatic failovers, %d crashes and restarts, %d violations\n",
+		r.Seeds, r.From, r.Virtual, r.Took, r.Failovers, r.Crashes, len(r.Violations))
+}

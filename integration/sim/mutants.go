@@ -1,0 +1,151 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Mutant is the product with one defect put into it on purpose. The simulator
+// must find it: a check that cannot fail proves nothing.
+type Mutant struct {
+	Name   string
+	File   string // of this module
+	Old    string // stands there exactly once
+	New    string
+	Breaks []string // the invariants that it may be seen to break
+}
+
+// Mutants lists the defects that the simulator must find.
+func Mutants() []Mutant {
+	return slices.Concat(guardMutants, evidenceMutants, chainMutants, journalMutants, outboxMutants)
+}
+
+var guardMutants = []Mutant{
+	{"pause ignored", "watchdog/decide.go", "if p := f.pause; p != nil && q.at.Before(p.Until) {", "if p := f.pause; p != nil && false {", []string{"I6"}},
+	{"hold ignored", "watchdog/decide.go", "if h := f.hold; h != nil {", "if h := f.hold; h != nil && false {", []string{"I6"}},
+	{"mode ignored", "watchdog/decide.go", "switch r.Mode {\n\tcase ModeAuto:", "switch ModeAuto {\n\tcase ModeAuto:", []string{"I6"}},
+	{"cool-down ignored", "watchdog/decide.go", "if q.at.Before(f.cooldown) {", "if false {", []string{"I7"}},
+	{"budget ignored", "watchdog/decide.go", "n >= r.Budget && !f.charged {", "false {", []string{"I7"}},
+	{"budget not charged", "watchdog/fold.go", "f.autos, f.charged = append(f.autos, e.At), true", "f.charged = true", []string{"I7"}},
+	{"failovers run side by side", "watchdog/transitions.go", "eventName(VerbFailover):   {refuse: oneAtATime},", "eventName(VerbFailover):   {do: (*step).failover},", []string{"I2"}},
+	{"lease ignored", "watchdog/engine.go", "e.levels.Lease = e.lease()", "e.levels.Lease = \"\"", []string{"I1"}},
+	{"edge instead of level", "watchdog/machine.go", "case d.Will == WillFailover:", "case d.Will == WillFailover && len(s.ready.Entries) > 0:", []string{"I8"}},
+	{"nothing is taken up after a crash", "watchdog/transitions.go", "if s.fold.running() {\n\t\ts.continueChain()", "if false {\n\t\ts.continueChain()", []string{"I8"}},
+}
+
+var evidenceMutants = []Mutant{
+	{"inconclusive counts as down", "watchdog/detector.go", "switch v {\n\tcase PoolDown:", "if v == Inconclusive {\n\t\tv = PoolDown\n\t}\n\tswitch v {\n\tcase PoolDown:", []string{"I4"}},
+	{"canaries ignored", "watchdog/look.go", "s.OK = s.Good >= minGood", "s.OK = true", []string{"I4"}},
+	{"a freeze is not noticed", "watchdog/look.go", "r.Frozen = frozen(", "_ = frozen(", []string{"I4"}},
+	{"one server down is the pool down", "watchdog/round.go", "case down == n:", "case down >= 1:", []string{"I4"}},
+	{"one bad round is enough", "watchdog/detector.go", "int(c.ConsecutiveFailures) >= d.rules.BadRounds &&", "", []string{"I4"}},
+}
+
+var chainMutants = []Mutant{
+	{"effect before record", "actions/task.go", "if err := a.record(ctx, Record{Step: a.step.Name, Target: a.task.Target(), Phase: Started, Detail: a.saw}); err != nil {", "if err := ctx.Err(); err != nil {", []string{"I1"}},
+	{"record not awaited", "watchdog/engine.go", "return <-done\n", "return nil\n", []string{"I1", "I3"}},
+	{"DNS before preflight", "actions/kind.go", "return []StepName{Preflight, StopServices, SetRoute, DNSRecords, CheckPort, StartServices, Verify}", "return []StepName{DNSRecords, Preflight, StopServices, SetRoute, CheckPort, StartServices, Verify}", []string{"I3"}},
+	{"a resumed run believes instead of looking", "actions/task.go", "case err == nil && obs.Status == Done:", "case err == nil && (obs.Status == Done || a.touched):", []string{"I5", "I8"}},
+	{"services stay stopped after a failure", "actions/runner.go", "if err != nil && len(x.stillStopped()) > 0 {", "if false {", []string{"I5"}},
+	{"what stays stopped is not named", "actions/runner.go", "out.Stopped, out.Skipped = x.stillStopped(), x.skipped()", "out.Stopped, out.Skipped = nil, x.skipped()", []string{"I5"}},
+	{"a moved route is denied", "actions/runner.go", "\t\tout.RouteMoved = x.routeMoved(ctx)\n", "\t\tout.RouteMoved = false\n", []string{"I8"}},
+	{"a failover is run twice", "watchdog/engine.go", "\t\te.start(ctx, effect)\n", "\t\te.start(ctx, effect)\n\t\te.start(ctx, effect)\n", []string{"I2", "I1"}},
+}
+
+var journalMutants = []Mutant{
+	{"doubt about the journal ignored", "watchdog/engine.go", "if errors.Is(err, ErrJournalUnsure) {", "if false {", []string{"I2", "I8", "I9"}},
+	{"effects without a durable journal", "watchdog/engine.go", "if err := e.save(ctx, &ready); err != nil {\n\t\treturn ready, err\n\t}", "_ = e.save(ctx, &ready)", []string{"I1", "I2"}},
+}
+
+var outboxMutants = []Mutant{
+	{"lost outbox cursor", "watchdog/slack/outbox.go", "if err := b.s.o.Cursors.SaveCursor(ctx, cursorName, data); err != nil {", "if err := error(nil); err != nil {", []string{"I9"}},
+	{"a post whose answer was lost is posted again", "watchdog/slack/send.go", "b.unsure = err != nil && classify(err) == ambiguous", "b.unsure = false", []string{"I9"}},
+	{"the first post of a process is not looked up", "watchdog/slack/outbox.go", "unsure: true, edited", "unsure: false, edited", []string{"I9"}},
+}
+
+// apply is the file's text with the defect in it.
+func (m Mutant) apply(root string) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(root, m.File))
+	if err != nil {
+		return nil, fmt.Errorf("defect %q: %w", m.Name, err)
+	}
+	if n := bytes.Count(text, []byte(m.Old)); n != 1 {
+		return nil, fmt.Errorf("defect %q: %s holds what it changes %d times, once is wanted: %q", m.Name, m.File, n, m.Old)
+	}
+	return bytes.Replace(text, []byte(m.Old), []byte(m.New), 1), nil
+}
+
+// find builds the product with the defect, without touching the tree at root,
+// and plays seeds until it shows.
+func (m Mutant) find(ctx context.Context, root string, seeds int) (*Violation, error) {
+	text, err := m.apply(root)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "edgelab-mutant-")
+	if err != nil {
+		return nil, fmt.Errorf("defect %q: %w", m.Name, err)
+	}
+	defer os.RemoveAll(dir)
+	changed, overlay, program := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "edgelab")
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(root, m.File): changed}})
+	if err != nil {
+		return nil, fmt.Errorf("defect %q: %w", m.Name, err)
+	}
+	if err := errors.Join(os.WriteFile(changed, text, 0o600), os.WriteFile(overlay, replace, 0o600)); err != nil {
+		return nil, fmt.Errorf("defect %q: %w", m.Name, err)
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "-o", program, "./cmd/edgelab")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("defect %q: build: %w\n%s", m.Name, err, out)
+	}
+	var out, errOut bytes.Buffer
+	play := exec.CommandContext(ctx, program, "simulate", "--seeds", fmt.Sprint(seeds), "--first", "-o", "json")
+	play.Stdout, play.Stderr = &out, &errOut
+	if err := play.Run(); err == nil {
+		return nil, fmt.Errorf("defect %q was not found in %d seeds", m.Name, seeds)
+	}
+	var report Report
+	if err := json.Unmarshal(out.Bytes(), &report); err != nil || len(report.Violations) == 0 {
+		return nil, fmt.Errorf("defect %q: the simulator failed (%w):\n%s%s", m.Name, err, out.String(), errOut.String())
+	}
+	v := report.Violations[0]
+	if !slices.Contains(m.Breaks, v.Invariant) {
+		return &v, fmt.Errorf("defect %q showed as %s: %s; want one of %v", m.Name, v.Invariant, v.Text, m.Breaks)
+	}
+	return &v, nil
+}
+
+// FindMutants looks for every defect whose name contains only, one after
+// another, and tells how each showed. Root is the module's directory.
+func FindMutants(ctx context.Context, root, only string, seeds int, out io.Writer) error {
+	var errs []error
+	found := 0
+	for _, m := range Mutants() {
+		if !strings.Contains(m.Name, only) {
+			continue
+		}
+		begin := time.Now()
+		v, err := m.find(ctx, root, seeds)
+		if err != nil {
+			fmt.Fprintf(out, "NOT FOUND %v\n", err)
+			errs = append(errs, err)
+			continue
+		}
+		found++
+		fmt.Fprintf(out, "found     %-45s by seed %d, %s, in %s\n", m.Name, v.Seed, v.Invariant, time.Since(begin).Round(time.Second))
+	}
+	fmt.Fprintf(out, "%d defects found, %d not\n", found, len(errs))
+	return errors.Join(errs...)
+}

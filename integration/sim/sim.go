@@ -1,0 +1,170 @@
+// Package sim plays edgewatch against an estate in which everything goes
+// wrong, in virtual time, and holds it to its promises.
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgewatch/configs"
+)
+
+// Options say what is simulated.
+type Options struct {
+	Federation *configs.Federation // the operator's own; nil is the shipped example, varied from seed to seed
+	Seeds      int
+	From       uint64        // the first seed
+	Life       time.Duration // how long things go wrong in each of them
+	Workers    int           // seeds played at the same time
+
+	first     bool // end at the first violation
+	everyDisk int  // every so manieth seed keeps its journal in a file
+	keepLines bool // of every run, not only of a violation
+}
+
+// Violation is a promise that was broken.
+type Violation struct {
+	Seed      uint64   `json:"seed"`
+	Invariant string   `json:"invariant"`
+	Text      string   `json:"text"`
+	At        string   `json:"at"`
+	Timeline  []string `json:"timeline,omitempty"`
+}
+
+// Report is what came of it.
+type Report struct {
+	Seeds      int         `json:"seeds"`
+	From       uint64      `json:"from"`
+	Virtual    string      `json:"virtual"`
+	Took       string      `json:"took"`
+	Failovers  int         `json:"failovers"`
+	Crashes    int         `json:"crashes"`
+	Violations []Violation `json:"violations"`
+}
+
+// maxViolations ends a simulation: more of them tell nothing more.
+const maxViolations = 10
+
+// Run plays the seeds. T is only for its bubbles: what is wrong stands in the
+// report.
+func Run(t *testing.T, o Options) (Report, error) {
+	t.Helper()
+	begin := time.Now()
+	base := o.Federation
+	if base == nil {
+		var err error
+		if base, err = exampleFederation(); err != nil {
+			return Report{}, err
+		}
+	}
+	if _, err := newEstate(base); err != nil {
+		return Report{}, err
+	}
+	most := maxViolations
+	if o.first {
+		most = 1
+	}
+	report := Report{Seeds: o.Seeds, From: o.From, Violations: []Violation{}}
+	var (
+		mu      sync.Mutex
+		virtual time.Duration
+		wg      sync.WaitGroup
+		next    = o.From
+	)
+	for range max(o.Workers, 1) {
+		wg.Go(func() {
+			for {
+				mu.Lock()
+				seed := next
+				next++
+				done := seed >= o.From+uint64(o.Seeds) || len(report.Violations) >= most
+				mu.Unlock()
+				if done {
+					return
+				}
+				res := playSeed(t, base, seed, o)
+				mu.Lock()
+				virtual += res.virtual
+				report.Failovers += res.failovers
+				report.Crashes += res.lives - 1
+				if res.violation != nil {
+					report.Violations = append(report.Violations, *res.violation)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	report.Virtual, report.Took = virtual.Round(time.Second).String(), time.Since(begin).Round(time.Millisecond).String()
+	return report, nil
+}
+
+// result is what came of one seed.
+type result struct {
+	violation *Violation
+	virtual   time.Duration
+	failovers int
+	lives     int
+	end       string
+	restored  bool // partners reach federation, on another pool than the first
+	lines     []string
+}
+
+// playSeed plays one seed, and where its story says so, its twin.
+func playSeed(t *testing.T, base *configs.Federation, seed uint64, o Options) result {
+	t.Helper()
+	f := base
+	if o.Federation == nil {
+		f = vary(*base, rand.New(rand.NewPCG(seed, 0xe57a7e))) // #nosec G404 -- the seed must say it all
+	}
+	e, err := newEstate(f)
+	if err != nil {
+		return result{violation: &Violation{Seed: seed, Invariant: "estate", Text: err.Error()}}
+	}
+	res := playStory(t, e, write(seed, e, o.Life), seed, o)
+	// With a third pool, which of the others it is may depend on when it was
+	// their turn.
+	if s := write(seed, e, o.Life); s.twin && res.violation == nil {
+		calm := playStory(t, e, s.without(), seed, o)
+		res.virtual += calm.virtual
+		if calm.violation != nil {
+			return calm
+		}
+		if calm.end != res.end && (len(f.Pools) == 2 || !res.restored) {
+			res.violation = &Violation{Seed: seed, Invariant: "I8", Timeline: res.lines,
+				Text: fmt.Sprintf("it ended as %s; without what happened to edgewatch itself it ends as %s", res.end, calm.end)}
+		}
+	}
+	return res
+}
+
+// playStory plays one story in a bubble of its own.
+func playStory(t *testing.T, e *estate, s *story, seed uint64, o Options) (res result) {
+	t.Helper()
+	onDisk := o.everyDisk > 0 && seed%uint64(o.everyDisk) == 0
+	synctest.Test(t, func(t *testing.T) {
+		r := newRun(t, e, s, seed)
+		if onDisk {
+			r.onDisk()
+		}
+		r.play()
+		res = result{
+			violation: r.violation, virtual: time.Since(r.world.begin), failovers: r.checks.figures.failovers,
+			lives: r.lives, end: r.world.end(),
+		}
+		if reached := r.world.reached(); reached != "" && reached != e.f.Pools[0].Name {
+			res.restored = true
+		}
+		if r.violation != nil {
+			r.violation.Timeline = r.timeline()
+		}
+		if r.violation != nil || s.twin || o.keepLines {
+			res.lines = r.timeline()
+		}
+	})
+	return res
+}

@@ -1,0 +1,257 @@
+package watchdog
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"edgewatch/actions"
+)
+
+// Auditor holds what is about to be written to edgewatch's promises, as far
+// as a journal alone can show them. It folds entries on its own and asks the
+// machine nothing, so that a defect in one of the two is seen by the other.
+// The numbers are those of the invariants in the README:
+//
+//	I1  nothing is reported done that was not recorded as begun
+//	I2  one failover at a time, and every record belongs to it
+//	I3  nothing is touched before the preflight has passed, and DNS follows the route
+//	I5  a failover that went well names the servers that it left stopped
+//	I6  nothing begins by itself while paused or held, nor in a mode that leaves it to people
+//	I7  budget, cool-down and the number of attempts are kept
+//
+// It is not safe for concurrent use.
+type Auditor struct {
+	rules    Rules
+	chain    audited
+	paused   time.Time            // automatic failover is paused until then
+	held     bool                 // … or until a person releases it
+	autos    map[string]time.Time // by incident: its first automatic failover
+	cooldown time.Time            // of the last automatic failover that went well
+	failed   int                  // failovers of the open incident that failed since a person spoke
+}
+
+// audited is the newest failover.
+type audited struct {
+	id, incident string
+	auto, open   bool
+	owed         []string // servers that an earlier failover left stopped
+	steps        map[actions.StepName]actions.RecordPhase
+	tasks        map[auditedTask]actions.RecordPhase
+}
+
+type auditedTask struct {
+	step   actions.StepName
+	target string
+}
+
+// NewAuditor returns an auditor that has seen nothing.
+func NewAuditor(rules Rules) *Auditor {
+	return &Auditor{rules: rules, autos: map[string]time.Time{}}
+}
+
+// Check says which promise the entries would break if they were written next,
+// in that order; nil when none. It changes nothing.
+func (a *Auditor) Check(entries []Entry) error {
+	c := *a
+	c.autos = maps.Clone(a.autos)
+	c.chain.steps, c.chain.tasks = maps.Clone(a.chain.steps), maps.Clone(a.chain.tasks)
+	for _, e := range entries {
+		if err := c.check(e); err != nil {
+			return fmt.Errorf("%w (%s: %s)", err, e.Kind, e.Sentence())
+		}
+		c.Apply(e)
+	}
+	return nil
+}
+
+func (a *Auditor) check(e Entry) error {
+	switch e.Kind {
+	case KindChain:
+		return a.checkChain(e)
+	case KindStep:
+		return a.checkStep(e.Step)
+	case KindChainEnd:
+		return a.checkEnd(e.ChainEnd)
+	case KindPool, KindDecision, KindCommand, KindNotice:
+	}
+	return nil
+}
+
+func (a *Auditor) checkChain(e Entry) error {
+	c := e.Chain
+	switch {
+	case c.Retry > 0 && c.ID != a.chain.id:
+		return fmt.Errorf("I2: %s is carried on, but %s is the newest failover", c.ID, a.chain.id)
+	case c.Retry > 0:
+		return nil
+	case a.chain.open:
+		return fmt.Errorf("I2: %s begins while %s is running", c.ID, a.chain.id)
+	case c.ID == a.chain.id:
+		return fmt.Errorf("I2: %s begins a second time", c.ID)
+	case c.Trigger != TriggerAuto:
+		return nil
+	case a.rules.Mode != ModeAuto && (a.rules.Mode != ModeApprove || a.rules.ApprovalThen != ApprovalActs):
+		return fmt.Errorf("I6: a failover begins by itself in mode %s", a.rules.Mode)
+	case e.At.Before(a.paused):
+		return fmt.Errorf("I6: a failover begins by itself, paused until %s", clock(a.paused))
+	case a.held:
+		return errors.New("I6: a failover begins by itself while held")
+	case e.At.Before(a.cooldown):
+		return fmt.Errorf("I7: a failover begins by itself in the cool-down until %s", clock(a.cooldown))
+	case a.rules.Budget > 0 && a.spent(e) >= a.rules.Budget:
+		return fmt.Errorf("I7: a failover begins by itself after %d within %s", a.spent(e), a.rules.BudgetWindow)
+	case e.Incident == a.chain.incident && a.failed >= a.rules.MaxAttempts:
+		return fmt.Errorf("I7: a failover begins by itself after %d of its incident failed", a.failed)
+	}
+	return nil
+}
+
+// spent counts the other incidents within the budget's window that had an
+// automatic failover.
+func (a *Auditor) spent(e Entry) int {
+	n := 0
+	for incident, at := range a.autos {
+		if incident != e.Incident && at.After(e.At.Add(-a.rules.BudgetWindow)) {
+			n++
+		}
+	}
+	return n
+}
+
+func (a *Auditor) checkStep(r *actions.Record) error {
+	switch {
+	case !a.chain.open || r.Chain != a.chain.id:
+		return fmt.Errorf("I2: a record of %s, which is not running", r.Chain)
+	case r.Rescue || !mutates(r.Step):
+		return nil // what brings services back goes on even where nothing can be recorded
+	case r.Target != "" && r.Phase == actions.Finished && !a.begun(r):
+		return fmt.Errorf("I1: %s on %s is reported done and was never recorded as begun", r.Step, r.Target)
+	case !a.passed(actions.Preflight):
+		return fmt.Errorf("I3: %s before the preflight has passed", r.Step)
+	case r.Step == actions.DNSRecords && !a.passed(actions.SetRoute):
+		return fmt.Errorf("I3: %s before the route is set", r.Step)
+	}
+	return nil
+}
+
+func mutates(s actions.StepName) bool {
+	return s != actions.Preflight && s != actions.CheckPort && s != actions.Verify
+}
+
+func (a *Auditor) begun(r *actions.Record) bool {
+	phase := a.chain.tasks[auditedTask{r.Step, r.Target}]
+	return phase != "" && phase != actions.Already
+}
+
+func (a *Auditor) passed(s actions.StepName) bool {
+	phase := a.chain.steps[s]
+	return phase != "" && phase != actions.Started && phase != actions.Failed
+}
+
+func (a *Auditor) checkEnd(end *ChainEnd) error {
+	if !a.chain.open || end.ID != a.chain.id {
+		return fmt.Errorf("I2: the end of %s, which is not running", end.ID)
+	}
+	if !end.Outcome.OK {
+		return nil // what brings services back need not be in the journal
+	}
+	named := map[string]bool{}
+	for _, s := range end.Outcome.Stopped {
+		named[s] = true
+	}
+	for _, server := range a.chain.owed {
+		if phase := a.chain.tasks[auditedTask{actions.StartServices, server}]; phase != actions.Finished && phase != actions.Already && !named[server] {
+			return fmt.Errorf("I5: %s was stopped by an earlier failover, was not seen started, and is not named", server)
+		}
+	}
+	for task, phase := range a.chain.tasks {
+		started := a.chain.tasks[auditedTask{actions.StartServices, task.target}]
+		if task.step == actions.StopServices && phase != actions.Already && !named[task.target] &&
+			started != actions.Finished && started != actions.Already {
+			return fmt.Errorf("I5: %s was stopped, was not seen started, and is not named", task.target)
+		}
+	}
+	return nil
+}
+
+// Apply folds a durable entry in, whether it would pass Check or not: an old
+// journal is no reason to stop.
+func (a *Auditor) Apply(e Entry) {
+	switch e.Kind {
+	case KindChain:
+		a.applyChain(e)
+	case KindStep:
+		a.applyStep(e.Step)
+	case KindChainEnd:
+		a.applyEnd(e)
+	case KindCommand:
+		a.applyCommand(e)
+	case KindPool, KindDecision, KindNotice:
+	}
+}
+
+func (a *Auditor) applyChain(e Entry) {
+	c := e.Chain
+	if c.ID == a.chain.id {
+		a.chain.open = true
+		return
+	}
+	if e.Incident != a.chain.incident {
+		a.failed = 0
+	}
+	a.chain = audited{
+		id: c.ID, incident: e.Incident, auto: c.Trigger == TriggerAuto, open: true, owed: c.Owed,
+		steps: map[actions.StepName]actions.RecordPhase{}, tasks: map[auditedTask]actions.RecordPhase{},
+	}
+	if _, known := a.autos[e.Incident]; a.chain.auto && !known {
+		a.autos[e.Incident] = e.At
+	}
+	maps.DeleteFunc(a.autos, func(_ string, at time.Time) bool { return at.Before(e.At.Add(-2 * a.rules.BudgetWindow)) })
+}
+
+func (a *Auditor) applyStep(r *actions.Record) {
+	if a.chain.id == "" || r.Chain != a.chain.id {
+		return
+	}
+	if r.Target == "" {
+		a.chain.steps[r.Step] = r.Phase
+		return
+	}
+	a.chain.tasks[auditedTask{r.Step, r.Target}] = r.Phase
+	if r.Step == actions.StopServices && r.Phase == actions.Started {
+		delete(a.chain.tasks, auditedTask{actions.StartServices, r.Target})
+	}
+}
+
+func (a *Auditor) applyEnd(e Entry) {
+	if e.ChainEnd.ID != a.chain.id {
+		return
+	}
+	a.chain.open = false
+	switch out := e.ChainEnd.Outcome; {
+	case out.OK && a.chain.auto:
+		a.cooldown = e.At.Add(a.rules.Cooldown)
+	case !out.OK && !out.RouteMoved && !out.Interrupted && !out.Aborted:
+		a.failed++
+	}
+}
+
+func (a *Auditor) applyCommand(e Entry) {
+	switch cmd := e.Command; cmd.Verb {
+	case VerbPause:
+		a.paused = e.At.Add(cmd.For)
+	case VerbResume:
+		a.paused = time.Time{}
+	case VerbHold:
+		a.held = true
+	case VerbRelease:
+		a.held = false
+	case VerbAck, VerbAdopt:
+		a.cooldown, a.failed = time.Time{}, 0
+	case VerbFailover, VerbSwitchover, VerbFailback, VerbApprove, VerbRetry, VerbSkipStep:
+		a.failed = 0
+	case VerbDeny, VerbAbort:
+	}
+}
