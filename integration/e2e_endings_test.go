@@ -58,7 +58,7 @@ func TestFailback(t *testing.T) {
 	if answer := failback(); !mentions(answer, "counts as stable from") {
 		t.Errorf("a failback at once was answered with %q", answer)
 	}
-	if out, code := e.cli("failover", "EdgePool1", "repaired"); code == 0 || !mentions(out, "EdgePool2 answers") {
+	if out, code := e.cli("failover", "EdgePool1", "repaired", "--yes"); code == 0 || !mentions(out, "EdgePool2 answers") {
 		t.Errorf("a failover from a pool that answers: exit code %d\n%s", code, out)
 	}
 	e.until("EdgePool1 is stable and ready", func(s *watchdog.Snapshot) bool {
