@@ -27,6 +27,7 @@ func (e *Engine) publish() {
 	if !f.running() && !f.faulted() && s.Decision.Will != WillFailover && s.Decision.Will != WillFailback {
 		s.State = s.Decision.State // which the journal need not hold, if it flaps
 	}
+	s.HistoryError = e.ports.Rounds.Error()
 	if e.journal != nil {
 		s.JournalError = e.journal.Error()
 	}
@@ -54,7 +55,7 @@ func (e *Engine) publish() {
 		}
 		s.Pools = append(s.Pools, PoolStatus{
 			Name: name, Active: name == f.active, Verdict: p.Verdict, Why: p.Why, Breaker: p.Breaker,
-			Servers: p.Results, States: p.States, Readiness: e.levels.Readiness[name], Stopped: f.owed[name], Quarantined: f.quarantine(name, now, &e.settings.Rules),
+			Servers: p.Results, States: p.States, Readiness: e.levels.Readiness[name], Uptime: e.ports.Rounds.Uptime(name), Stopped: f.owed[name], Quarantined: f.quarantine(name, now, &e.settings.Rules),
 		})
 	}
 	e.snapshot.Store(s)

@@ -17,15 +17,6 @@ import (
 	"edgewatch/watchdog"
 )
 
-// TestMain makes the test binary the edgewatch of a lab where a scenario
-// wants it as a process of its own.
-func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == watchdogWord {
-		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-	}
-	os.Exit(m.Run())
-}
-
 // TestKills plays the one scenario whose edgewatch is this very program
 // started anew, and keeps its directory, which no second lab may use.
 func TestKills(t *testing.T) {

@@ -19,6 +19,7 @@ func (t *tool) printStatus(s *watchdog.Snapshot, now time.Time) {
 	fmt.Fprintln(t.out)
 	t.printPools(s, now)
 	t.printAddresses(s, now)
+	t.printUptime(s)
 	fmt.Fprintln(t.out)
 	t.fact("will", intent(s.Decision, now))
 	t.printSurroundings(s, now)
@@ -212,6 +213,9 @@ func (t *tool) printSurroundings(s *watchdog.Snapshot, now time.Time) {
 	}
 	if s.Frozen != "" {
 		t.fact("frozen", s.Frozen)
+	}
+	if s.HistoryError != "" {
+		t.fact("history", "rounds cannot be recorded, decisions are not concerned: "+s.HistoryError)
 	}
 	if s.Incident != "" {
 		t.fact("incident", s.Incident)

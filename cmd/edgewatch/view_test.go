@@ -41,6 +41,15 @@ func TestStatusText(t *testing.T) {
 	fresh.Canaries = watchdog.CanaryStatus{Total: 2, Why: "both time out"}
 	fresh.Pools = append(fresh.Pools, watchdog.PoolStatus{Name: "B", Breaker: watchdog.Breaker{State: watchdog.BreakerClosed, Bad: 1, Since: now}})
 
+	fresh.HistoryError = "state file edgewatch.db: record rounds: disk is full – free space on that disk; edgewatch goes on by itself"
+	const day = 24 * time.Hour
+	fresh.Pools[0].Uptime = []watchdog.Uptime{
+		{Window: day, Up: day},
+		{Window: 30 * day, Up: 28 * day, Degraded: day, Down: 2 * time.Second, Inconclusive: 40 * time.Minute},
+		{Window: 90 * day, Up: 28 * day, Degraded: day, Down: 3 * time.Hour, Inconclusive: 40 * time.Minute},
+	}
+	fresh.Pools[1].Uptime = []watchdog.Uptime{{Window: day, Inconclusive: day}, {Window: 30 * day}, {Window: 90 * day, Down: time.Hour}}
+
 	var b strings.Builder
 	home := failingOver(now)
 	home.Chain.Kind, home.Chain.From, home.Chain.To = actions.Failback, "EdgePool2", "EdgePool1"

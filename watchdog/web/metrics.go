@@ -36,7 +36,7 @@ type collector struct {
 	now   func() time.Time
 
 	buildInfo, federationState, mode, will, blocked          *prometheus.Desc
-	unsure, loopLastRun, lastRound, journalSeq               *prometheus.Desc
+	unsure, loopLastRun, lastRound, journalSeq, historyOK    *prometheus.Desc
 	paused, pauseExpiry, cooldown, cooldownExpiry            *prometheus.Desc
 	held, leaseHeld, approvalExpiry, poolQuarantined         *prometheus.Desc
 	poolStopped, certExpiry, views                           *prometheus.Desc
@@ -65,6 +65,7 @@ func newCollector(w Snapshots, build Build, now func() time.Time) *collector {
 		loopLastRun:     desc("loop_last_run_timestamp_seconds", "When the federation's engine last turned.", fed),
 		lastRound:       desc("last_round_timestamp_seconds", "When the last round of probes ended; 0 before the first.", fed),
 		journalSeq:      desc("journal_last_seq", "The newest journal entry that the federation's state includes.", fed),
+		historyOK:       desc("history_ok", "Whether what rounds find can be recorded; no decision depends on it.", fed),
 		paused:          desc("paused", "Whether automatic failover is paused by a person.", fed),
 		pauseExpiry:     desc("pause_expiry_timestamp_seconds", "When the pause ends by itself; 0 without a pause.", fed),
 		cooldown:        desc("cooldown", "Whether the cool-down after a failover lasts.", fed),
@@ -95,7 +96,7 @@ func newCollector(w Snapshots, build Build, now func() time.Time) *collector {
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.buildInfo, c.federationState, c.mode, c.will, c.blocked, c.unsure, c.loopLastRun, c.lastRound, c.journalSeq,
+		c.buildInfo, c.federationState, c.mode, c.will, c.blocked, c.unsure, c.loopLastRun, c.lastRound, c.journalSeq, c.historyOK,
 		c.paused, c.pauseExpiry, c.cooldown, c.cooldownExpiry, c.canaries, c.canariesGood, c.canariesOK,
 		c.running, c.lastFailover, c.lastSuccess, c.lastDuration, c.poolActive, c.poolState, c.circuit, c.poolReady,
 		c.poolReadyTime, c.probeSuccess, c.probeState, c.probeInfo, c.probeDuration, c.certExpiry, c.views,
@@ -182,6 +183,7 @@ func (c *collector) federation(g gauges, s *watchdog.Snapshot, now time.Time) {
 	g.at(c.loopLastRun, s.At)
 	g.at(c.lastRound, s.LastRound)
 	g.set(c.journalSeq, float64(s.LastSeq))
+	g.is(c.historyOK, s.HistoryError == "")
 	var pauseEnd time.Time
 	if s.Pause != nil {
 		pauseEnd = s.Pause.Until
