@@ -28,8 +28,10 @@ const maxSize = 256 << 10
 // Config is a configuration that was read and found valid. File names in it
 // are absolute, names of DNS are lower case and without a final dot.
 type Config struct {
-	// File that holds the journal and how far Slack was told; a lock file is beside it.
+	// File that holds the journal, what rounds found and how far Slack was told; a lock file is beside it.
 	State string `yaml:"state" default:"/var/lib/edgewatch/edgewatch.db" check:"path"`
+	// How long rounds are kept in it.
+	History History `yaml:"history"`
 	// Unix socket that the command line talks to.
 	Socket string `yaml:"socket" default:"/run/edgewatch/api.sock" check:"path"`
 	// Where edgewatch answers over the network.

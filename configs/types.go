@@ -13,6 +13,13 @@ type Listen struct {
 	Health string `yaml:"health" default:":8081" check:"hostport"`
 }
 
+// History says how long edgewatch keeps what its rounds found, for uptime and
+// for "edgelab replay". The journal is kept for ever.
+type History struct {
+	// How long recorded rounds are kept in the state file.
+	Keep Duration `yaml:"keep" default:"400d" min:"1h"`
+}
+
 // Log says how edgewatch writes its log, which goes to standard error.
 type Log struct {
 	// Least severe level that is written.

@@ -47,8 +47,8 @@ func TestOldPoolReturns(t *testing.T) {
 	if found, err := e.Partner(e.ctx); err != nil || found.Pool != "EdgePool2" {
 		t.Errorf("a partner finds %+v, %v; federation must stay on EdgePool2", found, err)
 	}
-	if out, code := e.cli("failover", "EdgePool1", "repaired"); code != 0 {
-		t.Fatalf("failover: exit code %d\n%s", code, out)
+	if out, code := e.cli("failback", "EdgePool1", "repaired", "--force", "--yes"); code != 0 {
+		t.Fatalf("failback: exit code %d\n%s", code, out)
 	}
 	e.awaitRestored("EdgePool1")
 	e.until("EdgePool1 is the active pool", func(s *watchdog.Snapshot) bool { return s.Active == "EdgePool1" })

@@ -137,3 +137,51 @@ func TestPaused(t *testing.T) {
 		})
 	}
 }
+
+// TestSlackApproval presses Approve on the incident's message: the failover
+// runs, the buttons go, the message says who it was, and the same button
+// pressed later changes nothing.
+func TestSlackApproval(t *testing.T) {
+	e := newEstate(t, func(o *lab.Options) { o.Mode = watchdog.ModeApprove })
+	e.start()
+	e.mustKill("EdgePool1")
+	const approve = "edgewatch_approve"
+	asked, err := e.Slack.Wait(e.ctx, func(m slacktest.Message) bool { _, ok := m.Button(approve); return ok })
+	if err != nil {
+		t.Fatalf("nobody is asked: %v", err)
+	}
+	if !mentions(asked.Text, "fail over to EdgePool2", "without an answer") {
+		t.Errorf("the question is %q", asked.Text)
+	}
+	if out, code := e.cli("status"); code != 0 || !mentions(out, "edgewatch approve EdgePool2 REASON") {
+		t.Errorf("status: exit code %d\n%s", code, out)
+	}
+	e.nothingMoved(2)
+	value, _ := asked.Button(approve)
+	if answer, err := e.Slack.Click(e.ctx, lab.Operator, asked.TS, approve); err != nil || !mentions(answer, "approved", "EdgePool2") {
+		t.Fatalf("approve was answered with %q, %v", answer, err)
+	}
+	e.awaitRestored("EdgePool2")
+	done, err := e.Slack.Wait(e.ctx, func(m slacktest.Message) bool {
+		_, still := m.Button(approve)
+		return m.TS == asked.TS && !still && mentions(m.Text, "failed over to EdgePool2")
+	})
+	if err != nil || !strings.Contains(string(done.Blocks), "Approved by") || !strings.Contains(string(done.Blocks), lab.Operator) {
+		t.Errorf("the incident does not say who approved: %v\n%s", err, done.Blocks)
+	}
+	if answer, err := e.Slack.ClickStale(e.ctx, lab.Operator, asked, approve, value, time.Now()); err != nil || !mentions(answer, "Nothing was done", "already") {
+		t.Errorf("the same button later was answered with %q, %v", answer, err)
+	}
+	chains := 0
+	for _, entry := range e.journal() {
+		if entry.Kind == watchdog.KindChain {
+			chains++
+			if entry.Chain.Trigger != "slack" || !strings.HasPrefix(entry.Chain.Actor, lab.Operator) {
+				t.Errorf("the failover is told as %s", entry.Sentence())
+			}
+		}
+	}
+	if chains != 1 {
+		t.Errorf("%d failovers began", chains)
+	}
+}

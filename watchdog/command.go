@@ -47,24 +47,25 @@ type VerbInfo struct {
 	Object Object
 	Reason bool   // whether a reason must be given
 	Force  bool   // whether --force means something
+	Asks   bool   // whether a surface asks "really?" first: it moves federation, or sets edgewatch's judgement aside
 	Means  string // what it does, for help texts
 }
 
 var verbTable = []VerbInfo{
-	{VerbFailover, ObjectPool, true, true, "move federation to POOL: the active one is down, or nobody can tell"},
-	{VerbSwitchover, ObjectPool, true, true, "move federation to POOL as planned, while the active one answers"},
-	{VerbFailback, ObjectPool, true, true, "return to POOL, the preferred one, in the documented order"},
-	{VerbHold, ObjectNone, true, false, "nothing automatic until release"},
-	{VerbRelease, ObjectNone, false, false, "end the hold"},
-	{VerbPause, ObjectDuration, true, false, "no automatic failover for so long (30m, 2h, 3d)"},
-	{VerbResume, ObjectNone, false, false, "end the pause"},
-	{VerbApprove, ObjectPool, true, false, "carry out the failover to POOL that edgewatch asks for"},
-	{VerbDeny, ObjectNone, true, false, "do not carry it out"},
-	{VerbAbort, ObjectNone, true, false, "end the failover that runs or is to be tried again; what it stopped is started"},
-	{VerbRetry, ObjectNone, false, false, "take the failed failover up again now"},
-	{VerbSkipStep, ObjectStep, true, false, "likewise, leaving out a step that only looks (check-port, verify)"},
-	{VerbAdopt, ObjectPool, true, false, "POOL carries federation: take that for true, change nothing"},
-	{VerbAck, ObjectNone, false, false, "seen: ends cool-down and what waits for a person"},
+	{VerbFailover, ObjectPool, true, true, true, "move federation to POOL: the active one is down, or nobody can tell"},
+	{VerbSwitchover, ObjectPool, true, true, true, "move federation to POOL as planned, while the active one answers"},
+	{VerbFailback, ObjectPool, true, true, true, "return to POOL, the preferred one, in the documented order"},
+	{VerbHold, ObjectNone, true, false, false, "nothing automatic until release"},
+	{VerbRelease, ObjectNone, false, false, false, "end the hold"},
+	{VerbPause, ObjectDuration, true, false, false, "no automatic failover for so long (30m, 2h, 3d)"},
+	{VerbResume, ObjectNone, false, false, false, "end the pause"},
+	{VerbApprove, ObjectPool, true, false, false, "carry out the failover to POOL that edgewatch asks for"},
+	{VerbDeny, ObjectNone, true, false, false, "do not carry out the failover that edgewatch asks for"},
+	{VerbAbort, ObjectNone, true, false, true, "end the failover that runs or is to be tried again; what it stopped is started"},
+	{VerbRetry, ObjectNone, false, false, false, "take the failed failover up again now"},
+	{VerbSkipStep, ObjectStep, true, false, true, "take the failed failover up again without a step that only looks (check-port, verify)"},
+	{VerbAdopt, ObjectPool, true, false, true, "POOL carries federation: take that for true, change nothing"},
+	{VerbAck, ObjectNone, false, false, false, "seen: ends cool-down and what waits for a person"},
 }
 
 // Verbs returns the table of verbs, in the order people read it. The caller

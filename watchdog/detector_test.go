@@ -160,6 +160,11 @@ func TestParseRequest(t *testing.T) {
 		{"stauts", Request{}, `did you mean "status"?`},
 		{"explode", Request{}, "known are"},
 		{"status -f", Request{}, "wants the name"},
+		{"switchover EdgePool2 --force patch day", Request{Command: Command{Verb: VerbSwitchover, Pool: "EdgePool2", Force: true, Reason: "patch day"}}, ""},
+		{"skip-step Verify the partner is down", Request{Command: Command{Verb: VerbSkipStep, Step: "verify", Reason: "the partner is down"}}, ""},
+		{"hold", Request{}, "say why: hold REASON…"},
+		{"hold --force now", Request{}, "hold knows no --force"},
+		{"approve", Request{}, "say which pool and why: approve POOL REASON…"},
 	}
 	for _, tt := range tests {
 		got, err := ParseRequest(strings.Fields(tt.in))

@@ -34,6 +34,7 @@ type Ports struct {
 	Log     zerolog.Logger
 	Now     func() time.Time // wall time that is stored; nil means time.Now
 	Wake    func()           // called after entries became durable; must not block. May be nil
+	Rounds  *Recorder        // keeps what the rounds found; may be nil
 }
 
 // Engine runs one federation: one goroutine owns machine and detectors, and
@@ -101,6 +102,7 @@ func NewEngine(s Settings, p Ports) *Engine {
 	for _, pool := range s.Rules.Pools {
 		e.detectors[pool] = newDetector(s.Breaker)
 	}
+	p.Rounds.began(FreshAll)
 	return e
 }
 
@@ -143,6 +145,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.levels.Since = e.ports.Now()
 	e.boot(ctx)
 	e.work.Go(func() { s.run(ctx) })
+	e.work.Go(func() { e.ports.Rounds.run(ctx) })
 
 	due, dueWall := time.Now().Add(e.delay), e.ports.Now().Add(e.delay)
 	timer := time.NewTimer(e.delay)
@@ -159,7 +162,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		case r := <-e.rounds:
 			began := r.At // still with its monotonic reading
 			e.took(r)
+			seen := r.seen(e.machine.Active(), time.Now(), e.settings.Watch.Interval)
 			_, _ = e.do(ctx, Tick{})
+			e.ports.Rounds.take(seen)
 			if e.needsCandidate(r) {
 				s.hurry()
 			}
@@ -404,16 +409,22 @@ func (e *Engine) finish(ctx context.Context, end Ended) {
 // breaker made of it as a standby is no evidence, nor is what partners found
 // while federation was elsewhere.
 func (e *Engine) moveTo(pool string) {
+	e.renew(pool)
+	e.ports.Rounds.began(pool)
+	e.levels.Round = nil
+	e.partner, e.seen, e.moved = nil, time.Time{}, time.Now()
+}
+
+// renew gives the pool and its servers detectors that have seen nothing.
+func (e *Engine) renew(pool string) {
 	e.detectors[pool] = e.newborn()
 	for _, w := range e.settings.Watch.Pools {
 		for _, t := range w.Targets {
-			if w.Name == pool {
+			if w.Name == pool && e.servers != nil {
 				e.servers[t.Addr] = e.newborn()
 			}
 		}
 	}
-	e.levels.Round = nil
-	e.partner, e.seen, e.moved = nil, time.Time{}, time.Now()
 }
 
 // newborn is a detector for which rounds that were begun before now are no

@@ -58,7 +58,7 @@ func (w *WatchRules) wait(active PoolRound, took time.Duration) time.Duration {
 	if random == nil {
 		random = rand.Float64
 	}
-	vary := scale(every, (random()-0.5)*jitter)
+	vary := scale(every, (random()-0.5)*jitter).Round(time.Millisecond)
 	return max(every+vary-max(took, 0), w.SuspectInterval/2)
 }
 
@@ -66,7 +66,7 @@ func (w *WatchRules) wait(active PoolRound, took time.Duration) time.Duration {
 // it is, leapt how much more the wall clock says.
 func (e *Engine) look(ctx context.Context, late, leapt time.Duration) {
 	w := &e.settings.Watch
-	r := &Round{At: time.Now(), Pools: make([]PoolRound, len(w.Pools))}
+	r := &Round{At: sharp(time.Now()), Pools: make([]PoolRound, len(w.Pools))}
 	wall := e.ports.Now()
 	var wg sync.WaitGroup
 	for i, pool := range w.Pools {
@@ -87,6 +87,10 @@ func (e *Engine) look(ctx context.Context, late, leapt time.Duration) {
 	case <-ctx.Done():
 	}
 }
+
+// sharp is t, its monotonic reading too, without what history does not keep:
+// a replay then sums up the same times.
+func sharp(t time.Time) time.Time { return t.Add(-time.Duration(t.Nanosecond()) % time.Millisecond) }
 
 // probe is one probe; a defect in it is our own fault and no evidence.
 func (e *Engine) probe(ctx context.Context, t probe.Target) (r probe.Result) {

@@ -14,3 +14,16 @@ func TestWaitIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// A round's time is in whole milliseconds and still counts by the monotonic
+// clock, which a set wall clock does not change.
+func TestSharp(t *testing.T) {
+	now := time.Now()
+	at := sharp(now)
+	if d := now.Sub(at); at.Nanosecond()%int(time.Millisecond) != 0 || d < 0 || d >= time.Millisecond {
+		t.Errorf("sharp(%v) = %v", now, at)
+	}
+	if at.String() == at.Round(0).String() {
+		t.Errorf("%v has no monotonic reading", at)
+	}
+}

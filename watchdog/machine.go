@@ -266,7 +266,8 @@ func (s *step) settle() {
 	}
 	s.notice()
 	d := decide(s.At, s.Levels, s.rules, &s.fold)
-	if !s.fold.running() && d.changed(s.fold.decision) && !s.fold.flaps(d, s.At) {
+	asks := d.Will == WillAsk && s.fold.ask == nil // its deadline counts from this entry
+	if !s.fold.running() && (asks || d.changed(s.fold.decision) && !s.fold.flaps(d, s.At)) {
 		s.emit(Entry{Kind: KindDecision, Decision: &d}) // while a chain runs, its own entries tell
 	}
 	switch {

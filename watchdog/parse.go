@@ -70,27 +70,35 @@ func ParseRequest(words []string) (Request, error) {
 
 // parse reads what stands behind the verb.
 func (i VerbInfo) parse(words []string) (Command, error) {
-	cmd := Command{Verb: i.Verb}
+	force := false
 	if at := slices.Index(words, "--force"); at >= 0 {
-		if !i.Force {
-			return cmd, fmt.Errorf("%s knows no --force: %s", i.Verb, i.Form())
-		}
-		cmd.Force = true
+		force = true
 		words = slices.Concat(words[:at], words[at+1:])
 	}
-	if i.Object != ObjectNone {
-		if len(words) == 0 {
-			return cmd, fmt.Errorf("say %s: %s", i.lacking(), i.Form())
-		}
-		if err := i.object(&cmd, words[0]); err != nil {
-			return cmd, err
-		}
-		words = words[1:]
+	object := ""
+	if i.Object != ObjectNone && len(words) > 0 {
+		object, words = words[0], words[1:]
 	}
-	if i.Reason && len(words) == 0 {
+	return i.Order(object, strings.Join(words, " "), force)
+}
+
+// Order is the command of that verb, made of what was said for its object and
+// its reason, "" where nothing was. The error says what is missing or wrong,
+// as every surface tells it.
+func (i VerbInfo) Order(object, reason string, force bool) (Command, error) {
+	cmd := Command{Verb: i.Verb, Force: force, Reason: strings.TrimSpace(reason)}
+	switch {
+	case force && !i.Force:
+		return cmd, fmt.Errorf("%s knows no --force: %s", i.Verb, i.Form())
+	case object == "" && i.Object != ObjectNone:
 		return cmd, fmt.Errorf("say %s: %s", i.lacking(), i.Form())
 	}
-	cmd.Reason = strings.Join(words, " ")
+	if err := i.object(&cmd, object); err != nil {
+		return cmd, err
+	}
+	if i.Reason && cmd.Reason == "" {
+		return cmd, fmt.Errorf("say %s: %s", i.lacking(), i.Form())
+	}
 	return cmd, nil
 }
 

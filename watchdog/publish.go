@@ -27,6 +27,7 @@ func (e *Engine) publish() {
 	if !f.running() && !f.faulted() && s.Decision.Will != WillFailover && s.Decision.Will != WillFailback {
 		s.State = s.Decision.State // which the journal need not hold, if it flaps
 	}
+	s.HistoryError = e.ports.Rounds.Error()
 	if e.journal != nil {
 		s.JournalError = e.journal.Error()
 	}
@@ -36,6 +37,9 @@ func (e *Engine) publish() {
 	if f.pause != nil && now.Before(f.pause.Until) {
 		p := *f.pause
 		s.Pause = &p
+	}
+	if s.Decision.Will == WillAsk {
+		s.Approval = e.approval(s.Decision, now)
 	}
 	if f.chain != nil {
 		s.Chain = f.chain.status()
@@ -51,10 +55,22 @@ func (e *Engine) publish() {
 		}
 		s.Pools = append(s.Pools, PoolStatus{
 			Name: name, Active: name == f.active, Verdict: p.Verdict, Why: p.Why, Breaker: p.Breaker,
-			Servers: p.Results, States: p.States, Readiness: e.levels.Readiness[name], Stopped: f.owed[name], Quarantined: f.quarantine(name, now, &e.settings.Rules),
+			Servers: p.Results, States: p.States, Readiness: e.levels.Readiness[name], Uptime: e.ports.Rounds.Uptime(name), Stopped: f.owed[name], Quarantined: f.quarantine(name, now, &e.settings.Rules),
 		})
 	}
 	e.snapshot.Store(s)
+}
+
+// approval is what a person is asked for a snapshot.
+func (e *Engine) approval(d Decision, now time.Time) *Approval {
+	a := &Approval{To: d.To, Since: now, Until: d.NextAt, Then: e.settings.Rules.ApprovalThen}
+	if ask := e.machine.fold.ask; ask != nil {
+		a.Since = ask.at
+	}
+	if a.Then == "" {
+		a.Then = ApprovalHolds
+	}
+	return a
 }
 
 // status is the chain for a snapshot, with the steps still to come.

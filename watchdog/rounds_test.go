@@ -66,7 +66,8 @@ func TestRoundsAreSpread(t *testing.T) {
 		if gaps[0] < 9*time.Second || gaps[len(gaps)-1] > 11*time.Second || gaps[len(gaps)-1]-gaps[0] < 500*time.Millisecond {
 			t.Errorf("rounds are %s to %s apart", gaps[0], gaps[len(gaps)-1])
 		}
-		if distinct := len(slices.Compact(slices.Clone(gaps))); distinct < len(gaps)*9/10 {
+		// There are a thousand distances, in whole milliseconds: random ones meet.
+		if distinct := len(slices.Compact(slices.Clone(gaps))); distinct < 600 {
 			t.Errorf("only %d of %d distances differ", distinct, len(gaps))
 		}
 	})

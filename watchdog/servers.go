@@ -25,7 +25,11 @@ type ServerState struct {
 type servers map[netip.AddrPort]*detector
 
 // took feeds what a round saw of each address of a pool, and says how each is.
+// A nil servers watches none: no trip of a pool depends on them.
 func (s servers) took(r *Round, p *PoolRound, rules BreakerRules) []ServerState {
+	if s == nil {
+		return nil
+	}
 	states := make([]ServerState, len(p.Results))
 	for i, result := range p.Results {
 		addr := result.Target.Addr

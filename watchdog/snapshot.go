@@ -21,6 +21,7 @@ type Snapshot struct {
 	Lease        string        `json:"lease_lost,omitempty"` // why this process may not act any more
 	Hold         *Hold         `json:"hold,omitempty"`
 	Pause        *Pause        `json:"pause,omitempty"`
+	Approval     *Approval     `json:"approval,omitempty"` // what a person is asked now
 	Cooldown     time.Time     `json:"cooldown_until,omitzero"`
 	Incident     string        `json:"incident,omitempty"`
 	Chain        *ChainStatus  `json:"chain,omitempty"` // the running failover, else the last one
@@ -28,6 +29,7 @@ type Snapshot struct {
 	Vantage      string        `json:"vantage,omitempty"`       // where the evidence was gathered: the host of this process
 	Frozen       string        `json:"frozen,omitempty"`        // why our own loop or clock could not be trusted in the last round
 	JournalError string        `json:"journal_error,omitempty"` // why the journal cannot be written: nothing is decided until it can
+	HistoryError string        `json:"history_error,omitempty"` // why rounds cannot be recorded: no decision depends on that
 	LastRound    time.Time     `json:"last_round,omitzero"`
 	Interval     time.Duration `json:"interval"` // the normal distance between rounds
 	LastSeq      uint64        `json:"last_seq"` // the newest journal entry that it includes
@@ -43,6 +45,7 @@ type PoolStatus struct {
 	Servers   []probe.Result `json:"servers"` // the last round, one result per address
 	States    []ServerState  `json:"states"`  // what several rounds say of each, in the same order
 	Readiness Readiness      `json:"readiness"`
+	Uptime    []Uptime       `json:"uptime,omitempty"` // of the last day, month and quarter
 
 	// Stopped names servers of the pool whose services a failover stopped and
 	// nobody saw running since, as far as edgewatch knows.
@@ -105,6 +108,14 @@ type Hold struct {
 	Reason string    `json:"reason"`
 
 	told time.Time // when people were last reminded
+}
+
+// Approval is the question whether edgewatch may fail over.
+type Approval struct {
+	To    string       `json:"to"`             // the pool that would take over
+	Since time.Time    `json:"since"`          // when it was asked
+	Until time.Time    `json:"until,omitzero"` // how long an answer is waited for; zero: without end
+	Then  LateApproval `json:"then"`           // what edgewatch does without one
 }
 
 // ChainStatus is a failover in a Snapshot.

@@ -108,6 +108,12 @@ const (
 	WillFinish   Will = "finish"   // carry the running failover through
 )
 
+// Wills lists everything that a Decision can announce, for metrics that must
+// exist from the start.
+func Wills() []Will {
+	return []Will{WillWatch, WillFailover, WillFailback, WillAsk, WillHold, WillFinish}
+}
+
 // Guard names what keeps edgewatch from acting.
 type Guard string
 
@@ -142,7 +148,7 @@ func Guards() []Guard {
 type Decision struct {
 	State     State     `json:"state"`
 	Will      Will      `json:"will"`
-	To        string    `json:"to,omitempty"`         // failover: the pool that takes over, or would
+	To        string    `json:"to,omitempty"`         // the pool that takes over, or would
 	Because   string    `json:"because"`              // one sentence for a person
 	BlockedBy Guard     `json:"blocked_by,omitempty"` // hold: the first guard that blocks
 	NextAt    time.Time `json:"next_at,omitzero"`     // when it will be looked at again by itself, if that is a known moment

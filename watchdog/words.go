@@ -96,6 +96,18 @@ func (d *Decision) sentence() string {
 	return d.Because
 }
 
+// Intent is what the decision announces, in a few words.
+func (d *Decision) Intent() string {
+	switch d.Will {
+	case WillFailover, WillFailback:
+		return string(d.Will) + " to " + d.To
+	case WillAsk:
+		return "ask a person about a failover to " + d.To
+	case WillWatch, WillHold, WillFinish:
+	}
+	return string(d.Will)
+}
+
 func (c *Command) sentence() string {
 	by := fmt.Sprintf("by %s (%s)", c.Actor, c.Via)
 	force := ""

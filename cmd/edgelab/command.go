@@ -147,6 +147,9 @@ func status(c *console, s *watchdog.Snapshot) {
 		default:
 			ready = ", not ready: " + p.Readiness.Why
 		}
+		if p.Quarantined != "" {
+			ready += ", quarantined"
+		}
 		c.say(plain, "  %-10s %-7s %s (%s), breaker %s%s", p.Name, role, p.Verdict, p.Why, p.Breaker.State, ready)
 	}
 	c.say(plain, "  canaries   %d of %d answer", s.Canaries.Good, s.Canaries.Total)

@@ -8,6 +8,9 @@
 //
 // "edgelab simulate" plays the product against a simulated estate in virtual
 // time, thousands of stories of it; see package integration/sim.
+//
+// "edgelab replay" runs the rounds that a real edgewatch recorded against the
+// thresholds of another configuration.
 package main
 
 import (
@@ -44,9 +47,17 @@ func main() {
 		sim.Main(os.Args[2:], os.Stdout, os.Stderr)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	code := dispatch(ctx, lab.NewBubble(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
+}
+
+// dispatch runs the subcommand, and without one the lab.
+func dispatch(ctx context.Context, in lab.Bubble, args []string, stdin io.Reader, out, errOut io.Writer) int {
+	if len(args) > 0 && args[0] == "replay" {
+		return replay(ctx, in, args[1:], out, errOut)
+	}
+	return run(ctx, args, stdin, out, errOut)
 }
 
 // run is main with everything it touches handed in. It returns the exit code.

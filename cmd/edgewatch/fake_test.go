@@ -41,7 +41,10 @@ func (f *fakeWatchdog) Submit(_ context.Context, cmd watchdog.Command) (watchdog
 		}
 	}
 	f.accepted = append(f.accepted, cmd)
-	text := fmt.Sprintf("%s %s for %s: %q via %s", cmd.Verb, cmd.Pool, cmd.For, cmd.Reason, cmd.Via)
+	text := fmt.Sprintf("%s %s%s for %s: %q via %s", cmd.Verb, cmd.Pool, cmd.Step, cmd.For, cmd.Reason, cmd.Via)
+	if cmd.Force {
+		text = fmt.Sprintf("%s %s forced for %s: %q via %s", cmd.Verb, cmd.Pool, cmd.For, cmd.Reason, cmd.Via)
+	}
 	return watchdog.Answer{Accepted: true, Text: text, Entry: uint64(len(f.accepted))}, nil
 }
 
@@ -141,6 +144,24 @@ func steps(now time.Time) []watchdog.StepStatus {
 		out = append(out, s)
 	}
 	return out
+}
+
+// asked is a federation about which a person is asked, with everything else
+// that a status can tell of persons.
+func asked(now time.Time) *watchdog.Snapshot {
+	s := failingOver(now)
+	s.Mode, s.State, s.Chain, s.Pause, s.Cooldown, s.Partner = watchdog.ModeApprove, watchdog.AwaitingApproval, nil, nil, time.Time{}, nil
+	until := now.Add(14 * time.Minute)
+	s.Decision = watchdog.Decision{
+		State: watchdog.AwaitingApproval, Will: watchdog.WillAsk, To: "EdgePool2", BlockedBy: watchdog.GuardApproval, NextAt: until,
+		Because: "EdgePool1 is down and EdgePool2 is ready: approve EdgePool2 REASON, or deny REASON; without an answer edgewatch fails over at 2026-11-22 12:14:30 UTC",
+	}
+	s.Approval = &watchdog.Approval{To: "EdgePool2", Since: now.Add(-time.Minute), Until: until, Then: watchdog.ApprovalActs}
+	s.Hold = &watchdog.Hold{Since: now.Add(-26 * time.Hour), Actor: "bert@host", Via: "cli", Reason: "the network is rebuilt"}
+	s.Lease = "the lock file was replaced"
+	s.Pools[1].Stopped = []string{"edgeserver2.contoso.local"}
+	s.Pools[1].Quarantined = "EdgePool2 answers again since 2026-11-22 11:50:00 UTC only and counts as stable from 2026-11-22 12:20:00 UTC on"
+	return s
 }
 
 // calm is a federation of which nothing is to be told.

@@ -3,13 +3,13 @@
 // operator's tools. Its exit codes:
 //
 //	 0  done; probe: the server answers
-//	 1  failed; probe: the server is down
+//	 1  failed, or not confirmed; probe: the server is down
 //	 3  not known: the probe was inconclusive, or a command may or may not
 //	    have been accepted
 //	 4  refused by the running edgewatch, which says why; nothing changed
 //	 5  not authorised to use the socket
 //	 6  no running edgewatch was reached; nothing changed
-//	64  wrong usage
+//	64  wrong usage; an order that wants --yes where nobody can be asked
 //	75  edgewatch is stopping; nothing changed, try again later
 package main
 
@@ -19,25 +19,29 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"edgewatch/configs"
+	"edgewatch/watchdog"
 )
 
 func main() {
-	a := newTool(os.Stdout, os.Stderr)
+	a := newTool(os.Stdin, os.Stdout, os.Stderr)
 	os.Exit(a.execute(context.Background(), os.Args[1:]))
 }
 
 // tool is one invocation of the program: where it writes, and how.
 type tool struct {
+	in       io.Reader
+	asks     bool // in is a person at a terminal
 	out, err io.Writer
 	style    style
 }
 
-func newTool(out, stderr *os.File) *tool {
-	return &tool{out: out, err: stderr, style: styleOf(out)}
+func newTool(in, out, stderr *os.File) *tool {
+	return &tool{in: in, asks: isTerminal(in), out: out, err: stderr, style: styleOf(out)}
 }
 
 // execute runs the command line and returns the exit code.
@@ -76,12 +80,12 @@ func (t *tool) complain(f *failure) {
 
 const exitHelp = `Exit codes:
    0  done; probe: the server answers
-   1  failed; probe: the server is down
+   1  failed, or not confirmed; probe: the server is down
    3  not known: the probe was inconclusive, or a command may or may not have been accepted
    4  refused by the running edgewatch, which says why; nothing changed
    5  not authorised to use the socket
    6  no running edgewatch was reached; nothing changed
-  64  wrong usage
+  64  wrong usage; an order that wants --yes where nobody can be asked
   75  edgewatch is stopping; nothing changed, try again later`
 
 func (t *tool) root() *cobra.Command {
@@ -107,16 +111,20 @@ func (t *tool) root() *cobra.Command {
 	root.AddCommand(
 		t.runCommand(), t.configCommand(),
 		t.statusCommand(), t.whyCommand(), t.historyCommand(),
-		t.failoverCommand(), t.pauseCommand(), t.resumeCommand(), t.ackCommand(),
 		t.planCommand(), t.probeCommand(), t.versionCommand(),
 	)
+	root.AddCommand(t.orderCommands()...)
 	return root
 }
 
 // unknown says what is wrong with a command line that names no command.
 func unknown(root *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return errors.New("say what to do: run, status, why, history, failover, pause, resume, ack, plan, probe, config or version")
+		words := []string{"run", "status", "why", "history"}
+		for _, v := range watchdog.Verbs() {
+			words = append(words, string(v.Verb))
+		}
+		return fmt.Errorf("say what to do: %s, plan, probe, config or version", strings.Join(words, ", "))
 	}
 	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
 		return fmt.Errorf("there is no command %q: did you mean %q?", args[0], near[0])

@@ -22,8 +22,22 @@ type historyJSON struct {
 }
 
 func (t *tool) statusCommand() *cobra.Command {
-	return t.readCommand("status", "What is going on", t.printStatus)
+	cmd := t.readCommand("status", "What is going on", t.printStatus)
+	cmd.Long = statusHelp
+	return cmd
 }
+
+const statusHelp = `Shows every federation: the pools and their servers, what edgewatch will do and
+what blocks it, what a person is asked or holds, and the running or last move.
+
+"-o json" prints {"federations": [...]}, one object per federation with the keys
+federation, at, mode, state, active, decision (state, will, to, because,
+blocked_by, next_at), pools (name, active, verdict, why, breaker, servers,
+states, readiness, stopped, quarantined, uptime), canaries, approval (to, since,
+until, then), hold, pause, cooldown_until, incident, chain, partner, vantage,
+lease_lost, frozen, journal_error, history_error, last_round, interval and
+last_seq. What does not apply is left out; durations are nanoseconds.
+It is stable: fields are only ever added.`
 
 func (t *tool) whyCommand() *cobra.Command {
 	return t.readCommand("why", "Why edgewatch acts, or does not", t.printWhy)
@@ -67,17 +81,13 @@ func (t *tool) readCommand(name, short string, show func(*watchdog.Snapshot, tim
 func (t *tool) printWhy(s *watchdog.Snapshot, now time.Time) {
 	d := s.Decision
 	t.headline(s)
-	will := string(d.Will)
-	if d.Will == watchdog.WillFailover {
-		will += " to " + d.To
-	}
-	t.fact("will", will)
+	t.fact("will", d.Intent())
 	t.fact("because", d.Because)
 	if d.BlockedBy != watchdog.GuardNone {
-		t.fact("held by", string(d.BlockedBy))
+		t.fact("blocked by", string(d.BlockedBy))
 	}
 	if !d.NextAt.IsZero() {
-		t.fact("again at", clock(d.NextAt, now))
+		t.fact("next at", clock(d.NextAt, now))
 	}
 	t.fact("mode", string(s.Mode))
 	t.printSurroundings(s, now)
@@ -142,7 +152,7 @@ func entryTone(e watchdog.Entry) tone {
 		return bad
 	case e.Pool != nil, e.ChainEnd != nil:
 		return good
-	case e.Decision != nil && e.Decision.Will == watchdog.WillHold:
+	case e.Decision != nil && (e.Decision.Will == watchdog.WillHold || e.Decision.Will == watchdog.WillAsk):
 		return warning
 	}
 	return plain

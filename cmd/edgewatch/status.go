@@ -19,7 +19,9 @@ func (t *tool) printStatus(s *watchdog.Snapshot, now time.Time) {
 	fmt.Fprintln(t.out)
 	t.printPools(s, now)
 	t.printAddresses(s, now)
+	t.printUptime(s)
 	fmt.Fprintln(t.out)
+	t.fact("will", intent(s.Decision, now))
 	t.printSurroundings(s, now)
 	t.fact("mode", string(s.Mode))
 	if s.LastRound.IsZero() {
@@ -83,6 +85,8 @@ func readyCell(p watchdog.PoolStatus, now time.Time) cell {
 		return cell{"–", faint}
 	case p.Readiness.At.IsZero() && p.Readiness.Why == "":
 		return cell{"not checked yet", warning}
+	case p.Readiness.Ready && p.Quarantined != "":
+		return cell{"! checked " + span(now.Sub(p.Readiness.At)) + " ago, quarantined", warning}
 	case p.Readiness.Ready:
 		return cell{"✓ checked " + span(now.Sub(p.Readiness.At)) + " ago", good}
 	}
@@ -161,8 +165,36 @@ func certCell(r *probe.Result, now time.Time) cell {
 	return cell{plural(days, "day"), plain}
 }
 
-// printSurroundings prints what holds edgewatch off or makes it doubt.
+// intent is what edgewatch will do, what blocks it, and when it looks again.
+func intent(d watchdog.Decision, now time.Time) string {
+	text := d.Intent()
+	if d.BlockedBy != watchdog.GuardNone {
+		text += ", blocked by " + string(d.BlockedBy)
+	}
+	if !d.NextAt.IsZero() {
+		text += ", next at " + clock(d.NextAt, now)
+	}
+	return text
+}
+
+// printSurroundings prints what persons said or are asked, and what holds
+// edgewatch off or makes it doubt.
 func (t *tool) printSurroundings(s *watchdog.Snapshot, now time.Time) {
+	if s.Lease != "" {
+		t.fact("LEASE LOST", "this edgewatch does nothing any more: "+s.Lease)
+	}
+	t.printQuestion(s, now)
+	if h := s.Hold; h != nil {
+		t.fact("held", fmt.Sprintf("until release, since %s by %s: %s", clock(h.Since, now), h.Actor, h.Reason))
+	}
+	for _, p := range s.Pools {
+		if len(p.Stopped) > 0 {
+			t.fact("STOPPED", fmt.Sprintf("services of %s were stopped and not seen running since on %s: run Start-CsWindowsService there", p.Name, strings.Join(p.Stopped, ", ")))
+		}
+		if p.Quarantined != "" {
+			t.fact("quarantine", p.Quarantined)
+		}
+	}
 	if c := s.Canaries; c.Total > 0 {
 		text := fmt.Sprintf("%d of %d answer", c.Good, c.Total)
 		if !c.OK {
@@ -182,17 +214,45 @@ func (t *tool) printSurroundings(s *watchdog.Snapshot, now time.Time) {
 	if s.Frozen != "" {
 		t.fact("frozen", s.Frozen)
 	}
+	if s.HistoryError != "" {
+		t.fact("history", "rounds cannot be recorded, decisions are not concerned: "+s.HistoryError)
+	}
 	if s.Incident != "" {
 		t.fact("incident", s.Incident)
 	}
 }
 
+// printQuestion prints what a person is asked, until when, and how to answer.
+func (t *tool) printQuestion(s *watchdog.Snapshot, now time.Time) {
+	a := s.Approval
+	if a == nil {
+		return
+	}
+	wait := "waits without end"
+	if !a.Until.IsZero() {
+		then := "does nothing"
+		if a.Then == watchdog.ApprovalActs {
+			then = "fails over"
+		}
+		wait = fmt.Sprintf("waits until %s (%s left) and then %s", clock(a.Until, now), span(a.Until.Sub(now)), then)
+	}
+	t.fact("asked", fmt.Sprintf("since %s, everybody who may command, here and in Slack: fail over to %s? edgewatch %s", clock(a.Since, now), a.To, wait))
+	for _, order := range []string{fmt.Sprintf("%s %s", watchdog.VerbApprove, a.To), string(watchdog.VerbDeny)} {
+		t.fact("answer", fmt.Sprintf("edgewatch %s REASON… -f %s", order, s.Federation))
+	}
+}
+
 func (t *tool) printChain(c *watchdog.ChainStatus, now time.Time) {
-	head := fmt.Sprintf("Failover %s from %s to %s, ", c.ID, c.From, c.To)
+	head := fmt.Sprintf("%s %s from %s to %s, ", capital(c.Kind.String()), c.ID, c.From, c.To)
+	if c.Repair {
+		head = fmt.Sprintf("Repair %s of federation on %s, ", c.ID, c.To)
+	}
 	tone := warning
 	switch {
 	case c.Outcome == nil:
 		head += "running since " + clock(c.StartedAt, now) + " (" + span(now.Sub(c.StartedAt)) + ")"
+	case c.Outcome.OK && len(c.Outcome.Skipped) > 0:
+		head += "done " + clock(c.EndedAt, now) + " in " + span(c.Outcome.Took) + ", NOT PROVEN: a step was left out"
 	case c.Outcome.OK:
 		head, tone = head+"done "+clock(c.EndedAt, now)+" in "+span(c.Outcome.Took), good
 	default:

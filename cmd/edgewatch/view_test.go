@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -39,14 +41,127 @@ func TestStatusText(t *testing.T) {
 	fresh.Canaries = watchdog.CanaryStatus{Total: 2, Why: "both time out"}
 	fresh.Pools = append(fresh.Pools, watchdog.PoolStatus{Name: "B", Breaker: watchdog.Breaker{State: watchdog.BreakerClosed, Bad: 1, Since: now}})
 
+	fresh.HistoryError = "state file edgewatch.db: record rounds: disk is full – free space on that disk; edgewatch goes on by itself"
+	const day = 24 * time.Hour
+	fresh.Pools[0].Uptime = []watchdog.Uptime{
+		{Window: day, Up: day},
+		{Window: 30 * day, Up: 28 * day, Degraded: day, Down: 2 * time.Second, Inconclusive: 40 * time.Minute},
+		{Window: 90 * day, Up: 28 * day, Degraded: day, Down: 3 * time.Hour, Inconclusive: 40 * time.Minute},
+	}
+	fresh.Pools[1].Uptime = []watchdog.Uptime{{Window: day, Inconclusive: day}, {Window: 30 * day}, {Window: 90 * day, Down: time.Hour}}
+
 	var b strings.Builder
-	for _, s := range []*watchdog.Snapshot{failingOver(now), failed, fresh} {
+	home := failingOver(now)
+	home.Chain.Kind, home.Chain.From, home.Chain.To = actions.Failback, "EdgePool2", "EdgePool1"
+	home.Chain.Steps, home.Partner, home.Pause, home.Cooldown = nil, nil, nil, time.Time{}
+	endless := asked(now)
+	endless.Hold, endless.Lease, endless.Approval.Until, endless.Decision.NextAt = nil, "", time.Time{}, time.Time{}
+
+	for _, s := range []*watchdog.Snapshot{failingOver(now), failed, fresh, asked(now), endless, home} {
 		(&tool{out: &b}).printStatus(s, now)
 		b.WriteString("----\n")
 		(&tool{out: &b}).printWhy(s, now)
 		b.WriteString("====\n")
 	}
 	golden(t, "status.golden", b.String())
+}
+
+// TestStatusJSON holds what scripts read: fields may be added, and none may go.
+func TestStatusJSON(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 12, 0, 30, 0, time.UTC)
+	var b strings.Builder
+	if err := (&tool{out: &b}).printJSON(statusJSON{[]*watchdog.Snapshot{failingOver(now), asked(now)}}); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "status-json.golden", b.String())
+	for _, of := range []any{watchdog.Snapshot{}, watchdog.Decision{}, watchdog.PoolStatus{}, watchdog.Approval{}} {
+		for field := range reflect.TypeOf(of).Fields() {
+			key, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if !regexp.MustCompile(`\b` + key + `\b`).MatchString(statusHelp) {
+				t.Errorf("the help of status does not tell of %q, which is in %T", key, of)
+			}
+		}
+	}
+}
+
+// TestEveryVerbIsACommand: the table of verbs is what the help and the README
+// show, and the examples are orders that are understood.
+func TestEveryVerbIsACommand(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := (&tool{}).root()
+	for _, v := range watchdog.Verbs() {
+		cmd, _, err := root.Find([]string{string(v.Verb)})
+		if err != nil || cmd.Use != v.Form() {
+			t.Errorf("%s: %v, %v", v.Verb, cmd, err)
+			continue
+		}
+		for flag, want := range map[string]bool{
+			"to": v.Object == watchdog.ObjectPool, "for": v.Object == watchdog.ObjectDuration, "step": v.Object == watchdog.ObjectStep,
+			"force": v.Force, "yes": v.Asks, "reason": true,
+		} {
+			if got := cmd.Flags().Lookup(flag) != nil; got != want {
+				t.Errorf("%s --%s: %t, want %t", v.Verb, flag, got, want)
+			}
+		}
+		if !strings.Contains(string(readme), "`"+v.Form()+"`") {
+			t.Errorf("the README does not show %q", v.Form())
+		}
+		if len(examples[v.Verb]) == 0 {
+			t.Errorf("%s has no example", v.Verb)
+		}
+		for _, e := range examples[v.Verb] {
+			if _, err := watchdog.ParseRequest(strings.Fields(string(v.Verb) + " " + e)); err != nil {
+				t.Errorf("the example %q is not understood: %v", e, err)
+			}
+			if !strings.Contains(cmd.Example, "edgewatch "+strings.TrimSpace(string(v.Verb)+" "+e)) {
+				t.Errorf("the help of %s does not show the example %q", v.Verb, e)
+			}
+		}
+	}
+}
+
+// TestREADMEQuotesTheMachine: the words in which the README says that orders
+// are refused are those of the golden transcripts.
+func TestREADMEQuotesTheMachine(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("../../watchdog/testdata/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said.Write(b)
+	}
+	_, table, _ := strings.Cut(string(readme), "| command | what it is for |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	quotes := 0
+	for i, quote := range strings.Split(table, `"`) {
+		if i%2 == 0 {
+			continue // between two quotes
+		}
+		quotes++
+		for part := range strings.SplitSeq(quote, " … ") {
+			if !strings.Contains(said.String(), part) {
+				t.Errorf("no transcript says %q", part)
+			}
+		}
+	}
+	if quotes < len(watchdog.Verbs()) {
+		t.Errorf("the table has %d quotes, fewer than verbs", quotes)
+	}
 }
 
 func golden(t *testing.T, name, got string) {

@@ -70,7 +70,7 @@ func failOver(b *testing.B, l *lab.Lab) time.Duration {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
-	a, err := l.Order(ctx, watchdog.Command{Verb: watchdog.VerbFailover, Pool: l.Pools[1].Name, Reason: "benchmark"})
+	a, err := l.Order(ctx, watchdog.Command{Verb: watchdog.VerbSwitchover, Pool: l.Pools[1].Name, Reason: "benchmark"})
 	if err != nil || !a.Accepted {
 		b.Fatalf("%+v, %v", a, err)
 	}

@@ -225,7 +225,7 @@ func failback(ctx context.Context, l *Lab, r *Report) error {
 	if err := l.partnerFinds(ctx, away); err != nil {
 		return err
 	}
-	if err := l.order(ctx, watchdog.Command{Verb: watchdog.VerbFailover, Pool: home, Reason: "repaired"}); err != nil {
+	if err := l.order(ctx, watchdog.Command{Verb: watchdog.VerbFailback, Pool: home, Force: true, Reason: "repaired"}); err != nil {
 		return err
 	}
 	err = l.Until(ctx, "the end of the failback", func(s *watchdog.Snapshot) bool { return s.Active == home && s.State == watchdog.Watching })

@@ -112,6 +112,10 @@ func (a *App) engine(f *configs.Federation) (*watchdog.Engine, error) {
 		Journal: a.store,
 		Log:     a.opts.Log.With().Str("federation", f.Name).Logger(),
 		Wake:    a.ring,
+		Rounds: watchdog.NewRecorder(watchdog.RecorderOptions{
+			Federation: f.Name, Store: a.store, Keep: a.cfg.History.Keep.Duration,
+			Log: a.opts.Log.With().Str("federation", f.Name).Str("component", "recorder").Logger(),
+		}),
 	}), nil
 }
 

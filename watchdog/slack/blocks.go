@@ -1,7 +1,6 @@
 package slack
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -19,13 +18,6 @@ const (
 	fieldRunes   = 500
 	textRunes    = 3000
 	plainRunes   = 1000
-)
-
-// The buttons. Their ids stand in messages that people click long after.
-const (
-	actionAck      = "edgewatch_ack"
-	actionPause    = "edgewatch_pause"
-	actionFailover = "edgewatch_failover"
 )
 
 // Parts of an incident that a message can be.
@@ -76,6 +68,7 @@ type message struct {
 	text      string    // for notifications, screen readers and when blocks are refused
 	body      string    // mrkdwn; text when empty
 	blocks    []api.Block
+	found     bool // it was there already, and may say less than this
 }
 
 // options are the message as slack-go takes it. How plain it is grows with
@@ -117,26 +110,17 @@ func mrkdwn(text string) *api.TextBlockObject {
 
 // title is the incident in one line of plain text.
 func (n *incident) title() string {
-	pool, c := n.main(), n.Chain
-	switch {
-	case n.running() && pool.Down:
-		return fmt.Sprintf("✕ %s is down – failing over to %s", pool.Name, c.To)
-	case n.running():
-		return fmt.Sprintf("▶ %s – failing over to %s", n.Federation, c.To)
-	case c != nil && c.Outcome.Aborted && !n.over():
-		return fmt.Sprintf("⏸ Failover of %s to %s was aborted", n.Federation, c.To)
-	case c != nil && c.Outcome.Interrupted && !n.over():
-		return fmt.Sprintf("⏸ Failover of %s to %s was interrupted", n.Federation, c.To)
-	case c != nil && !c.Outcome.OK && n.over():
-		return fmt.Sprintf("✓ %s answers again – the failover to %s had failed", pool.Name, c.To)
-	case c != nil && !c.Outcome.OK:
-		return fmt.Sprintf("✕ Failover of %s to %s failed – people are needed", n.Federation, c.To)
-	case c != nil && n.down(c.To):
-		return fmt.Sprintf("✕ %s is down, and federation runs on it", c.To)
-	case c != nil && pool.Down:
-		return fmt.Sprintf("✓ %s is down – failed over to %s", pool.Name, c.To)
-	case c != nil:
-		return fmt.Sprintf("✓ %s – failed over to %s", n.Federation, c.To)
+	switch pool := n.main(); {
+	case n.Adopted != nil:
+		return fmt.Sprintf("✓ %s – %s carries federation, says %s", n.Federation, n.Adopted.Pool, n.Adopted.By)
+	case n.asked() != "":
+		return fmt.Sprintf("✕ %s is down – fail over to %s? A person is asked", pool.Name, n.asked())
+	case n.Answer != nil && n.Answer.Approved && !n.Answer.Carried:
+		return fmt.Sprintf("✕ %s is down – failover to %s approved by %s", pool.Name, n.Answer.To, n.Answer.By)
+	case n.Chain != nil:
+		return n.chainTitle(pool)
+	case pool.Down && n.denied():
+		return fmt.Sprintf("✕ %s is down – failover denied by %s", pool.Name, n.Answer.By)
 	case pool.Down && n.Decision != nil && n.Decision.Will == watchdog.WillHold:
 		return fmt.Sprintf("✕ %s is down – on hold (%s)", pool.Name, n.Decision.Guard)
 	case pool.Down:
@@ -147,6 +131,50 @@ func (n *incident) title() string {
 		return "⚠ " + n.Notes[len(n.Notes)-1]
 	}
 	return fmt.Sprintf("● %s: incident %s", n.Federation, n.ID)
+}
+
+// chainTitle is the title once federation is being moved, or was.
+func (n *incident) chainTitle(pool poolFact) string {
+	c := n.Chain
+	m := c.move()
+	subject := fmt.Sprintf("▶ %s", n.Federation)
+	if pool.Down {
+		subject = fmt.Sprintf("✕ %s is down", pool.Name)
+	}
+	whole := fmt.Sprintf("%s of %s %s %s", capital(m.noun), n.Federation, m.where, c.To)
+	switch {
+	case n.running() && c.Aborter != "":
+		return fmt.Sprintf("%s – the %s %s %s is being aborted", subject, m.noun, m.where, c.To)
+	case n.running():
+		return fmt.Sprintf("%s – %s to %s", subject, m.doing, c.To)
+	case c.Outcome.Aborted && !n.over():
+		return fmt.Sprintf("⏸ %s was aborted", whole)
+	case c.Outcome.Interrupted && !n.over():
+		return fmt.Sprintf("⏸ %s was interrupted", whole)
+	case !c.Outcome.OK && n.over():
+		return fmt.Sprintf("✓ %s answers again – the %s %s %s had failed", pool.Name, m.noun, m.where, c.To)
+	case !c.Outcome.OK:
+		return fmt.Sprintf("✕ %s failed – people are needed", whole)
+	case n.down(c.To):
+		return fmt.Sprintf("✕ %s is down, and federation runs on it", c.To)
+	}
+	subject = n.Federation
+	if pool.Down {
+		subject = pool.Name + " is down"
+	}
+	if len(c.Outcome.Skipped) > 0 {
+		return fmt.Sprintf("⚠ %s – %s to %s, NOT PROVEN", subject, m.done, c.To)
+	}
+	return fmt.Sprintf("✓ %s – %s to %s", subject, m.done, c.To)
+}
+
+// text is the incident for notifications and screen readers: its title, and
+// what a person has to know who is asked.
+func (n *incident) text() string {
+	if n.asked() != "" {
+		return n.title() + ". " + n.Decision.Because
+	}
+	return n.title()
 }
 
 // message is the incident's message as it should stand now.
@@ -168,7 +196,7 @@ func (n *incident) message() *message {
 	blocks = append(blocks, api.NewContextBlock("", api.NewTextBlockObject(api.PlainTextType, clip(foot, fieldRunes), false, false)))
 	return &message{
 		name: name{federation: n.Federation, seq: n.First, part: partIncident, incident: n.ID},
-		at:   n.Began, text: n.title(), blocks: blocks,
+		at:   n.Began, text: n.text(), blocks: blocks,
 	}
 }
 
@@ -202,7 +230,7 @@ func (n *incident) fields() []*api.TextBlockObject {
 		}
 	}
 	if c := n.Chain; c != nil {
-		add("Failover", fmt.Sprintf("%s → %s (%s)", c.From, c.To, strings.TrimSpace(c.Trigger+" "+c.Actor)))
+		add(capital(c.move().noun), fmt.Sprintf("%s → %s (%s)", c.From, c.To, strings.TrimSpace(c.Trigger+" "+c.Actor)))
 		if c.Outcome != nil {
 			add("Took", span(c.Outcome.Took))
 			if c.Outcome.OK && c.Outage > 0 {
@@ -212,6 +240,18 @@ func (n *incident) fields() []*api.TextBlockObject {
 		}
 	}
 	add("Next", n.next())
+	if n.asked() != "" && !n.Decision.NextAt.IsZero() {
+		add("Answer until", clock(n.Decision.NextAt))
+	}
+	if a := n.Answer; a != nil {
+		add(map[bool]string{true: "Approved by", false: "Denied by"}[a.Approved], a.By)
+	}
+	if n.Chain != nil && n.Chain.Aborter != "" {
+		add("Aborted by", n.Chain.Aborter)
+	}
+	if n.Held != nil {
+		add("Held since", clock(n.Held.Since)+" by "+n.Held.By)
+	}
 	if n.AckedBy != "" {
 		add("Acknowledged by", n.AckedBy)
 	}
@@ -224,8 +264,14 @@ func (n *incident) fields() []*api.TextBlockObject {
 // next is what happens next, or what a person should do.
 func (n *incident) next() string {
 	switch c := n.Chain; {
+	case n.Adopted != nil:
+		return "nothing"
+	case n.running() && c.Aborter != "":
+		return c.Aborter + " aborted it: what it stopped is started again"
 	case n.running():
-		return "the failover is carried through"
+		return fmt.Sprintf("the %s is carried through", c.move().noun)
+	case n.Answer != nil && n.Answer.Approved && !n.Answer.Carried:
+		return "the failover begins"
 	case n.Decision != nil:
 		return n.Decision.Because
 	case c != nil && !c.Outcome.OK && c.Outcome.Error != "":
@@ -279,41 +325,9 @@ func (n *incident) ticks() string {
 	return b.String()
 }
 
-// click is what a button carries.
-type click struct {
-	Federation string `json:"f"`
-	Incident   string `json:"i"`
-	Pool       string `json:"p,omitempty"`
-}
-
-func (n *incident) buttons() []api.BlockElement {
-	button := func(action, label, pool, title, text, yes string, style api.Style) api.BlockElement {
-		value, _ := json.Marshal(click{n.Federation, n.ID, pool}) // three strings always marshal
-		b := api.NewButtonBlockElement(action, string(value), api.NewTextBlockObject(api.PlainTextType, clip(label, 70), false, false))
-		b.Style = style
-		plain := func(s string, limit int) *api.TextBlockObject {
-			return api.NewTextBlockObject(api.PlainTextType, clip(s, limit), false, false)
-		}
-		b.Confirm = api.NewConfirmationBlockObject(plain(title, 90), plain(text, 280), plain(yes, 28), plain("Cancel", 28))
-		return b
-	}
-	var out []api.BlockElement
-	if to := n.approval(); to != "" {
-		out = append(out, button(actionFailover, "Fail over to "+to, to, "Fail over now?",
-			fmt.Sprintf("edgewatch stops the services of %s, moves the route and DNS of %s to it and starts them again.", to, n.Federation), "Fail over", api.StyleDanger))
-	}
-	if n.AckedBy == "" && (!n.over() || n.Chain != nil) {
-		out = append(out, button(actionAck, "Acknowledge", "", "Acknowledge?",
-			"You have seen it. This ends the cool-down, and a hold after a failed failover: edgewatch may act again.", "Acknowledge", ""))
-	}
-	if !n.over() && n.Paused == nil {
-		out = append(out, button(actionPause, "Pause 1 h", "", "Pause automatic failover?",
-			fmt.Sprintf("For one hour edgewatch starts no failover of %s by itself. A running one is carried through.", n.Federation), "Pause", ""))
-	}
-	return out
-}
-
-// loud reports whether an event is shown in the channel beside its thread.
+// loud reports whether an event is shown in the channel beside its thread: what
+// a person has to act on, and how things ended.
 func loud(e watchdog.Entry) bool {
-	return e.ChainEnd != nil || e.Pool != nil && !e.Pool.Tripped || e.Notice != nil
+	return e.Decision != nil && e.Decision.Will == watchdog.WillAsk ||
+		e.ChainEnd != nil || e.Pool != nil && !e.Pool.Tripped || e.Notice != nil
 }

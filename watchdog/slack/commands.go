@@ -184,29 +184,8 @@ func (s *Slack) request(j job) (watchdog.Request, string) {
 		}
 		return req, ""
 	}
-	now := s.snapshot(j.click.Federation)
-	if now == nil {
-		return watchdog.Request{}, fmt.Sprintf("Nothing was done: edgewatch watches no federation %q any more.", esc(j.click.Federation))
-	}
-	if now.Incident != "" && now.Incident != j.click.Incident {
-		return watchdog.Request{}, fmt.Sprintf("Nothing was done: this button belongs to incident %s; the one going on is %s.", esc(j.click.Incident), esc(now.Incident))
-	}
-	cmd := watchdog.Command{Federation: now.Federation}
-	switch j.action {
-	case actionAck:
-		cmd.Verb, cmd.Reason = watchdog.VerbAck, "acknowledged on the message of incident "+j.click.Incident
-	case actionPause:
-		cmd.Verb, cmd.For, cmd.Reason = watchdog.VerbPause, time.Hour, "paused on the message of incident "+j.click.Incident
-	case actionFailover:
-		d := now.Decision
-		if now.Incident == "" || d.BlockedBy != watchdog.GuardMode || d.To != j.click.Pool || d.To == "" {
-			return watchdog.Request{}, "Nothing was done: edgewatch does not ask for this failover any more. " + esc(d.Because)
-		}
-		cmd.Verb, cmd.Pool, cmd.Reason = watchdog.VerbFailover, d.To, "approved on the message of incident "+j.click.Incident
-	default:
-		return watchdog.Request{}, "Nothing was done: edgewatch does not know this button."
-	}
-	return watchdog.Request{Command: cmd}, ""
+	cmd, refusal := s.clicked(j.action, j.click)
+	return watchdog.Request{Command: cmd}, refusal
 }
 
 func (s *Slack) snapshot(federation string) *watchdog.Snapshot {

@@ -43,6 +43,9 @@ func TestCommandsReachTheWatchdog(t *testing.T) {
 	r.start(t)
 	for text, want := range map[string]watchdog.Command{
 		"failover EdgePool2 power is out": {Verb: watchdog.VerbFailover, Pool: "EdgePool2", Reason: "power is out"},
+		"switchover EdgePool2 --force go": {Verb: watchdog.VerbSwitchover, Pool: "EdgePool2", Force: true, Reason: "go"},
+		"skip-step verify it is fine":     {Verb: watchdog.VerbSkipStep, Step: "verify", Reason: "it is fine"},
+		"hold the network is rebuilt":     {Verb: watchdog.VerbHold, Reason: "the network is rebuilt"},
 		"pause 2h patching":               {Verb: watchdog.VerbPause, For: 2 * time.Hour, Reason: "patching"},
 		"resume":                          {Verb: watchdog.VerbResume},
 		"ack":                             {Verb: watchdog.VerbAck},
@@ -195,7 +198,7 @@ func TestRedeliveryAfterRestartHasTheSameID(t *testing.T) {
 
 func TestButtons(t *testing.T) {
 	r := newRig(t)
-	r.desk.snaps[0].Decision = watchdog.Decision{Will: watchdog.WillHold, To: "EdgePool2", BlockedBy: watchdog.GuardMode, Because: "mode is approve"}
+	r.desk.snaps[0].Decision = watchdog.Decision{Will: watchdog.WillHold, To: "EdgePool2", BlockedBy: watchdog.GuardMode, Because: "mode is observe"}
 	r.start(t)
 	s := story("contoso-7")
 	d := *s[1].Decision
@@ -207,7 +210,7 @@ func TestButtons(t *testing.T) {
 	for action, want := range map[string]watchdog.Command{
 		actionAck:      {Verb: watchdog.VerbAck, Reason: "acknowledged on the message of incident contoso-7"},
 		actionPause:    {Verb: watchdog.VerbPause, For: time.Hour, Reason: "paused on the message of incident contoso-7"},
-		actionFailover: {Verb: watchdog.VerbFailover, Pool: "EdgePool2", Reason: "approved on the message of incident contoso-7"},
+		actionFailover: {Verb: watchdog.VerbFailover, Pool: "EdgePool2", Reason: "ordered on the message of incident contoso-7"},
 	} {
 		reply, err := r.srv.Click(deadline(t), "U0BERT", root, action)
 		if err != nil || !strings.HasPrefix(reply, "✓ ") {
@@ -229,7 +232,7 @@ func TestButtonsGoWhenTheyAreDone(t *testing.T) {
 		r.told(t)
 		root := r.srv.Messages()[0]
 		var got []string
-		for _, a := range []string{actionAck, actionPause, actionFailover} {
+		for _, a := range []string{actionAck, actionPause, actionFailover, actionApprove, actionDeny, actionAbort} {
 			if _, ok := root.Button(a); ok {
 				got = append(got, a)
 			}
@@ -244,9 +247,11 @@ func TestButtonsGoWhenTheyAreDone(t *testing.T) {
 	}
 	s := story("contoso-7")
 	r.add(t, s[:3]...)
-	has(actionAck, actionPause)
+	has(actionPause, actionAbort) // there is nothing to acknowledge while it runs
 	cmd(watchdog.Command{Verb: watchdog.VerbPause, For: time.Hour})
-	has(actionAck)
+	has(actionAbort)
+	cmd(watchdog.Command{Verb: watchdog.VerbAbort})
+	has()
 	r.add(t, s[15])
 	has(actionAck)
 	cmd(watchdog.Command{Verb: watchdog.VerbAck})

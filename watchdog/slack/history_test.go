@@ -32,13 +32,15 @@ func randomEntry(rnd *rand.Rand) watchdog.Entry {
 		e.Kind, e.Decision = watchdog.KindDecision, &watchdog.Decision{Will: watchdog.WillHold, BlockedBy: watchdog.GuardPause, Because: "so"}
 		if rnd.IntN(3) > 0 {
 			e.Decision = &watchdog.Decision{Will: watchdog.WillWatch, Because: fmt.Sprintf("because %d", rnd.IntN(100))}
+		} else if rnd.IntN(2) == 0 {
+			e.Decision = &watchdog.Decision{Will: pick(rnd, watchdog.Wills()), To: "EdgePool2", Because: fmt.Sprintf("because %d", rnd.IntN(100))}
 		}
 	case 2:
-		e.Kind, e.Command = watchdog.KindCommand, &watchdog.Command{Verb: watchdog.VerbPause, For: time.Hour, Actor: "U0ANNA"}
+		e.Kind, e.Command = watchdog.KindCommand, &watchdog.Command{Verb: pick(rnd, watchdog.Verbs()).Verb, Actor: "U0ANNA"}
 	case 3:
-		e.Kind, e.Chain = watchdog.KindChain, &watchdog.ChainStart{ID: chain, From: "EdgePool1", To: "EdgePool2", Trigger: "auto"}
+		e.Kind, e.Chain = watchdog.KindChain, &watchdog.ChainStart{ID: chain, Kind: pick(rnd, actions.PlanKinds()), From: "EdgePool1", To: "EdgePool2", Trigger: "auto"}
 	case 4:
-		e.Kind, e.ChainEnd = watchdog.KindChainEnd, &watchdog.ChainEnd{ID: chain, Outcome: actions.Outcome{OK: rnd.IntN(2) == 0}}
+		e.Kind, e.ChainEnd = watchdog.KindChainEnd, &watchdog.ChainEnd{ID: chain, Kind: pick(rnd, actions.PlanKinds()), Outcome: actions.Outcome{OK: rnd.IntN(2) == 0}}
 	case 5:
 		e.Kind, e.Notice = watchdog.KindNotice, &watchdog.Notice{Kind: watchdog.NoticeDrift, Text: "drift"}
 	default:
@@ -49,6 +51,8 @@ func randomEntry(rnd *rand.Rand) watchdog.Entry {
 	}
 	return e
 }
+
+func pick[T any](rnd *rand.Rand, from []T) T { return from[rnd.IntN(len(from))] }
 
 // expected is what Slack must show of entries in the end, by thread: one line
 // per message. It says in its own way what the outbox does step by step.
@@ -176,4 +180,23 @@ func (r *rig) live(t *testing.T, saves int) {
 	until(t, func() bool { return ctx.Err() != nil || r.settled(t) })
 	cancel()
 	<-done
+}
+
+// An edgewatch posts that a step begins and dies before it saved that it did.
+// The next one knows more of the step when it finds the reply.
+func TestAReplyThatIsFoundIsBroughtUpToDate(t *testing.T) {
+	r := newRig(t)
+	s := story("contoso-7")
+	s[8].Step.Target, s[8].Step.Phase = "", actions.Failed // of stop-services, which s[5] begins
+	r.add(t, s[0], s[5])
+	r.live(t, 2)
+	if msgs := r.srv.Messages(); len(msgs) != 3 || r.store.after(t) != 1 {
+		t.Fatalf("it did not die between post and save: cursor at %d\n%s", r.store.after(t), show(msgs))
+	}
+	r.add(t, s[8])
+	r.start(t, noCommands)
+	r.told(t)
+	if msgs := r.srv.Messages(); len(msgs) != 3 || !strings.HasPrefix(msgs[2].Text, "✕ stop-services failed") {
+		t.Errorf("the reply still says what was known then:\n%s", show(msgs))
+	}
 }

@@ -21,8 +21,11 @@ type incident struct {
 	Pools    []*poolFact `json:"pools,omitempty"`    // those that tripped, in that order
 	Decision *decision   `json:"decision,omitempty"` // the newest, unless something changed since
 	Chain    *chain      `json:"chain,omitempty"`    // the newest failover
+	Answer   *answer     `json:"answer,omitempty"`   // to the newest question
 	AckedBy  string      `json:"acked_by,omitempty"`
 	Paused   *pauseNote  `json:"paused,omitempty"`
+	Held     *holdNote   `json:"held,omitempty"`
+	Adopted  *adoption   `json:"adopted,omitempty"`
 	Notes    []string    `json:"notes,omitempty"` // what else was noticed, newest last
 }
 
@@ -45,6 +48,9 @@ type decision struct {
 
 type chain struct {
 	ID      string           `json:"id"`
+	Kind    actions.PlanKind `json:"kind,omitempty"`
+	Repair  bool             `json:"repair,omitempty"`
+	Aborter string           `json:"aborter,omitempty"` // who ordered it to end
 	From    string           `json:"from"`
 	To      string           `json:"to"`
 	Trigger string           `json:"trigger"`
@@ -72,6 +78,25 @@ type pauseNote struct {
 	By    string    `json:"by"`
 }
 
+type holdNote struct {
+	Since time.Time `json:"since"`
+	By    string    `json:"by"`
+}
+
+// answer is what a person said to the question whether to fail over.
+type answer struct {
+	Approved bool   `json:"approved"`
+	To       string `json:"to,omitempty"`
+	By       string `json:"by"`
+	Carried  bool   `json:"carried,omitempty"` // the failover that was approved began
+}
+
+// adoption is a person's word for which pool carries federation.
+type adoption struct {
+	Pool string `json:"pool"`
+	By   string `json:"by"`
+}
+
 // fold takes e in, once.
 func (n *incident) fold(e watchdog.Entry) {
 	if e.Seq <= n.Seen {
@@ -84,15 +109,13 @@ func (n *incident) fold(e watchdog.Entry) {
 	case e.Decision != nil:
 		d := e.Decision
 		n.Decision = &decision{Will: d.Will, To: d.To, Because: d.Because, Guard: d.BlockedBy, NextAt: d.NextAt}
+		if d.Will == watchdog.WillAsk {
+			n.Answer = nil
+		}
 	case e.Command != nil:
 		n.foldCommand(e)
 	case e.Chain != nil:
-		c := e.Chain
-		if c.Retry > 0 && n.Chain != nil && n.Chain.ID == c.ID {
-			n.Chain.Outcome, n.Chain.EndedAt = nil, time.Time{} // it goes on where it was
-			break
-		}
-		n.Chain = &chain{ID: c.ID, From: c.From, To: c.To, Trigger: c.Trigger, Actor: c.Actor, BeganAt: e.At, Found: c.Detected}
+		n.foldChain(e)
 	case e.Step != nil:
 		n.foldStep(*e.Step)
 	case e.ChainEnd != nil:
@@ -150,15 +173,47 @@ func (n *incident) down(name string) bool {
 	return p != nil && p.Down
 }
 
+// foldCommand takes in what a command means for the incident by itself. What
+// follows from one has entries of its own.
 func (n *incident) foldCommand(e watchdog.Entry) {
 	switch c := e.Command; c.Verb {
 	case watchdog.VerbAck:
-		n.AckedBy = c.Actor
+		n.AckedBy, n.Answer = c.Actor, nil
 	case watchdog.VerbPause:
 		n.Paused = &pauseNote{Until: e.At.Add(c.For), By: c.Actor}
 	case watchdog.VerbResume:
 		n.Paused = nil
-	case watchdog.VerbFailover:
+	case watchdog.VerbHold:
+		n.Held = &holdNote{Since: e.At, By: c.Actor}
+	case watchdog.VerbRelease:
+		n.Held = nil
+	case watchdog.VerbApprove:
+		n.Answer, n.Decision = &answer{Approved: true, To: c.Pool, By: c.Actor}, nil
+	case watchdog.VerbDeny:
+		n.Answer, n.Decision = &answer{By: c.Actor}, nil
+	case watchdog.VerbAbort:
+		if n.Chain != nil {
+			n.Chain.Aborter = c.Actor
+		}
+	case watchdog.VerbAdopt:
+		n.Adopted, n.Decision = &adoption{Pool: c.Pool, By: c.Actor}, nil
+	case watchdog.VerbFailover, watchdog.VerbSwitchover, watchdog.VerbFailback, watchdog.VerbRetry, watchdog.VerbSkipStep:
+		// The chain's entry comes right behind.
+	}
+}
+
+func (n *incident) foldChain(e watchdog.Entry) {
+	c := e.Chain
+	n.Adopted = nil
+	if n.Answer != nil {
+		n.Answer.Carried = true
+	}
+	if c.Retry > 0 && n.Chain != nil && n.Chain.ID == c.ID {
+		n.Chain.Outcome, n.Chain.EndedAt, n.Chain.Aborter = nil, time.Time{}, "" // it goes on where it was
+		return
+	}
+	n.Chain = &chain{
+		ID: c.ID, Kind: c.Kind, Repair: c.Repair, From: c.From, To: c.To, Trigger: c.Trigger, Actor: c.Actor, BeganAt: e.At, Found: c.Detected,
 	}
 }
 
@@ -181,7 +236,7 @@ func (n *incident) foldStep(r actions.Record) {
 
 func (n *incident) foldEnd(e watchdog.Entry) {
 	if n.Chain == nil || n.Chain.ID != e.ChainEnd.ID {
-		n.Chain = &chain{ID: e.ChainEnd.ID, BeganAt: e.At}
+		n.Chain = &chain{ID: e.ChainEnd.ID, Kind: e.ChainEnd.Kind, BeganAt: e.At}
 	}
 	o := e.ChainEnd.Outcome
 	n.Chain.Outcome, n.Chain.EndedAt, n.Decision = &o, e.At, nil
@@ -194,12 +249,27 @@ func (n *incident) foldEnd(e watchdog.Entry) {
 	}
 }
 
+// asked is the pool that a person is asked about, or "".
+func (n *incident) asked() string {
+	if n.over() || n.running() || n.Decision == nil || n.Decision.Will != watchdog.WillAsk {
+		return ""
+	}
+	return n.Decision.To
+}
+
+// denied reports whether a person's no is what keeps edgewatch from acting.
+func (n *incident) denied() bool {
+	return n.Answer != nil && !n.Answer.Approved && (n.Decision == nil || n.Decision.Guard == watchdog.GuardApproval)
+}
+
 // running reports whether a failover is going on.
 func (n *incident) running() bool { return n.Chain != nil && n.Chain.Outcome == nil }
 
 // over reports whether federation works again as far as the entries tell.
 func (n *incident) over() bool {
 	switch c := n.Chain; {
+	case n.Adopted != nil:
+		return true
 	case n.running():
 		return false
 	case c != nil && c.Outcome.OK:
@@ -210,8 +280,9 @@ func (n *incident) over() bool {
 	return !n.main().Down
 }
 
-// approval is the pool that a person may approve a failover to, or "".
-func (n *incident) approval() string {
+// proposal is the pool that edgewatch would fail over to if its mode let it,
+// or "".
+func (n *incident) proposal() string {
 	if n.over() || n.running() || n.Decision == nil || n.Decision.Guard != watchdog.GuardMode {
 		return ""
 	}

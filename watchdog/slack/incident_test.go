@@ -20,6 +20,18 @@ func TestIncidentTitles(t *testing.T) {
 	end := func(o actions.Outcome) watchdog.Entry {
 		return watchdog.Entry{ChainEnd: &watchdog.ChainEnd{ID: "c-1.1", Outcome: o}}
 	}
+	beginKind := func(kind actions.PlanKind) watchdog.Entry {
+		return watchdog.Entry{Chain: &watchdog.ChainStart{ID: "c-1.1", Kind: kind, From: "west", To: "east", Trigger: "cli"}}
+	}
+	repair := watchdog.Entry{Chain: &watchdog.ChainStart{ID: "c-1.1", From: "west", To: "east", Repair: true, Trigger: "cli"}}
+	ask := watchdog.Entry{Decision: &watchdog.Decision{
+		State: watchdog.AwaitingApproval, Will: watchdog.WillAsk, To: "west", BlockedBy: watchdog.GuardApproval, NextAt: at.Add(15 * time.Minute),
+		Because: "east is down: approve west REASON, or deny REASON; without an answer edgewatch holds",
+	}}
+	order := func(verb watchdog.Verb) watchdog.Entry {
+		return watchdog.Entry{Command: &watchdog.Command{Verb: verb, Pool: "west", Actor: "anna"}}
+	}
+	denied := watchdog.Entry{Decision: &watchdog.Decision{Will: watchdog.WillHold, To: "west", BlockedBy: watchdog.GuardApproval, Because: "anna denied the failover"}}
 	failed := actions.Outcome{Step: actions.DNSRecords, Error: "ns1: UPDATE: refused – check the key", RouteMoved: true}
 	for name, tc := range map[string]struct {
 		entries []watchdog.Entry
@@ -45,6 +57,26 @@ func TestIncidentTitles(t *testing.T) {
 		"interrupted": {[]watchdog.Entry{down("east", true), begin, end(actions.Outcome{Interrupted: true, Error: "edgewatch is stopping"})},
 			"⏸ Failover of c to west was interrupted", "edgewatch is stopping", false},
 		"by hand, nothing down": {[]watchdog.Entry{begin}, "▶ c – failing over to west", "the failover is carried through", false},
+		"failing back":          {[]watchdog.Entry{beginKind(actions.Failback)}, "▶ c – failing back to east", "the failback is carried through", false},
+		"failed back":           {[]watchdog.Entry{beginKind(actions.Failback), end(actions.Outcome{OK: true})}, "✓ c – failed back to east", "nothing", true},
+		"failback failed":       {[]watchdog.Entry{beginKind(actions.Failback), end(failed)}, "✕ Failback of c to east failed – people are needed", failed.Error, false},
+		"switching over":        {[]watchdog.Entry{beginKind(actions.Switchover)}, "▶ c – switching over to east", "the switchover is carried through", false},
+		"switched over":         {[]watchdog.Entry{beginKind(actions.Switchover), end(actions.Outcome{OK: true})}, "✓ c – switched over to east", "nothing", true},
+		"switchover aborted":    {[]watchdog.Entry{beginKind(actions.Switchover), end(actions.Outcome{Aborted: true, RouteMoved: true, Error: "x"})}, "⏸ Switchover of c to east was aborted", "x", false},
+		"mending":               {[]watchdog.Entry{repair}, "▶ c – bringing route and records back to east", "the repair is carried through", false},
+		"mended":                {[]watchdog.Entry{repair, end(actions.Outcome{OK: true})}, "✓ c – route and records brought back to east", "nothing", true},
+		"not proven":            {[]watchdog.Entry{down("east", true), begin, end(actions.Outcome{OK: true, Skipped: []actions.StepName{actions.Verify}})}, "⚠ east is down – failed over to west, NOT PROVEN", "nothing", true},
+		"asked":                 {[]watchdog.Entry{down("east", true), ask}, "✕ east is down – fail over to west? A person is asked", ask.Decision.Because, false},
+		"approved":              {[]watchdog.Entry{down("east", true), ask, order(watchdog.VerbApprove)}, "✕ east is down – failover to west approved by anna", "the failover begins", false},
+		"approved and running":  {[]watchdog.Entry{down("east", true), ask, order(watchdog.VerbApprove), begin}, "✕ east is down – failing over to west", "the failover is carried through", false},
+		"denied":                {[]watchdog.Entry{down("east", true), ask, order(watchdog.VerbDeny), denied}, "✕ east is down – failover denied by anna", "anna denied the failover", false},
+		"asked again":           {[]watchdog.Entry{down("east", true), ask, order(watchdog.VerbDeny), denied, order(watchdog.VerbAck), ask}, "✕ east is down – fail over to west? A person is asked", ask.Decision.Because, false},
+		"asked after a failure": {[]watchdog.Entry{down("east", true), begin, end(actions.Outcome{Error: "x"}), ask},
+			"✕ east is down – fail over to west? A person is asked", ask.Decision.Because, false},
+		"being aborted":       {[]watchdog.Entry{down("east", true), begin, order(watchdog.VerbAbort)}, "✕ east is down – the failover to west is being aborted", "anna aborted it: what it stopped is started again", false},
+		"adopted":             {[]watchdog.Entry{down("east", true), hold, order(watchdog.VerbAdopt)}, "✓ c – west carries federation, says anna", "nothing", true},
+		"adopted half-way":    {[]watchdog.Entry{down("east", true), begin, end(failed), order(watchdog.VerbAdopt)}, "✓ c – west carries federation, says anna", "nothing", true},
+		"retried after abort": {[]watchdog.Entry{down("east", true), begin, order(watchdog.VerbAbort), end(failed), order(watchdog.VerbRetry), {Chain: &watchdog.ChainStart{ID: "c-1.1", From: "east", To: "west", Retry: 1}}}, "✕ east is down – failing over to west", "the failover is carried through", false},
 		"notice": {[]watchdog.Entry{{Notice: &watchdog.Notice{Kind: watchdog.NoticeDegraded, Text: "edge1: certificate expires in 5 days"}}},
 			"⚠ edge1: certificate expires in 5 days", "nothing", true},
 	} {
@@ -73,6 +105,29 @@ func TestEntriesInWords(t *testing.T) {
 		"✕ *Failover c-1.1 failed at set-route* after 40 s\nad1: Set-CsSite: refused – check the rights\nThe route was not moved." +
 			"\n*Services are stopped on edge3, edge4: start them with* `Start-CsWindowsService -ComputerName …`": {
 			ChainEnd: &watchdog.ChainEnd{ID: "c-1.1", Outcome: actions.Outcome{Step: actions.SetRoute, Error: "ad1: Set-CsSite: refused – check the rights", Took: 40 * time.Second, Stopped: []string{"edge3", "edge4"}}}},
+		"→ *Asking a person about a failover to west:* east is down: approve west REASON, or deny REASON": {
+			Decision: &watchdog.Decision{Will: watchdog.WillAsk, State: watchdog.AwaitingApproval, To: "west", BlockedBy: watchdog.GuardApproval, NextAt: at, Because: "east is down: approve west REASON, or deny REASON"}},
+		"→ *Failing back to east:* it answers": {Decision: &watchdog.Decision{Will: watchdog.WillFailback, To: "east", Because: "it answers"}},
+		"⌨ *approve west* by anna over slack: go": {
+			Command: &watchdog.Command{Verb: watchdog.VerbApprove, Pool: "west", Actor: "anna", Via: "slack", Reason: "go"}},
+		"⌨ *failback east --force* by anna over cli: now": {
+			Command: &watchdog.Command{Verb: watchdog.VerbFailback, Pool: "east", Force: true, Actor: "anna", Via: "cli", Reason: "now"}},
+		"⌨ *skip-step verify* by anna over cli: fine": {
+			Command: &watchdog.Command{Verb: watchdog.VerbSkipStep, Step: "verify", Actor: "anna", Via: "cli", Reason: "fine"}},
+		"▶ *Failback c-2.1 begins: west → east*\nTrigger: cli, by anna\nReason: home": {
+			Chain: &watchdog.ChainStart{ID: "c-2.1", Kind: actions.Failback, From: "west", To: "east", Trigger: "cli", Actor: "anna", Reason: "home"}},
+		"▶ *Repair c-2.1 of federation on east begins*\nTrigger: cli, by anna\nReason: DNS": {
+			Chain: &watchdog.ChainStart{ID: "c-2.1", From: "west", To: "east", Repair: true, Trigger: "cli", Actor: "anna", Reason: "DNS"}},
+		"▶ *Failover c-1.1 is taken up again: east → west* (try 2)\nTrigger: auto\nWithout verify: left out by anna: fine": {
+			Chain: &watchdog.ChainStart{ID: "c-1.1", From: "east", To: "west", Trigger: "auto", Retry: 1, Skip: map[actions.StepName]string{actions.Verify: "left out by anna: fine"}}},
+		"✓ *Switchover c-2.1 done* in 40 s: partners reach federation again": {
+			ChainEnd: &watchdog.ChainEnd{ID: "c-2.1", Kind: actions.Switchover, Outcome: actions.Outcome{OK: true, Took: 40 * time.Second}}},
+		"⏸ *Failback c-2.1 was aborted at check-port* after 40 s\naborted by anna\nThe route was moved already; nothing is rolled back.": {
+			ChainEnd: &watchdog.ChainEnd{ID: "c-2.1", Kind: actions.Failback, Outcome: actions.Outcome{Aborted: true, RouteMoved: true, Step: actions.CheckPort, Error: "aborted by anna", Took: 40 * time.Second}}},
+		"✕ east is down again":            {Notice: &watchdog.Notice{Kind: watchdog.NoticeOldPoolGone, Pool: "east", Text: "east is down again"}},
+		"⏸ anna still holds":              {Notice: &watchdog.Notice{Kind: watchdog.NoticeHeld, Text: "anna still holds"}},
+		"✕ partners do not find it":       {Notice: &watchdog.Notice{Kind: watchdog.NoticePartnerLost, Text: "partners do not find it"}},
+		"✓ partners find it again":        {Notice: &watchdog.Notice{Kind: watchdog.NoticePartnerBack, Text: "partners find it again"}},
 		"⚠ DNS leads to &lt;!channel&gt;": {Notice: &watchdog.Notice{Kind: watchdog.NoticeDrift, Pool: "east", Text: "DNS leads to <!channel>"}},
 		"journal entry 7 of kind new":     {Seq: 7, Kind: "new"},
 	} {

@@ -219,6 +219,9 @@ func (b *outbox) begin(ctx context.Context, t *thread, e watchdog.Entry) error {
 	if err != nil {
 		return err
 	}
+	if m.found {
+		shown = 0
+	}
 	t.TS, t.Shown, t.LastTS, t.Open = ts, shown, "", nil
 	if len(b.edited) > 2*maxThreads {
 		clear(b.edited)
@@ -246,6 +249,9 @@ func (b *outbox) beginStep(ctx context.Context, t *thread, entries []watchdog.En
 		return 0, err
 	}
 	p.TS, p.Shown = ts, p.Last
+	if m.found {
+		p.Shown = p.First
+	}
 	t.Open, t.LastTS = p, ts
 	return n, b.told(ctx, entries[n-1])
 }

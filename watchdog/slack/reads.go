@@ -72,6 +72,21 @@ func (s *Slack) status(snap *watchdog.Snapshot) string {
 		if !p.Active && !p.Readiness.At.IsZero() && !p.Readiness.Ready {
 			fmt.Fprintf(&b, ", not ready: %s", esc(p.Readiness.Why))
 		}
+		if len(p.Stopped) > 0 {
+			fmt.Fprintf(&b, ", *services stopped and not seen running since on %s*", esc(strings.Join(p.Stopped, ", ")))
+		}
+		if p.Quarantined != "" {
+			fmt.Fprintf(&b, ", quarantined: %s", esc(p.Quarantined))
+		}
+	}
+	if h := snap.Hold; h != nil {
+		fmt.Fprintf(&b, "\n⏸ held by %s until release, since %s: %s", esc(h.Actor), clock(h.Since), esc(h.Reason))
+	}
+	if a := snap.Approval; a != nil {
+		b.WriteString("\n" + s.question(snap.Federation, a))
+	}
+	if snap.Lease != "" {
+		fmt.Fprintf(&b, "\n✕ this edgewatch MAY NOT ACT any more: %s", esc(snap.Lease))
 	}
 	if p := snap.Pause; p != nil {
 		fmt.Fprintf(&b, "\n⏸ paused until %s by %s: %s", clock(p.Until), esc(p.Actor), esc(p.Reason))
@@ -80,6 +95,24 @@ func (s *Slack) status(snap *watchdog.Snapshot) string {
 		fmt.Fprintf(&b, "\nmode %s, last round %s ago", esc(string(snap.Mode)), span(time.Since(snap.LastRound)))
 	}
 	return b.String()
+}
+
+// question is what a person is asked and how to answer.
+func (s *Slack) question(federation string, a *watchdog.Approval) string {
+	of := ""
+	if len(s.o.Watchdog.Snapshots()) > 1 {
+		of = " -f " + federation
+	}
+	text := fmt.Sprintf("? asked since %s: fail over to %s? `%s approve %s REASON…%s` or `%[3]s deny REASON…%[5]s`",
+		clock(a.Since), esc(a.To), s.o.Command, esc(a.To), esc(of))
+	if a.Until.IsZero() {
+		return text
+	}
+	then := "then holds"
+	if a.Then == watchdog.ApprovalActs {
+		then = "then fails over"
+	}
+	return text + fmt.Sprintf("; edgewatch waits until %s, %s", clock(a.Until), then)
 }
 
 // headline is the snapshot in one sentence, or its state's word if that fails.
@@ -94,11 +127,7 @@ func headline(snap *watchdog.Snapshot) (text string) {
 
 func why(snap *watchdog.Snapshot) string {
 	d := snap.Decision
-	s := fmt.Sprintf("*%s:* edgewatch will %s", esc(snap.Federation), esc(string(d.Will)))
-	if d.To != "" {
-		s += " to " + esc(d.To)
-	}
-	s += ": " + esc(d.Because)
+	s := fmt.Sprintf("*%s:* edgewatch will %s: %s", esc(snap.Federation), esc(d.Intent()), esc(d.Because))
 	if d.BlockedBy != watchdog.GuardNone {
 		s += fmt.Sprintf("\nHeld by: %s", esc(string(d.BlockedBy)))
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // post makes sure that m is in the channel exactly once and returns its time
-// stamp.
+// stamp. m.found says that an earlier post of it was, which may have known less.
 func (b *outbox) post(ctx context.Context, m *message) (string, error) {
 	if b.unsure {
 		ts, err := b.find(ctx, m)
@@ -18,7 +18,7 @@ func (b *outbox) post(ctx context.Context, m *message) (string, error) {
 			return "", err
 		}
 		if ts != "" {
-			b.posted = true
+			b.posted, m.found = true, true
 			return ts, nil
 		}
 	}

@@ -2,6 +2,7 @@ package slack
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -99,18 +100,7 @@ func detail(e watchdog.Entry) string {
 	case e.Command != nil:
 		return commandDetail(e.Command)
 	case e.Chain != nil:
-		c := e.Chain
-		s := fmt.Sprintf("▶ *Failover %s begins: %s → %s*\nTrigger: %s", esc(c.ID), esc(c.From), esc(c.To), esc(c.Trigger))
-		if c.Retry > 0 {
-			s = fmt.Sprintf("▶ *Failover %s is taken up again: %s → %s* (try %d)\nTrigger: %s", esc(c.ID), esc(c.From), esc(c.To), c.Retry+1, esc(c.Trigger))
-		}
-		if c.Actor != "" {
-			s += ", by " + esc(c.Actor)
-		}
-		if c.Reason != "" {
-			s += "\nReason: " + esc(c.Reason)
-		}
-		return s
+		return chainDetail(e.Chain)
 	case e.Step != nil:
 		return stepDetail(&stepPost{Step: e.Step.Step, Targets: []actions.Record{*e.Step}})
 	case e.ChainEnd != nil:
@@ -145,17 +135,26 @@ func poolDetail(e watchdog.Entry) string {
 }
 
 func decisionDetail(d *watchdog.Decision) string {
-	head := map[watchdog.Will]string{
-		watchdog.WillWatch: "Watching", watchdog.WillFailover: "Failing over", watchdog.WillHold: "Holding", watchdog.WillFinish: "Finishing the failover",
-	}[d.Will]
-	if head == "" {
+	head := ""
+	switch d.Will {
+	case watchdog.WillWatch:
+		head = "Watching"
+		if d.State != watchdog.Watching {
+			head = strings.ReplaceAll(d.State.String(), "_", " ")
+		}
+	case watchdog.WillFailover:
+		head = "Failing over to " + d.To
+	case watchdog.WillFailback:
+		head = "Failing back to " + d.To
+	case watchdog.WillAsk:
+		// The reason tells how to answer, until when, and what follows.
+		return fmt.Sprintf("→ *Asking a person about a failover to %s:* %s", esc(d.To), esc(d.Because))
+	case watchdog.WillHold:
+		head = "Holding"
+	case watchdog.WillFinish:
+		head = "Finishing the failover"
+	default:
 		head = string(d.Will)
-	}
-	if d.Will == watchdog.WillWatch && d.State != watchdog.Watching {
-		head = strings.ReplaceAll(d.State.String(), "_", " ")
-	}
-	if d.To != "" && d.Will == watchdog.WillFailover {
-		head += " to " + d.To
 	}
 	s := fmt.Sprintf("→ *%s:* %s", esc(head), esc(d.Because))
 	if d.BlockedBy != watchdog.GuardNone {
@@ -177,35 +176,85 @@ func commandDetail(c *watchdog.Command) string {
 
 // order is a command as it was typed, without its reason.
 func order(c *watchdog.Command) string {
+	words := []string{string(c.Verb)}
 	switch {
 	case c.Pool != "":
-		return string(c.Verb) + " " + c.Pool
+		words = append(words, c.Pool)
+	case c.Step != "":
+		words = append(words, string(c.Step))
 	case c.For > 0:
-		return string(c.Verb) + " for " + span(c.For)
+		words = append(words, "for", span(c.For))
 	}
-	return string(c.Verb)
+	if c.Force {
+		words = append(words, "--force")
+	}
+	return strings.Join(words, " ")
+}
+
+// move is how one kind of chain is told.
+type move struct{ noun, doing, done, where string }
+
+func moveOf(kind actions.PlanKind, repair bool) move {
+	switch {
+	case repair:
+		return move{"repair", "bringing route and records back", "route and records brought back", "on"}
+	case kind == actions.Failback:
+		return move{"failback", "failing back", "failed back", "to"}
+	case kind == actions.Switchover:
+		return move{"switchover", "switching over", "switched over", "to"}
+	}
+	return move{"failover", "failing over", "failed over", "to"}
+}
+
+func (c *chain) move() move { return moveOf(c.Kind, c.Repair) }
+
+// capital is a word of ours with a capital letter.
+func capital(word string) string { return strings.ToUpper(word[:1]) + word[1:] }
+
+func chainDetail(c *watchdog.ChainStart) string {
+	noun := capital(moveOf(c.Kind, c.Repair).noun)
+	var s string
+	switch {
+	case c.Repair && c.Retry == 0:
+		s = fmt.Sprintf("▶ *%s %s of federation on %s begins*", noun, esc(c.ID), esc(c.To))
+	case c.Retry == 0:
+		s = fmt.Sprintf("▶ *%s %s begins: %s → %s*", noun, esc(c.ID), esc(c.From), esc(c.To))
+	default:
+		s = fmt.Sprintf("▶ *%s %s is taken up again: %s → %s* (try %d)", noun, esc(c.ID), esc(c.From), esc(c.To), c.Retry+1)
+	}
+	s += "\nTrigger: " + esc(c.Trigger)
+	if c.Actor != "" {
+		s += ", by " + esc(c.Actor)
+	}
+	if c.Reason != "" {
+		s += "\nReason: " + esc(c.Reason)
+	}
+	for _, step := range slices.Sorted(maps.Keys(c.Skip)) {
+		s += fmt.Sprintf("\nWithout %s: %s", esc(string(step)), esc(c.Skip[step]))
+	}
+	return s
 }
 
 func endDetail(end *watchdog.ChainEnd) string {
-	o := end.Outcome
+	o, noun := end.Outcome, capital(end.Kind.String())
 	if o.OK && len(o.Skipped) > 0 {
 		names := make([]string, len(o.Skipped))
 		for i, s := range o.Skipped {
 			names[i] = string(s)
 		}
-		return fmt.Sprintf("⚠ *Failover %s done* in %s, NOT PROVEN: %s skipped on a person's order", esc(end.ID), span(o.Took), esc(strings.Join(names, ", ")))
+		return fmt.Sprintf("⚠ *%s %s done* in %s, NOT PROVEN: %s skipped on a person's order", noun, esc(end.ID), span(o.Took), esc(strings.Join(names, ", ")))
 	}
 	if o.OK {
-		return fmt.Sprintf("✓ *Failover %s done* in %s: partners reach federation again", esc(end.ID), span(o.Took))
+		return fmt.Sprintf("✓ *%s %s done* in %s: partners reach federation again", noun, esc(end.ID), span(o.Took))
 	}
 	var b strings.Builder
 	switch {
 	case o.Aborted:
-		fmt.Fprintf(&b, "⏸ *Failover %s was aborted", esc(end.ID))
+		fmt.Fprintf(&b, "⏸ *%s %s was aborted", noun, esc(end.ID))
 	case o.Interrupted:
-		fmt.Fprintf(&b, "⏸ *Failover %s was interrupted", esc(end.ID))
+		fmt.Fprintf(&b, "⏸ *%s %s was interrupted", noun, esc(end.ID))
 	default:
-		fmt.Fprintf(&b, "✕ *Failover %s failed", esc(end.ID))
+		fmt.Fprintf(&b, "✕ *%s %s failed", noun, esc(end.ID))
 	}
 	if o.Step != "" {
 		fmt.Fprintf(&b, " at %s", esc(string(o.Step)))
@@ -228,7 +277,8 @@ func endDetail(end *watchdog.ChainEnd) string {
 func noticeDetail(n *watchdog.Notice) string {
 	mark := map[watchdog.NoticeKind]string{
 		watchdog.NoticeStarted: "●", watchdog.NoticeOldPoolBack: "✓", watchdog.NoticeDrift: "⚠", watchdog.NoticePauseEnded: "▶", watchdog.NoticeDegraded: "⚠",
-		watchdog.NoticeRecovered: "✓", watchdog.NoticeServerDown: "⚠", watchdog.NoticeServerBack: "✓",
+		watchdog.NoticeRecovered: "✓", watchdog.NoticeOldPoolGone: "✕", watchdog.NoticeHeld: "⏸", watchdog.NoticePartnerLost: "✕", watchdog.NoticePartnerBack: "✓",
+		watchdog.NoticeServerDown: "⚠", watchdog.NoticeServerBack: "✓",
 	}[n.Kind]
 	if n.Kind == watchdog.NoticeDrift && n.Pool == "" {
 		mark = "✓"

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -31,17 +32,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// writeForEver appends three entries at a time and says so after each
-// acknowledgement.
+// writeForEver appends three entries at a time, records as many rounds, and
+// says so after each acknowledgement.
 func writeForEver(path string) error {
 	ctx := context.Background()
 	s, err := Open(ctx, path)
 	if err != nil {
 		return err
 	}
+	var id int64
 	for {
 		got, err := s.Append(ctx, watchdogtest.Entries("contoso", 3))
 		if err != nil {
+			return err
+		}
+		if id, err = s.SaveRounds(ctx, id, watchdogtest.Segment("contoso", time.Now(), int(got[2].Seq))); err != nil {
 			return err
 		}
 		if err := s.SaveCursor(ctx, "writer", strconv.AppendUint(nil, got[2].Seq, 10)); err != nil {
@@ -70,6 +75,10 @@ func TestKilledWriter(t *testing.T) {
 		cursor, err := s.LoadCursor(t.Context(), "writer")
 		if n, convErr := strconv.ParseUint(string(cursor), 10, 64); err != nil || convErr != nil || n < acked || n > head.Seq {
 			t.Errorf("round %d: cursor %q, %v; acknowledged %d", round, cursor, err, acked)
+		}
+		segments, _, err := s.LoadRounds(t.Context(), "contoso", time.Time{}, 0, 100)
+		if err != nil || len(segments) != round+1 || segments[round].Rounds < int(acked) {
+			t.Errorf("round %d: segments %v, %v; acknowledged %d", round, segments, err, acked)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -187,6 +196,10 @@ func TestUnsureCommit(t *testing.T) {
 		"SaveCursor": func() error { return s.SaveCursor(t.Context(), "slack", nil) },
 		"Append":     func() error { _, err := s.Append(t.Context(), watchdogtest.Entries("contoso", 1)); return err },
 		"Ready":      func() error { return s.Ready(t.Context()) },
+		"SaveRounds": func() error {
+			_, err := s.SaveRounds(t.Context(), 0, watchdogtest.Segment("contoso", time.Now(), 1))
+			return err
+		},
 	} {
 		if err := read(); err == nil {
 			t.Errorf("%s goes on although the disk is broken and the journal in doubt", name)

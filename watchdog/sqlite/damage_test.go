@@ -3,6 +3,7 @@ package sqlite
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -261,14 +262,15 @@ func TestHeadShowsACutEnd(t *testing.T) {
 func TestMigration(t *testing.T) {
 	path := filled(t)
 	step := migrations()
+	next := fmt.Sprintf("schema %d", len(step)+1)
 	bad := append(slices.Clip(step), "CREATE TABLE more (x INTEGER); INSERT INTO nothing VALUES (1);")
 	good := append(slices.Clip(step), "CREATE TABLE more (x INTEGER); INSERT INTO more VALUES (1);")
 
 	db := raw(t, path)
-	if err := prepare(t.Context(), db, path, bad); err == nil || !strings.Contains(err.Error(), "migrate to schema 2") {
+	if err := prepare(t.Context(), db, path, bad); err == nil || !strings.Contains(err.Error(), "migrate to "+next) {
 		t.Fatalf("bad step: %v", err)
 	}
-	if version, err := inspect(t.Context(), db, path, 1); version != 1 || err != nil {
+	if version, err := inspect(t.Context(), db, path, len(step)); version != len(step) || err != nil {
 		t.Errorf("after a failed step: schema %d, %v", version, err)
 	}
 	for range 2 {
@@ -281,7 +283,7 @@ func TestMigration(t *testing.T) {
 		t.Errorf("rows after the step: %d, %v", n, err)
 	}
 	closeNow(t, db)
-	if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), "schema 2") {
+	if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), next) {
 		t.Errorf("this edgewatch opens a newer schema: %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,6 +39,11 @@ func TestFullDisk(t *testing.T) {
 	if err := s.Ready(t.Context()); err == nil {
 		t.Error("Ready although the disk is full")
 	}
+	rounds := watchdogtest.Segment("contoso", time.Now(), 1)
+	rounds.Body = make([]byte, enoughRoom)
+	if _, err := s.SaveRounds(t.Context(), 0, rounds); err == nil || errors.Is(err, watchdog.ErrJournalUnsure) || !strings.Contains(err.Error(), "free space") {
+		t.Errorf("SaveRounds on a full disk = %v", err)
+	}
 	if head, err := s.Verify(t.Context()); head.Seq != uint64(acked) || err != nil {
 		t.Errorf("Verify = %v, %v; want %d entries", head, err, acked)
 	}
@@ -50,5 +56,8 @@ func TestFullDisk(t *testing.T) {
 	got, err := s.Append(t.Context(), watchdogtest.EveryKind())
 	if err != nil || got[0].Seq != uint64(acked+1) {
 		t.Errorf("Append with room again: %v", err)
+	}
+	if _, err := s.SaveRounds(t.Context(), 0, rounds); err != nil {
+		t.Errorf("SaveRounds with room again: %v", err)
 	}
 }

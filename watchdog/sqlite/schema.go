@@ -40,6 +40,17 @@ CREATE TABLE settled (
 	room  BLOB NOT NULL     -- as large as what was to be proven
 ) STRICT;
 INSERT INTO settled VALUES (1, 0, x'');
+`, `
+CREATE TABLE rounds (
+	id         INTEGER PRIMARY KEY,
+	federation TEXT NOT NULL,
+	first      INTEGER NOT NULL, -- when its first round was started, in ms since 1970
+	last       INTEGER NOT NULL, -- likewise its last
+	rounds     INTEGER NOT NULL,
+	body       BLOB NOT NULL     -- the rounds, run-length encoded
+) STRICT;
+CREATE INDEX rounds_federation ON rounds (federation);
+CREATE INDEX rounds_last ON rounds (last);
 `}
 }
 

@@ -1,7 +1,9 @@
-// Package sqlite keeps edgewatch's journal and cursors in one local SQLite
-// file: the embedded default store. What Append or SaveCursor acknowledged
-// survives a crash (WAL, synchronous=FULL). One process at a time writes,
-// held by a lock file beside the database; any number may read meanwhile.
+// Package sqlite keeps edgewatch's journal, cursors and recorded rounds in one
+// local SQLite file: the embedded default store. What Append or SaveCursor
+// acknowledged survives a crash (WAL, synchronous=FULL). Rounds survive the
+// end of the process; a power failure may cost the newest. One process at a
+// time writes, held by a lock file beside the database; any number may read
+// meanwhile.
 //
 // The journal is append-only by triggers, and every entry carries a hash over
 // itself and its predecessor, so that a change made behind edgewatch's back
@@ -19,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 
@@ -39,8 +42,11 @@ type Store struct {
 	path   string
 	own    os.FileInfo // of the file that was opened
 	lock   *lockFile
-	db     *sql.DB // the only connection that writes
+	db     *sql.DB // the only connection that writes the journal
+	rounds *sql.DB // writes rounds, without waiting for the disk
 	reader *Reader
+	saved  atomic.Int64 // rounds writes since the write-ahead log was last moved
+	moving atomic.Bool
 
 	turn   chan struct{} // holds one token: whoever has it may write and owns the fields below
 	unsure bool          // the last commit's result is unknown; settle resolves it
@@ -49,8 +55,9 @@ type Store struct {
 }
 
 var (
-	_ watchdog.Journal = (*Store)(nil)
-	_ watchdog.Cursors = (*Store)(nil)
+	_ watchdog.Journal  = (*Store)(nil)
+	_ watchdog.Cursors  = (*Store)(nil)
+	_ watchdog.RoundLog = (*Store)(nil)
 )
 
 // Open opens the store in the file at path for writing, and creates it with
@@ -99,6 +106,9 @@ func (s *Store) open(ctx context.Context) error {
 	if err := s.settle(0); err != nil {
 		return err
 	}
+	if err := s.openRounds(); err != nil {
+		return err
+	}
 	s.reader, err = OpenReadOnly(ctx, s.path)
 	return err
 }
@@ -115,6 +125,11 @@ func (s *Store) Close() error {
 	var errs []error
 	if s.reader != nil {
 		errs = append(errs, s.reader.Close())
+	}
+	if s.rounds != nil {
+		if err := s.rounds.Close(); err != nil {
+			errs = append(errs, explain(s.path, "close", err))
+		}
 	}
 	if s.db != nil {
 		// The last connection to close moves the write-ahead log into the file.

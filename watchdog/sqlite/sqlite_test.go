@@ -50,6 +50,7 @@ func TestStore(t *testing.T) {
 	}
 	watchdogtest.TestJournal(t, func(t *testing.T) watchdog.Journal { t.Helper(); return empty(t) })
 	watchdogtest.TestCursors(t, func(t *testing.T) watchdog.Cursors { t.Helper(); return empty(t) })
+	watchdogtest.TestRoundLog(t, func(t *testing.T) watchdog.RoundLog { t.Helper(); return empty(t) })
 }
 
 func TestStoreSurvivesReopening(t *testing.T) {
@@ -193,7 +194,7 @@ func TestReaderAfterACleanStop(t *testing.T) {
 func TestDurabilitySettings(t *testing.T) {
 	s := open(t, statePath(t))
 	for pragma, want := range map[string]string{
-		"synchronous": "2", "journal_mode": "wal", "busy_timeout": busyTimeout, "application_id": fmt.Sprint(applicationID), "user_version": "1",
+		"synchronous": "2", "journal_mode": "wal", "busy_timeout": busyTimeout, "application_id": fmt.Sprint(applicationID), "user_version": fmt.Sprint(len(migrations())),
 	} {
 		var got string
 		if err := s.db.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {

@@ -1,6 +1,7 @@
 // Package watchdogtest helps to test what stands around the watchdog: one
-// contract suite for every store (TestJournal, TestCursors) and MemJournal, a
-// store in memory that fails, doubts and dies on request.
+// contract suite for every store (TestJournal, TestCursors, TestRoundLog) and
+// MemJournal and MemRounds, stores in memory that fail on request; the journal
+// also doubts and dies.
 package watchdogtest
 
 import (

@@ -12,6 +12,7 @@ import (
 func TestMemJournal(t *testing.T) {
 	watchdogtest.TestJournal(t, func(*testing.T) watchdog.Journal { return new(watchdogtest.MemJournal) })
 	watchdogtest.TestCursors(t, func(*testing.T) watchdog.Cursors { return new(watchdogtest.MemJournal) })
+	watchdogtest.TestRoundLog(t, func(*testing.T) watchdog.RoundLog { return new(watchdogtest.MemRounds) })
 }
 
 func TestMemJournalFailsOnRequest(t *testing.T) {

@@ -39,6 +39,9 @@ type (
 //	GET  /api/v1/history?federation=F&n=20   {"entries": [Entry…]}, the newest n, oldest first
 //	POST /api/v1/commands                    Command → Answer: 200 accepted, 409 refused
 //
+// A Command is {"id", "federation", "verb", "reason"} and, where the table of
+// verbs says so, "pool", "for" (nanoseconds), "step" and "force"; see
+// watchdog.Verbs. Fields are added to answers and never taken away.
 // Errors are {"error": "…"} with 400, 404, 405, 413, 415, 500 or 503 (stopping;
 // nothing changed). A command needs an id, which makes repeating it safe. Its
 // actor is the user at the other end of the socket, whatever the body says.

@@ -66,7 +66,7 @@ func TestClientReads(t *testing.T) {
 	w := &fake{snapshots: []*watchdog.Snapshot{healthy(), failed()}}
 	c := NewClient(serve(t, API(w)))
 	all, err := c.Status(t.Context(), "")
-	equate := cmpopts.EquateComparable(netip.AddrPort{})
+	equate := cmp.Options{cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.IgnoreUnexported(watchdog.Hold{})}
 	if diff := cmp.Diff(w.snapshots, all, equate); diff != "" || err != nil {
 		t.Errorf("Status: %v (-want +got):\n%s", err, diff)
 	}
@@ -168,7 +168,7 @@ func TestCommandsAreStrict(t *testing.T) {
 		{"no content type", "POST", "/api/v1/commands", "", `{"id":"1","federation":"contoso"}`, 415},
 		{"form", "POST", "/api/v1/commands", "application/x-www-form-urlencoded", `id=1`, 415},
 		{"not JSON", "POST", "/api/v1/commands", "application/json", `pause`, 400},
-		{"unknown field", "POST", "/api/v1/commands", "application/json", `{"id":"1","federation":"contoso","force":true}`, 400},
+		{"unknown field", "POST", "/api/v1/commands", "application/json", `{"id":"1","federation":"contoso","really":true}`, 400},
 		{"two commands", "POST", "/api/v1/commands", "application/json", `{"id":"1","federation":"contoso"}{"id":"2"}`, 400},
 		{"no id", "POST", "/api/v1/commands", "application/json", `{"federation":"contoso"}`, 400},
 		{"too large", "POST", "/api/v1/commands", "application/json", `{"id":"1","reason":"` + strings.Repeat("x", maxBody) + `"}`, 413},
@@ -178,6 +178,7 @@ func TestCommandsAreStrict(t *testing.T) {
 		{"bad n", "GET", "/api/v1/history?n=many", "", "", 400},
 		{"too many", "GET", "/api/v1/history?n=1001", "", "", 400},
 		{"accepted", "POST", "/api/v1/commands", "application/json; charset=utf-8", `{"id":"1","federation":"contoso"}`, 200},
+		{"with all it can have", "POST", "/api/v1/commands", "application/json", everyField, 200},
 	}
 	w := &fake{}
 	h := API(w)
@@ -196,10 +197,20 @@ func TestCommandsAreStrict(t *testing.T) {
 			}
 		})
 	}
-	if len(w.commands) != 1 || w.commands[0].Actor != unknownPeer || w.commands[0].Via != "api" {
-		t.Errorf("commands: %+v", w.commands)
+	if len(w.commands) != 2 || w.commands[0].Actor != unknownPeer || w.commands[0].Via != "api" {
+		t.Fatalf("commands: %+v", w.commands)
+	}
+	want := watchdog.Command{
+		ID: "2", Federation: "contoso", Verb: watchdog.VerbFailover, Pool: "EdgePool2", For: time.Second, Step: "verify", Force: true,
+		Reason: "why", Actor: unknownPeer, Via: "api",
+	}
+	if diff := cmp.Diff(want, w.commands[1]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// everyField is a command with everything that a command can have.
+const everyField = `{"id":"2","federation":"contoso","verb":"failover","pool":"EdgePool2","for":1000000000,"step":"verify","force":true,"reason":"why","actor":"x","via":"slack"}`
 
 // abandon leaves a socket behind the way a killed process does.
 func abandon(t *testing.T, path string) {

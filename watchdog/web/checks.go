@@ -34,6 +34,9 @@ func (h *health) live() []result {
 
 func (h *health) readiness(ctx context.Context) []result {
 	sure := h.perFederation(func(s *watchdog.Snapshot, now time.Time) error {
+		if s.Lease != "" {
+			return fmt.Errorf("this edgewatch may not act any more: %s", s.Lease)
+		}
 		switch why := unsure(s, now); why {
 		case "":
 			return nil

@@ -31,7 +31,7 @@ type HealthConfig struct {
 // Health answers load balancers and monitors:
 //
 //	/livez                     200 while every engine's loop turns
-//	/readyz, /readyz/{check}   200 while all checks pass and every federation is sure of its evidence
+//	/readyz, /readyz/{check}   200 while all checks pass and this process may act on sure evidence for every federation
 //	/lb/{federation}/{pool}    200 on the pool that carries federation, 503 on others
 //	/lb/{federation}           200 while a pool carries federation
 //	/metrics                   Prometheus

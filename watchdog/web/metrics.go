@@ -36,13 +36,14 @@ type collector struct {
 	now   func() time.Time
 
 	buildInfo, federationState, mode, will, blocked          *prometheus.Desc
-	unsure, loopLastRun, lastRound, journalSeq               *prometheus.Desc
+	unsure, loopLastRun, lastRound, journalSeq, historyOK    *prometheus.Desc
 	paused, pauseExpiry, cooldown, cooldownExpiry            *prometheus.Desc
+	held, leaseHeld, approvalExpiry, poolQuarantined         *prometheus.Desc
+	poolStopped, certExpiry, views                           *prometheus.Desc
 	canaries, canariesGood, canariesOK                       *prometheus.Desc
 	running, lastFailover, lastSuccess, lastDuration         *prometheus.Desc
 	poolActive, poolState, circuit, poolReady, poolReadyTime *prometheus.Desc
 	probeSuccess, probeState, probeInfo, probeDuration       *prometheus.Desc
-	certExpiry, views                                        *prometheus.Desc
 }
 
 func newCollector(w Snapshots, build Build, now func() time.Time) *collector {
@@ -57,10 +58,14 @@ func newCollector(w Snapshots, build Build, now func() time.Time) *collector {
 		mode:            desc("mode", "Whether the federation runs in that mode.", fed, "mode"),
 		will:            desc("decision", "Whether this is what edgewatch will do now.", fed, "will"),
 		blocked:         desc("failover_blocked", "Whether that guard keeps edgewatch from a failover that is due.", fed, "reason"),
+		leaseHeld:       desc("lease_held", "Whether this process may act: the state file is its own.", fed),
+		held:            desc("held", "Whether a person holds edgewatch back until release.", fed),
+		approvalExpiry:  desc("approval_expiry_timestamp_seconds", "Until when edgewatch waits for the answer to its question; 0 when it asks nothing or waits without end.", fed),
 		unsure:          desc("unsure", "Whether edgewatch has no current evidence: starting, rounds stale or canaries bad.", fed),
 		loopLastRun:     desc("loop_last_run_timestamp_seconds", "When the federation's engine last turned.", fed),
 		lastRound:       desc("last_round_timestamp_seconds", "When the last round of probes ended; 0 before the first.", fed),
 		journalSeq:      desc("journal_last_seq", "The newest journal entry that the federation's state includes.", fed),
+		historyOK:       desc("history_ok", "Whether what rounds find can be recorded; no decision depends on it.", fed),
 		paused:          desc("paused", "Whether automatic failover is paused by a person.", fed),
 		pauseExpiry:     desc("pause_expiry_timestamp_seconds", "When the pause ends by itself; 0 without a pause.", fed),
 		cooldown:        desc("cooldown", "Whether the cool-down after a failover lasts.", fed),
@@ -76,6 +81,8 @@ func newCollector(w Snapshots, build Build, now func() time.Time) *collector {
 		poolState:       desc("pool_state", "Whether that is the pool's verdict of the last round.", fed, pool, state),
 		circuit:         desc("circuit_state", "Whether the pool's circuit breaker is in that state.", fed, pool, state),
 		poolReady:       desc("pool_ready", "Whether the pool could take over, when that was last checked.", fed, pool),
+		poolStopped:     desc("pool_servers_stopped", "How many servers of the pool had their services stopped by a failover and were not seen running since.", fed, pool),
+		poolQuarantined: desc("pool_quarantined", "Whether a failback to the pool is advised against: it was failed over from and has not answered for long enough since.", fed, pool),
 		poolReadyTime:   desc("pool_ready_check_timestamp_seconds", "When it was last checked whether the pool could take over; 0 if never.", fed, pool),
 		probeSuccess:    desc("probe_success", "Whether the server answered XMPP to its last probe.", fed, pool, target),
 		probeState:      desc("probe_state", "Whether that is what the server's last probe means.", fed, pool, target, state),
@@ -89,10 +96,11 @@ func newCollector(w Snapshots, build Build, now func() time.Time) *collector {
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.buildInfo, c.federationState, c.mode, c.will, c.blocked, c.unsure, c.loopLastRun, c.lastRound, c.journalSeq,
+		c.buildInfo, c.federationState, c.mode, c.will, c.blocked, c.unsure, c.loopLastRun, c.lastRound, c.journalSeq, c.historyOK,
 		c.paused, c.pauseExpiry, c.cooldown, c.cooldownExpiry, c.canaries, c.canariesGood, c.canariesOK,
 		c.running, c.lastFailover, c.lastSuccess, c.lastDuration, c.poolActive, c.poolState, c.circuit, c.poolReady,
 		c.poolReadyTime, c.probeSuccess, c.probeState, c.probeInfo, c.probeDuration, c.certExpiry, c.views,
+		c.held, c.leaseHeld, c.approvalExpiry, c.poolQuarantined, c.poolStopped,
 	} {
 		out <- d
 	}
@@ -158,16 +166,24 @@ func (c *collector) federation(g gauges, s *watchdog.Snapshot, now time.Time) {
 	for _, m := range []watchdog.Mode{watchdog.ModeObserve, watchdog.ModeApprove, watchdog.ModeAuto} {
 		g.is(c.mode, mode == m, string(m))
 	}
-	for _, w := range []watchdog.Will{watchdog.WillWatch, watchdog.WillFailover, watchdog.WillHold, watchdog.WillFinish} {
+	for _, w := range watchdog.Wills() {
 		g.is(c.will, s.Decision.Will == w, string(w))
 	}
 	for _, guard := range watchdog.Guards() {
 		g.is(c.blocked, s.Decision.BlockedBy == guard, string(guard))
 	}
+	g.is(c.leaseHeld, s.Lease == "")
+	g.is(c.held, s.Hold != nil)
+	var answerBy time.Time
+	if s.Approval != nil {
+		answerBy = s.Approval.Until
+	}
+	g.at(c.approvalExpiry, answerBy)
 	g.is(c.unsure, unsure(s, now) != "")
 	g.at(c.loopLastRun, s.At)
 	g.at(c.lastRound, s.LastRound)
 	g.set(c.journalSeq, float64(s.LastSeq))
+	g.is(c.historyOK, s.HistoryError == "")
 	var pauseEnd time.Time
 	if s.Pause != nil {
 		pauseEnd = s.Pause.Until
@@ -210,6 +226,8 @@ func (c *collector) pool(g gauges, s *watchdog.Snapshot, p watchdog.PoolStatus) 
 	}
 	g.is(c.poolReady, p.Readiness.Ready, p.Name)
 	g.at(c.poolReadyTime, p.Readiness.At, p.Name)
+	g.is(c.poolQuarantined, p.Quarantined != "", p.Name)
+	g.set(c.poolStopped, float64(len(p.Stopped)), p.Name)
 	for _, r := range worst(p.Servers) {
 		target := r.Target.Addr.String()
 		g.is(c.probeSuccess, r.Level.Answers(), p.Name, target)

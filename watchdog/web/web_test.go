@@ -105,6 +105,10 @@ func failed() *watchdog.Snapshot {
 	s.Pause = &watchdog.Pause{Until: at.Add(time.Hour), Actor: "anna"}
 	s.Cooldown = at.Add(time.Minute)
 	s.Chain = &watchdog.ChainStatus{StartedAt: at.Add(-2 * time.Minute), EndedAt: at.Add(-time.Minute), Outcome: &actions.Outcome{Took: time.Minute}}
+	s.Lease, s.Hold = "the lock file was replaced", &watchdog.Hold{Since: at, Actor: "anna"}
+	s.Approval = &watchdog.Approval{To: "EdgePool1", Since: at, Until: at.Add(15 * time.Minute)}
+	s.Pools[0].Stopped = []string{"edge1", "edge2"}
+	s.Pools[0].Quarantined = "EdgePool1 was failed over from and has not been seen answering since"
 	s.Partner = []watchdog.PartnerView{{Domain: "fabrikam.com", Level: probe.Up, Pool: "EdgePool2"}, {Domain: "fabrikam.com"}}
 	return s
 }

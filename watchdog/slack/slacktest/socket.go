@@ -244,7 +244,16 @@ func (s *Server) Click(ctx context.Context, user, messageTS, actionID string) (s
 // ClickStale clicks a button with that value at that moment, whether the
 // message still has it or not.
 func (s *Server) ClickStale(ctx context.Context, user string, m Message, actionID, value string, at time.Time) (string, error) {
-	sent, err := s.submit(ctx, user, "interactive", func(id int, name, url string) reply {
+	sent, err := s.Press(ctx, user, m, actionID, value, at)
+	if err != nil {
+		return "", err
+	}
+	return sent.Reply(ctx)
+}
+
+// Press is ClickStale that does not wait for the answer.
+func (s *Server) Press(ctx context.Context, user string, m Message, actionID, value string, at time.Time) (*Sent, error) {
+	return s.submit(ctx, user, "interactive", func(id int, name, url string) reply {
 		ts := fmt.Sprintf("%d.%06d", at.Unix(), id)
 		return reply{
 			"type": "block_actions", "team": reply{"id": s.team, "domain": "edge"}, "user": reply{"id": user, "name": name, "username": name, "team_id": s.team},
@@ -254,10 +263,6 @@ func (s *Server) ClickStale(ctx context.Context, user string, m Message, actionI
 			"actions": []reply{{"type": "button", "action_id": actionID, "block_id": "edgewatch", "value": value, "action_ts": ts}},
 		}
 	})
-	if err != nil {
-		return "", err
-	}
-	return sent.Reply(ctx)
 }
 
 // Button returns the value of the message's button, and whether it has it.
