@@ -12,11 +12,7 @@ FUZZTIME    ?= 10m
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
-<<<<<<< HEAD
-.PHONY: all build test deps format vet lint cross unit integration lab simulate bench soak figures clean
-=======
-.PHONY: all build test deps format vet lint cross unit integration lab bench bench-probe soak fuzz clean
->>>>>>> main
+.PHONY: all build test deps format vet lint cross unit integration lab simulate bench soak figures clean bench-probe fuzz
 
 all: build
 

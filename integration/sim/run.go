@@ -180,13 +180,13 @@ func (r *run) restart() {
 	}
 	var p *process
 	if err == nil {
+		r.notef("edgewatch starts, life %d", r.lives+1)
 		p, err = r.start(r.memory)
 	}
 	if err != nil {
 		r.violate("start", err.Error())
 		return
 	}
-	r.notef("edgewatch starts, life %d", r.lives)
 	r.settle(p)
 }
 
