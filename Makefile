@@ -12,7 +12,7 @@ FUZZTIME    ?= 10m
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
 
-.PHONY: all build test deps format vet lint cross unit integration lab simulate bench bench-probe soak fuzz clean
+.PHONY: all build test deps format vet lint cross unit integration lab simulate bench bench-probe figures soak fuzz clean
 
 all: build
 
@@ -67,6 +67,7 @@ simulate:
 bench: $(BLACKBOX)
 	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v '/integration')
 	$(GO) test -run '^$$' -bench . -benchtime 3x ./integration/lab
+	$(GO) run ./cmd/edgelab simulate --seeds 500
 	EDGEWATCH_BLACKBOX=$(BLACKBOX) $(GO) test -tags integration -run '^$$' -bench . -benchtime 1x ./integration
 
 ## bench-probe: the probe, the floor and blackbox_exporter against one server, in one table; the cost per probe and of 5,000 addresses
@@ -89,6 +90,11 @@ fuzz:
 soak: fuzz
 	$(GO) test -tags integration -count=10 -timeout 60m -run 'TestPrimaryKilled|TestWatchdogKilled|TestSlackFails|TestOwnLineDead|TestPaused' ./integration
 	$(GO) run ./cmd/edgelab simulate --seeds 100000
+	$(GO) run ./cmd/edgelab simulate --mutants --seeds 2000
+
+## figures: false and missed failovers, detection and restoration over 1,000 years, for the README
+figures:
+	$(GO) run ./cmd/edgelab simulate --years 1000
 
 clean:
 	rm -rf $(BIN)

@@ -177,9 +177,14 @@ func (e *Engine) took(r *Round) {
 
 // watchedSince begins the grace of a new process anew after a time in which
 // this one stood still or slept for so long that its evidence was stale: it
-// knows no more than one that was just started.
+// knows no more than one that was just started. Likewise when the clock was
+// set back to before it began to watch: what would be left of the grace is
+// for as long as the clock was wrong.
 func (e *Engine) watchedSince(r *Round) {
 	now := e.ports.Now()
+	if now.Before(e.levels.Since) {
+		e.levels.Since = now
+	}
 	// Wall time: the monotonic clock stands still while the machine sleeps.
 	if gap := now.Round(0).Sub(e.looked.Round(0)); r.Frozen != "" && !e.looked.IsZero() && gap > e.settings.Rules.EvidenceAge {
 		e.levels.Since = now

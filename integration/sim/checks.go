@@ -254,8 +254,8 @@ func (c *checks) restless(p *process) string {
 	switch {
 	case snap == nil || snap.LastRound.IsZero():
 		return "no round is complete"
-	case snap.State == watchdog.Faulted && edited:
-		return "" // what people changed is theirs to mend, and they are told again and again
+	case snap.State == watchdog.Faulted && (edited || snap.Decision.BlockedBy == watchdog.GuardHold):
+		return "" // what people changed or hold back is theirs, and they are told
 	case snap.State == watchdog.FailingOver || snap.State == watchdog.Verifying || snap.State == watchdog.Faulted:
 		return "state " + snap.State.String() + ": " + snap.Decision.Because
 	case snap.JournalError != "":

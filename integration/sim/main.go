@@ -136,6 +136,11 @@ func (c *commandLine) run(t *testing.T, out, errOut io.Writer) int {
 	var report interface{ print(io.Writer) }
 	var violations int
 	var err error
+	c.hung = func(v Violation) {
+		r := Report{From: c.From, Violations: []Violation{v}}
+		_ = c.show(&r, out)
+		os.Exit(1)
+	}
 	if c.years > 0 {
 		var r YearsReport
 		r, err = Years(t, c.Options, c.years)
@@ -149,9 +154,7 @@ func (c *commandLine) run(t *testing.T, out, errOut io.Writer) int {
 		fmt.Fprintf(errOut, "edgelab simulate: %v\n", err)
 		return 2
 	}
-	if !c.json {
-		report.print(out)
-	} else if err := json.NewEncoder(out).Encode(report); err != nil {
+	if err := c.show(report, out); err != nil {
 		fmt.Fprintf(errOut, "edgelab simulate: print the report: %v\n", err)
 		return 2
 	}
@@ -159,6 +162,15 @@ func (c *commandLine) run(t *testing.T, out, errOut io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// show prints a report as was asked for.
+func (c *commandLine) show(report interface{ print(io.Writer) }, out io.Writer) error {
+	if c.json {
+		return json.NewEncoder(out).Encode(report)
+	}
+	report.print(out)
+	return nil
 }
 
 // print tells the report to a person: all of the first violation, a line of
@@ -170,6 +182,6 @@ func (r *Report) print(out io.Writer) {
 			fmt.Fprintf(out, "%s\n", strings.Join(v.Timeline, "\n"))
 		}
 	}
-	fmt.Fprintf(out, "%d seeds from %d: %s of virtual time in %s, %d automatic failovers, %d crashes and restarts, %d violations\n",
-		r.Seeds, r.From, r.Virtual, r.Took, r.Failovers, r.Crashes, len(r.Violations))
+	fmt.Fprintf(out, "%d seeds from %d: %s of virtual time in %s (%.0f hours a second), %d automatic failovers, %d crashes and restarts, %d violations\n",
+		r.Seeds, r.From, r.Virtual, r.Took, r.PerSecond, r.Failovers, r.Crashes, len(r.Violations))
 }

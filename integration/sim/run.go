@@ -24,6 +24,7 @@ type run struct {
 	memory memory
 	reopen func(memory) (memory, error) // what the next life finds
 	close  func()
+	hung   func(Violation) // does not return
 	rules  watchdog.Rules
 
 	channel   *slacktest.Server
@@ -67,6 +68,7 @@ func newRun(t *testing.T, e *estate, s *story, seed uint64) *run {
 		t: t, seed: seed, estate: e, story: s, rules: e.settings.Rules, world: newWorld(e, seed), channel: slacktest.New(),
 		crashed: make(chan *process, 1), failed: make(chan struct{}), agenda: agenda{woken: make(chan struct{}, 1)},
 		memory: &watchdogtest.MemJournal{}, reopen: func(m memory) (memory, error) { return m, nil }, close: func() {},
+		hung: func(v Violation) { panic(fmt.Sprintf("%+v", v)) },
 	}
 	r.world.listensWithRoute = s.listensWithRoute
 	r.checks = newChecks(r)
@@ -92,7 +94,7 @@ func (r *run) play() {
 			r.bury()
 		default:
 			r.process.cancel()
-			<-r.process.gone
+			r.gone(r.process)
 		}
 	}
 	r.talks.Wait()
@@ -136,7 +138,25 @@ func (r *run) bury() {
 	r.settle(nil)
 	p.cancel()
 	close(p.freed)
-	<-p.gone
+	r.gone(p)
+}
+
+// endTime is how long a process may take to end: the rest of a failover and
+// the start of all services.
+const endTime = 2 * time.Hour
+
+// gone waits for the end of a process. One that does not end cannot be got rid
+// of, nor its bubble: the simulation ends there.
+func (r *run) gone(p *process) {
+	limit := time.NewTimer(endTime)
+	defer limit.Stop()
+	select {
+	case <-p.gone:
+	case <-limit.C:
+		r.violate("I8", "edgewatch does not end")
+		r.violation.Timeline = r.timeline()
+		r.hung(*r.violation)
+	}
 }
 
 func (r *run) settle(p *process) {
@@ -152,7 +172,7 @@ func (r *run) restart() {
 		return
 	}
 	if r.last != nil {
-		<-r.last.gone
+		r.gone(r.last)
 	}
 	var err error
 	if r.lives > 0 {
@@ -160,13 +180,13 @@ func (r *run) restart() {
 	}
 	var p *process
 	if err == nil {
+		r.notef("edgewatch starts, life %d", r.lives+1)
 		p, err = r.start(r.memory)
 	}
 	if err != nil {
 		r.violate("start", err.Error())
 		return
 	}
-	r.notef("edgewatch starts, life %d", r.lives)
 	r.settle(p)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"edgewatch/actions"
@@ -106,7 +107,7 @@ func (p *process) ask(ctx context.Context, what string, t probe.Target, counts b
 		// We stood still, and our own deadline with us.
 		w.mu.Lock()
 		if counts {
-			w.looking2(begin)
+			w.stoodStill(begin)
 		}
 		if w.draw("thaw "+t.Addr.String()) < 0.7 {
 			r.Level, r.Class, r.Blame, r.Phase = probe.Down, probe.Timeout, probe.Remote, probe.PhaseStream
@@ -117,11 +118,11 @@ func (p *process) ask(ctx context.Context, what string, t probe.Target, counts b
 	return r
 }
 
-// looking2 marks the round that began then as one in which we stood still.
-func (w *world) looking2(at time.Time) {
-	for i := len(w.log) - 1; i >= 0; i-- {
-		if w.log[i].at.Equal(at) {
-			w.log[i].own = true
+// stoodStill marks the round that began then as one in which we stood still.
+func (w *world) stoodStill(at time.Time) {
+	for _, l := range slices.Backward(w.log) {
+		if l.at.Equal(at) {
+			l.own = true
 			return
 		}
 	}

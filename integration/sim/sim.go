@@ -1,5 +1,44 @@
 // Package sim plays edgewatch against an estate in which everything goes
 // wrong, in virtual time, and holds it to its promises.
+//
+// What runs is the product: Supervisor, Engine, Machine, the breakers of
+// sony/gobreaker, actions.Runner, the plans and settings that package app makes
+// of a configuration, Slack's outbox on a fake without a socket, and for every
+// fifth seed the journal's file (the others keep it in memory, in a journal
+// that passes the same contract suite). What is simulated is the world behind
+// it: probes, canaries, WinRM, name servers, the disk, the clock, people. A
+// seed draws a story; the same seed is the same run, byte for byte.
+//
+// After everything that happens the run is held to these invariants:
+//
+//	I1  no change without a durable intent, nor without the lease. What brings
+//	    services back is exempt: a full disk must not keep them down.
+//	I2  never two failovers for one federation, nor one that is run twice.
+//	I3  the records never lead to a pool that failed its preflight in that
+//	    failover, nor to none.
+//	I4  what cannot be said is never taken for down: a pool that trips or is
+//	    failed over from was truly unable to serve partners in enough rounds
+//	    over enough time, while nothing of ours was broken. A way that is cut
+//	    for us alone looks the same from one place, and is let pass here; what
+//	    it costs stands in the figures.
+//	I5  services that a failover stopped run again, or a start was tried and the
+//	    end of the failover names them.
+//	I6  paused, held or in a mode that leaves it to people, nothing begins by
+//	    itself.
+//	I7  budget, cool-down and the number of attempts are kept.
+//	I8  whatever happens to edgewatch itself, the end is as without it, or a hold
+//	    that is told: nothing stays half-way, partners reach the pool that
+//	    edgewatch takes for active or people were told, the outcome does not
+//	    deny what was done, and the journal holds what was seen of it.
+//	I9  every entry is told in Slack, in order, once, in its incident's thread,
+//	    whatever happened to Slack and to edgewatch; and a reason for not acting
+//	    that lasts stands in the journal.
+//
+// I1, I2, I3, I5, I6 and I7 are held in production too, as far as a journal
+// shows them: watchdog.Auditor.
+//
+// Mutants are defects that are put into the product to see the simulator find
+// them. Years plays the faults of many years one by one, for figures.
 package sim
 
 import (
@@ -23,6 +62,7 @@ type Options struct {
 
 	first     bool // end at the first violation
 	everyDisk int  // every so manieth seed keeps its journal in a file
+	hung      func(Violation)
 	keepLines bool // of every run, not only of a violation
 }
 
@@ -41,6 +81,7 @@ type Report struct {
 	From       uint64      `json:"from"`
 	Virtual    string      `json:"virtual"`
 	Took       string      `json:"took"`
+	PerSecond  float64     `json:"hours_per_second"` // hours of virtual time in a second
 	Failovers  int         `json:"failovers"`
 	Crashes    int         `json:"crashes"`
 	Violations []Violation `json:"violations"`
@@ -99,6 +140,7 @@ func Run(t *testing.T, o Options) (Report, error) {
 		})
 	}
 	wg.Wait()
+	report.PerSecond = float64(int(virtual.Hours() / time.Since(begin).Seconds()))
 	report.Virtual, report.Took = virtual.Round(time.Second).String(), time.Since(begin).Round(time.Millisecond).String()
 	return report, nil
 }
@@ -148,6 +190,9 @@ func playStory(t *testing.T, e *estate, s *story, seed uint64, o Options) (res r
 	onDisk := o.everyDisk > 0 && seed%uint64(o.everyDisk) == 0
 	synctest.Test(t, func(t *testing.T) {
 		r := newRun(t, e, s, seed)
+		if o.hung != nil {
+			r.hung = o.hung
+		}
 		if onDisk {
 			r.onDisk()
 		}

@@ -11,7 +11,7 @@ import (
 
 // A number of seeds also under the race detector; make test plays more.
 func TestSeeds(t *testing.T) {
-	report, err := Run(t, Options{Seeds: 60, From: 1, Life: 40 * time.Minute, Workers: 2})
+	report, err := Run(t, Options{Seeds: 60, From: 1, Life: 40 * time.Minute, Workers: 2, everyDisk: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
