@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"edgewatch/integration/lab"
 	"edgewatch/watchdog"
@@ -30,10 +31,11 @@ func TestPrimaryHangs(t *testing.T) {
 	}
 }
 
-// TestOldPoolReturns holds that federation stays where it is when the old
-// pool is back, that people are told, and that one command takes it home.
-func TestOldPoolReturns(t *testing.T) {
-	e := newEstate(t, nil)
+// TestFailback holds that federation stays where it is when the old pool is
+// back, that people are told, that it is too early for a failback at first,
+// and that one command then takes it home and stops nothing.
+func TestFailback(t *testing.T) {
+	e := newEstate(t, func(o *lab.Options) { o.Timing.ReadinessInterval = time.Second })
 	e.start()
 	e.mustKill("EdgePool1")
 	e.awaitRestored("EdgePool2")
@@ -47,10 +49,29 @@ func TestOldPoolReturns(t *testing.T) {
 	if found, err := e.Partner(e.ctx); err != nil || found.Pool != "EdgePool2" {
 		t.Errorf("a partner finds %+v, %v; federation must stay on EdgePool2", found, err)
 	}
-	if out, code := e.cli("failback", "EdgePool1", "repaired", "--force", "--yes"); code != 0 {
-		t.Fatalf("failback: exit code %d\n%s", code, out)
+	failback := func() string {
+		t.Helper()
+		answer, err := e.Slack.Command(e.ctx, lab.Operator, "failback EdgePool1 repaired")
+		must(t, err)
+		return answer
+	}
+	if answer := failback(); !mentions(answer, "counts as stable from") {
+		t.Errorf("a failback at once was answered with %q", answer)
+	}
+	if out, code := e.cli("failover", "EdgePool1", "repaired", "--yes"); code == 0 || !mentions(out, "EdgePool2 answers") {
+		t.Errorf("a failover from a pool that answers: exit code %d\n%s", code, out)
+	}
+	e.until("EdgePool1 is stable and ready", func(s *watchdog.Snapshot) bool {
+		return s.Pools[0].Quarantined == "" && s.Pools[0].Readiness.Ready
+	})
+	stops := len(e.Windows.Commands("Stop-CsWindowsService"))
+	if answer := failback(); !mentions(answer, "failing back from EdgePool2 to EdgePool1") {
+		t.Fatalf("failback was answered with %q", answer)
 	}
 	e.awaitRestored("EdgePool1")
+	if n := len(e.Windows.Commands("Stop-CsWindowsService")); n != stops {
+		t.Errorf("the failback stopped services %d times", n-stops)
+	}
 	e.until("EdgePool1 is the active pool", func(s *watchdog.Snapshot) bool { return s.Active == "EdgePool1" })
 }
 

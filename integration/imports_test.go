@@ -29,7 +29,7 @@ var allowed = map[string][]string{
 	"cmd/edgewatch":            {"watchdog/app", "watchdog/web", "watchdog", "configs", "probe", "actions"},
 	"integration":              nil,
 	"integration/sidebyside":   {"probe", "probe/probetest"},
-	"integration/lab":          {"probe", "probe/probetest", "actions", "actions/actionstest", "watchdog/slack/slacktest", "configs", "watchdog", "watchdog/app", "watchdog/sqlite"},
+	"integration/lab":          {"probe", "probe/probetest", "actions", "actions/actionstest", "watchdog/slack/slacktest", "configs", "watchdog", "watchdog/app", "watchdog/sqlite", "watchdog/web"},
 	// The simulator runs all of the product but its sockets; from app it takes how a configuration becomes settings and plans.
 	"integration/sim": {"probe", "actions", "watchdog", "watchdog/watchdogtest", "watchdog/sqlite", "watchdog/slack", "watchdog/slack/slacktest", "watchdog/app", "configs"},
 	"cmd/edgelab":     {"integration/lab", "integration/sim", "watchdog/app", "watchdog", "configs", "actions", "probe"},

@@ -38,7 +38,7 @@ func Detect(r BreakerRules, suspect, took time.Duration) Detection {
 	return Detection{
 		DeadMin: max(scale(shortGap, fewest), r.MinBadTime) + took,
 		DeadMax: longest + max(scale(longGap, gaps), lateBy(r.MinBadTime, shortGap, longGap)) + took,
-		Zombie:  r.zombie(longest, scale(suspect, 1+jitter/2), longGap, took),
+		Zombie:  r.zombie(longest, longGap, took),
 	}
 }
 
@@ -56,13 +56,13 @@ const zombieShare = 2.0 / 3
 
 // zombie is the worst case of a pool that answers one round in three: the
 // whole window was good before. Rounds are up to longest apart while all is
-// well, soonest after a good round of a suspected pool, and gap after a bad one.
-func (r *BreakerRules) zombie(longest, soonest, gap, took time.Duration) time.Duration {
+// well and gap once it is suspected: it may answer as slowly as it fails.
+func (r *BreakerRules) zombie(longest, gap, took time.Duration) time.Duration {
 	window, every := r.Window.Seconds(), r.Every.Seconds()
 	if r.BadRatio <= 0 || every <= 0 || window <= 0 {
 		return 0
 	}
-	cycle := (soonest + 2*gap).Seconds()     // a good round and two bad ones
+	cycle := (3 * gap).Seconds()             // a good round and two bad ones
 	kept := window * (buckets - 1) / buckets // at least so much of the window is remembered
 	if 3*kept/cycle < float64(r.MinRounds) {
 		return 0 // it never has enough rounds
@@ -71,7 +71,7 @@ func (r *BreakerRules) zombie(longest, soonest, gap, took time.Duration) time.Du
 	if rounds := math.Floor(3 * kept / cycle); zombieShare-1/rounds < r.BadRatio {
 		return 0
 	}
-	old := window/every + 1 // good rounds in the window
+	old := window/(every*(1-jitter/2)) + 1 // good rounds in the window, as close as jitter lets them be
 	// 2t/cycle-1 >= ratio * (old - t/every + 3t/cycle): the bad share of all rounds.
 	share := (1 + r.BadRatio*old) / ((2-3*r.BadRatio)/cycle + r.BadRatio/every)
 	few := float64(r.MinRounds) / 3 * cycle

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 const help = `What happens to the estate:
   kill POOL|SERVER         take the power
   restore POOL|SERVER      give it back
+  zombie POOL|SERVER       answers one time in three from now on; heal ends it
   cutoff, reconnect        take edgewatch's own line down, and up again
   partner                  what a federating partner finds now
   slack                    what stands in the Slack channel
@@ -43,6 +45,8 @@ func command(ctx context.Context, c *console, l *lab.Lab, line string) error {
 	case "reconnect":
 		c.note("edgewatch's own line is up")
 		return l.Reconnect()
+	case "zombie", "heal":
+		return ill(c, l, word, rest)
 	case "partner":
 		return partner(ctx, c, l)
 	case "slack":
@@ -52,9 +56,31 @@ func command(ctx context.Context, c *console, l *lab.Lab, line string) error {
 	return ask(ctx, c, l, words)
 }
 
+// which is the error of a word that names nothing.
+func which(l *lab.Lab, word string) error {
+	return fmt.Errorf("say which: %s POOL|SERVER; there are %s", word, strings.Join(l.Named(""), ", "))
+}
+
+func ill(c *console, l *lab.Lab, word string, names []string) error {
+	if len(names) == 0 {
+		return which(l, word)
+	}
+	for _, name := range names {
+		f, what := l.Sicken, "answers one time in three from now on"
+		if word == "heal" {
+			f, what = l.Heal, "answers as it should"
+		}
+		if err := f(name); err != nil {
+			return err
+		}
+		c.note("%s %s", name, what)
+	}
+	return nil
+}
+
 func power(c *console, l *lab.Lab, word string, names []string) error {
 	if len(names) == 0 {
-		return fmt.Errorf("say which: %s POOL|SERVER; there are %s", word, strings.Join(l.Named(""), ", "))
+		return which(l, word)
 	}
 	for _, name := range names {
 		f, what := l.Kill, "has no power any more"
@@ -111,7 +137,7 @@ func ask(ctx context.Context, c *console, l *lab.Lab, words []string) error {
 		c.say(plain, "%s", answer.Text)
 		return nil
 	}
-	s := l.Snapshot()
+	s := l.Snapshot(ctx)
 	if s == nil {
 		return errors.New("edgewatch has not begun")
 	}
@@ -119,7 +145,11 @@ func ask(ctx context.Context, c *console, l *lab.Lab, words []string) error {
 	case "why":
 		c.say(plain, "%s", s.Decision.Because)
 	case "history":
-		entries, err := l.Supervisor().History(ctx, l.Federation, 30)
+		n, err := howMany(words[1:])
+		if err != nil {
+			return err
+		}
+		entries, err := l.History(ctx, n)
 		if err != nil {
 			return err
 		}
@@ -130,6 +160,18 @@ func ask(ctx context.Context, c *console, l *lab.Lab, words []string) error {
 		status(c, s)
 	}
 	return nil
+}
+
+// howMany is how many entries of the history are asked for.
+func howMany(words []string) (int, error) {
+	if len(words) == 0 {
+		return 30, nil
+	}
+	n, err := strconv.Atoi(words[0])
+	if err != nil || n < 1 || n > 1000 {
+		return 0, fmt.Errorf("%q is no number of entries: history, or history 10", words[0])
+	}
+	return n, nil
 }
 
 func status(c *console, s *watchdog.Snapshot) {

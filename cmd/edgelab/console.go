@@ -83,14 +83,18 @@ func (c *console) answered() {
 	c.prompted = false
 }
 
-// tell narrates one journal entry with the seconds since the start, on one
-// line that is not too long to be followed.
+// tell narrates one journal entry with the seconds since the start. What a
+// step of one host found is cut so that it can be followed; history has all of
+// it. What edgewatch decides, tells and fails at is never cut.
 func (c *console) tell(e watchdog.Entry) {
-	c.say(colourOf(e), "%s", c.stamp(e.At, clip(e.Sentence(), 160)))
+	text := strings.ReplaceAll(e.Sentence(), "\n", " ")
+	if e.Kind == watchdog.KindStep && e.Step.Error == "" {
+		text = clip(text, 160)
+	}
+	c.say(colourOf(e), "%s", c.stamp(e.At, text))
 }
 
 func clip(s string, limit int) string {
-	s = strings.ReplaceAll(s, "\n", " ")
 	if r := []rune(s); len(r) > limit {
 		return string(r[:limit-1]) + "…"
 	}

@@ -3,8 +3,8 @@
 // real product that watches over them. It needs nothing but itself.
 //
 // Without arguments it takes the first pool down, tells what happens, and
-// stays up for play. With --scenario and --exit it plays one scenario, prints
-// one line of JSON and ends with 0 or 1.
+// stays up for play. With --scenario and --exit it plays one scenario, or all,
+// prints one line of JSON for each and ends with 0 or 1.
 //
 // "edgelab simulate" plays the product against a simulated estate in virtual
 // time, thousands of stories of it; see package integration/sim.
@@ -37,6 +37,7 @@ type options struct {
 	scenario string
 	exit     bool
 	list     bool
+	version  bool
 	dir      string
 	after    time.Duration
 	limit    time.Duration
@@ -62,6 +63,9 @@ func dispatch(ctx context.Context, in lab.Bubble, args []string, stdin io.Reader
 
 // run is main with everything it touches handed in. It returns the exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	if len(args) == 2 && args[0] == watchdogWord {
+		return child(ctx, args[1], in, errOut)
+	}
 	o, err := parse(args, errOut)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -69,11 +73,20 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if err != nil {
 		return 2
 	}
-	if o.list {
+	switch {
+	case o.version:
+		fmt.Fprintln(out, build())
+		return 0
+	case o.list:
 		for _, s := range lab.Scenarios() {
-			fmt.Fprintf(out, "%-16s %s\n", s.Name, s.About)
+			fmt.Fprintf(out, "%-17s%s\n", s.Name, s.About)
 		}
 		return 0
+	case o.scenario == allScenarios && o.exit:
+		return playAll(ctx, o, out, errOut)
+	case o.scenario == allScenarios:
+		fmt.Fprintf(errOut, "edgelab: --scenario %s wants --exit: nobody could follow them all\n", allScenarios)
+		return 2
 	}
 	scenario, err := lab.Find(o.scenario)
 	if err != nil {
@@ -81,20 +94,24 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		return 2
 	}
 	if o.exit {
-		report := headless(ctx, o, scenario)
-		line, err := json.Marshal(report)
-		if err != nil {
-			fmt.Fprintf(errOut, "edgelab: print the report: %v\n", err)
-			return 1
-		}
-		fmt.Fprintf(out, "%s\n", line)
-		if !report.OK {
-			return 1
-		}
-		return 0
+		return tellReport(headless(ctx, o, scenario), out, errOut)
 	}
 	if err := show(ctx, o, scenario, in, out); err != nil {
 		fmt.Fprintf(errOut, "edgelab: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// tellReport prints the report as one line of JSON and returns the exit code.
+func tellReport(r lab.Report, out, errOut io.Writer) int {
+	line, err := json.Marshal(r)
+	if err != nil {
+		fmt.Fprintf(errOut, "edgelab: print the report: %v\n", err)
+		return 1
+	}
+	fmt.Fprintf(out, "%s\n", line)
+	if !r.OK {
 		return 1
 	}
 	return 0
@@ -104,10 +121,11 @@ func parse(args []string, errOut io.Writer) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("edgelab", flag.ContinueOnError)
 	fs.SetOutput(errOut)
-	fs.StringVar(&o.scenario, "scenario", "primary-down", "what `happens`; --list names them")
+	fs.StringVar(&o.scenario, "scenario", "primary-down", "what `happens`; --list names them, all plays all of them")
 	fs.BoolVar(&o.exit, "exit", false, "play the scenario, print one line of JSON and end")
 	fs.BoolVar(&o.list, "list", false, "list the scenarios")
-	fs.StringVar(&o.dir, "dir", "", "keep configuration, log and state in this `directory`; default: one that is removed at the end")
+	fs.BoolVar(&o.version, "version", false, "print the version")
+	fs.StringVar(&o.dir, "dir", "", "keep configuration, log and state in this `directory`, which no other lab has used; default: one that is removed at the end")
 	fs.DurationVar(&o.after, "after", 8*time.Second, "how long all is well before the scenario begins")
 	fs.DurationVar(&o.limit, "timeout", 45*time.Second, "how long a scenario may take with --exit")
 	if err := fs.Parse(args); err != nil {
@@ -157,6 +175,13 @@ func start(ctx context.Context, o options, s lab.Scenario) (*lab.Lab, func() err
 	lo := lab.Options{Dir: dir, Log: zerolog.New(logFile).With().Timestamp().Logger()}
 	if s.Setup != nil {
 		s.Setup(&lo)
+	}
+	if s.Process {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("find this program: %w", err), logFile.Close(), remove())
+		}
+		lo.Watchdog, lo.Stderr = []string{self, watchdogWord}, logFile
 	}
 	l, err := lab.Start(ctx, lo)
 	if err != nil {

@@ -5,13 +5,40 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"edgewatch/actions"
 	"edgewatch/integration/lab"
+	"edgewatch/watchdog"
 )
+
+// TestKills plays the one scenario whose edgewatch is this very program
+// started anew, and keeps its directory, which no second lab may use.
+func TestKills(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"--scenario", "crash-mid-chain", "--exit", "--dir", dir}
+	var out bytes.Buffer
+	if code := run(t.Context(), args, nil, &out, &out); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, out.String())
+	}
+	state := filepath.Join(dir, "edgewatch.db")
+	before, err := os.ReadFile(filepath.Join(dir, "edgewatch.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	if code := run(t.Context(), args, nil, &out, &out); code != 1 || !strings.Contains(out.String(), state) {
+		t.Errorf("a second lab in the same directory: exit code %d\n%s", code, out.String())
+	}
+	if after, err := os.ReadFile(filepath.Join(dir, "edgewatch.yaml")); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the refused lab changed the configuration of the first (%v)", err)
+	}
+}
 
 // TestHeadless plays the demonstration as CI does: one line of JSON, exit 0.
 func TestHeadless(t *testing.T) {
@@ -48,6 +75,8 @@ func TestUsage(t *testing.T) {
 		want string
 	}{
 		{[]string{"--list"}, 0, "primary-down"},
+		{[]string{"--version"}, 0, "edgelab "},
+		{[]string{"--scenario", "all"}, 2, "wants --exit"},
 		{[]string{"--help"}, 0, "-scenario"},
 		{[]string{"--scenario", "nonsense"}, 2, "there are primary-down"},
 		{[]string{"--nonsense"}, 2, "not defined"},
@@ -84,6 +113,8 @@ func TestConversation(t *testing.T) {
 		{"slack", "failed over to EdgePool2"},
 		{"status", "EdgePool2  active"},
 		{"history", "verify"},
+		{"history nonsense", "no number of entries"},
+		{"zombie EdgePool9", "there is no pool or server"},
 		{"restore EdgePool1", "answers again"},
 		{"cutoff", "not acting (canaries)"},
 		{"reconnect", "line is up"},
@@ -107,6 +138,39 @@ func TestConversation(t *testing.T) {
 	}
 	if code := <-ended; code != 0 {
 		t.Errorf("exit code %d\n%s", code, out.text())
+	}
+}
+
+func TestHowMany(t *testing.T) {
+	for _, tt := range []struct {
+		words []string
+		want  int
+		bad   bool
+	}{
+		{nil, 30, false}, {[]string{"3"}, 3, false}, {[]string{"0"}, 0, true}, {[]string{"-1"}, 0, true}, {[]string{"1001"}, 0, true}, {[]string{"x"}, 0, true},
+	} {
+		if n, err := howMany(tt.words); n != tt.want || (err != nil) != tt.bad {
+			t.Errorf("%v: %d, %v; want %d", tt.words, n, err, tt.want)
+		}
+	}
+}
+
+// TestTell holds that only what a step found is cut, never what went wrong.
+func TestTell(t *testing.T) {
+	long := strings.Repeat("word ", 100) + "END"
+	for name, tt := range map[string]struct {
+		entry watchdog.Entry
+		whole bool
+	}{
+		"found":  {watchdog.Entry{Kind: watchdog.KindStep, Step: &actions.Record{Step: actions.Verify, Target: "x", Phase: actions.Finished, Detail: long}}, false},
+		"failed": {watchdog.Entry{Kind: watchdog.KindStep, Step: &actions.Record{Step: actions.Verify, Target: "x", Phase: actions.Failed, Error: long}}, true},
+		"notice": {watchdog.Entry{Kind: watchdog.KindNotice, Notice: &watchdog.Notice{Text: long}}, true},
+	} {
+		var out bytes.Buffer
+		newConsole(&out).tell(tt.entry)
+		if strings.Contains(out.String(), "END") != tt.whole || strings.Count(out.String(), "\n") != 1 {
+			t.Errorf("%s is told as %q", name, out.String())
+		}
 	}
 }
 

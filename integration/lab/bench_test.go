@@ -24,10 +24,11 @@ func takes(cmdlet, target string) time.Duration {
 	return 0
 }
 
-// BenchmarkChain runs failovers to a pool of four servers and sets their wall
-// time against the floor: the slowest remote call of each step that changes
-// something, one after the other. What is above 1 is what edgewatch adds: the
-// checks, the records, the DNS servers' convergence.
+// BenchmarkChain runs switchovers, which take the steps of a failover, to a
+// pool of four servers and sets their wall time against the floor: the slowest
+// remote call of each step that changes something, one after the other. What
+// is above 1 is what edgewatch adds: the checks, the records, the DNS servers'
+// convergence.
 func BenchmarkChain(b *testing.B) {
 	for range b.N {
 		b.StopTimer()
@@ -50,7 +51,7 @@ func BenchmarkChain(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StartTimer()
-		took := failOver(b, l)
+		took := switchOver(b, l)
 		b.StopTimer()
 		var floor time.Duration
 		for _, d := range <-slowest {
@@ -65,8 +66,8 @@ func BenchmarkChain(b *testing.B) {
 	}
 }
 
-// failOver orders a failover and returns how long its chain took.
-func failOver(b *testing.B, l *lab.Lab) time.Duration {
+// switchOver orders a switchover and returns how long its chain took.
+func switchOver(b *testing.B, l *lab.Lab) time.Duration {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
@@ -74,7 +75,7 @@ func failOver(b *testing.B, l *lab.Lab) time.Duration {
 	if err != nil || !a.Accepted {
 		b.Fatalf("%+v, %v", a, err)
 	}
-	end, err := l.Await(ctx, "the end of the failover", func(e watchdog.Entry) bool { return e.Kind == watchdog.KindChainEnd })
+	end, err := l.Await(ctx, "the end of the switchover", func(e watchdog.Entry) bool { return e.Kind == watchdog.KindChainEnd })
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -23,6 +23,9 @@ type Timing struct {
 	Cooldown          time.Duration
 	ReadinessInterval time.Duration
 	Step              time.Duration // limit of every step
+	Window            time.Duration // of the share of bad rounds
+	Approval          time.Duration // how long a person is waited for in mode approve
+	StableFor         time.Duration // how long a pool must have been back before a failback
 }
 
 // Fast is as fast as a configuration may be.
@@ -31,6 +34,7 @@ func Fast() Timing {
 		Interval: time.Second, SuspectInterval: 500 * time.Millisecond, ProbeTimeout: 500 * time.Millisecond,
 		BadRounds: 2, MinBadTime: 500 * time.Millisecond, StartupGrace: 500 * time.Millisecond,
 		Cooldown: 30 * time.Minute, ReadinessInterval: 10 * time.Second, Step: 30 * time.Second,
+		Window: 5 * time.Minute, Approval: 15 * time.Minute, StableFor: 4 * time.Second,
 	}
 }
 
@@ -40,6 +44,7 @@ func (t *Timing) setDefaults() {
 		&t.Interval: fast.Interval, &t.SuspectInterval: fast.SuspectInterval, &t.ProbeTimeout: fast.ProbeTimeout,
 		&t.MinBadTime: fast.MinBadTime, &t.StartupGrace: fast.StartupGrace, &t.Cooldown: fast.Cooldown,
 		&t.ReadinessInterval: fast.ReadinessInterval, &t.Step: fast.Step,
+		&t.Window: fast.Window, &t.Approval: fast.Approval, &t.StableFor: fast.StableFor,
 	} {
 		if *p == 0 {
 			*p = d
@@ -142,6 +147,7 @@ federations:
     breaker:
       bad_rounds: {{.BadRounds}}
       min_bad_time: {{ms .MinBadTime}}
+      window: {{ms .Window}}
       good_rounds: 2
       min_good_time: {{ms .MinBadTime}}
       retry_after: 1s
@@ -150,9 +156,14 @@ federations:
       readiness_interval: {{ms .ReadinessInterval}}
       startup_grace: {{ms .StartupGrace}}
       budget: 10
+    approval:
+      timeout: {{ms .Approval}}
+      then: hold
+    failback:
+      stable_for: {{ms .StableFor}}
     canaries:
       targets: [{{range $i, $c := .Canaries}}{{if $i}}, {{end}}"{{$c}}"{{end}}]
-      timeout: 500ms
+      timeout: {{ms .ProbeTimeout}}
     dns:
       record: {{.Record}}
       ttl: 5s

@@ -52,7 +52,7 @@ func (l *Lab) Follow(ctx context.Context, told func(watchdog.Entry) bool) error 
 // A lab has one federation, so its entries are numbered without gaps.
 func (l *Lab) since(ctx context.Context, seen, newest uint64) ([]watchdog.Entry, error) {
 	for n := int(newest - seen); ; n *= 2 {
-		entries, err := l.app.Supervisor().History(ctx, l.Federation, n)
+		entries, err := l.product.History(ctx, n)
 		if err != nil {
 			return nil, fmt.Errorf("read the journal of the lab: %w", err)
 		}
@@ -82,38 +82,53 @@ func (l *Lab) Await(ctx context.Context, what string, ok func(watchdog.Entry) bo
 
 // Until returns when a snapshot is as ok wants it.
 func (l *Lab) Until(ctx context.Context, what string, ok func(*watchdog.Snapshot) bool) error {
-	if l.app == nil {
+	if l.product == nil {
 		return errNoProduct
 	}
 	tick := time.NewTicker(look)
 	defer tick.Stop()
+	var last *watchdog.Snapshot
 	for {
-		for _, s := range l.app.Supervisor().Snapshots() {
-			if s.Federation == l.Federation && ok(s) {
+		if s := l.product.Snapshot(ctx); s != nil {
+			if ok(s) {
 				return nil
 			}
+			last = s
 		}
 		select {
 		case <-tick.C:
-		case <-l.ended:
-			return fmt.Errorf("await %s: edgewatch has ended: %w", what, l.runErr)
+		case <-l.Ended():
+			return fmt.Errorf("await %s: edgewatch has ended: %w", what, l.product.Err())
 		case <-ctx.Done():
-			return fmt.Errorf("await %s: %w; %s", what, context.Cause(ctx), l.standing())
+			return fmt.Errorf("await %s: %w; %s", what, context.Cause(ctx), standing(last))
 		}
 	}
 }
 
-// Snapshot is the product's newest snapshot; nil before there is one.
-func (l *Lab) Snapshot() *watchdog.Snapshot {
-	if l.app == nil {
+// Snapshot is the product's newest snapshot; nil before there is one and
+// while it does not run.
+func (l *Lab) Snapshot(ctx context.Context) *watchdog.Snapshot {
+	if l.product == nil {
 		return nil
 	}
-	for _, s := range l.app.Supervisor().Snapshots() {
-		if s.Federation == l.Federation {
-			return s
-		}
+	return l.product.Snapshot(ctx)
+}
+
+// History is the newest n entries of the product's journal, oldest first.
+func (l *Lab) History(ctx context.Context, n int) ([]watchdog.Entry, error) {
+	if l.product == nil {
+		return nil, errNoProduct
 	}
-	return nil
+	return l.product.History(ctx, n)
+}
+
+// Journal is the whole journal.
+func (l *Lab) Journal(ctx context.Context) ([]watchdog.Entry, error) {
+	s := l.Snapshot(ctx)
+	if s == nil {
+		return nil, errors.New("read the journal of the lab: edgewatch does not answer")
+	}
+	return l.since(ctx, 0, s.LastSeq)
 }
 
 // Settled returns when the product has watched for a while: its first pool is
@@ -135,18 +150,17 @@ func Settled(s *watchdog.Snapshot) bool {
 
 // Order gives the product a command as the operator of the lab.
 func (l *Lab) Order(ctx context.Context, c watchdog.Command) (watchdog.Answer, error) {
-	if l.app == nil {
+	if l.product == nil {
 		return watchdog.Answer{}, errNoProduct
 	}
 	c.ID, c.Federation, c.Actor, c.Via = "lab-"+rand.Text(), l.Federation, "operator@edgelab", "cli"
-	return l.app.Supervisor().Submit(ctx, c)
+	return l.product.Submit(ctx, c)
 }
 
 // standing is how things stand, for errors.
-func (l *Lab) standing() string {
-	s := l.Snapshot()
+func standing(s *watchdog.Snapshot) string {
 	if s == nil {
-		return "edgewatch has not replayed its journal yet"
+		return "edgewatch has not replayed its journal yet, or does not run"
 	}
 	var text strings.Builder
 	text.WriteString(s.Headline())

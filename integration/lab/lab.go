@@ -13,6 +13,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"slices"
@@ -22,10 +23,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"edgewatch/actions/actionstest"
-	"edgewatch/configs"
 	"edgewatch/probe/probetest"
 	"edgewatch/watchdog"
-	"edgewatch/watchdog/app"
 	"edgewatch/watchdog/slack/slacktest"
 )
 
@@ -40,7 +39,13 @@ type Options struct {
 	Timing         Timing
 	SilentStandby  bool           // XMPP answers only in the pool that holds its site's route
 	NoProduct      bool           // the caller runs edgewatch
-	Log            zerolog.Logger // of the product
+	Log            zerolog.Logger // of the product, when it runs in this process
+
+	// Watchdog is the path and the first arguments of a program that calls
+	// Watchdog with the configuration file, its last argument: edgewatch is a
+	// process of its own then, which can be killed. Nil: it runs in this one.
+	Watchdog []string
+	Stderr   io.Writer // of that process; nil: nowhere
 
 	// Edit changes the text of the configuration before it is loaded.
 	Edit func(yaml string) string
@@ -75,14 +80,13 @@ type Lab struct {
 	roots    *x509.CertPool
 	ctx      context.Context // of hooks and the product; ends with Close
 	cancel   context.CancelFunc
-	app      *app.App
-	ended    chan struct{} // closed when the product has ended; nil without one
-	runErr   error         // of the product, once ended is closed
+	product  product // nil when the lab runs none
 	hosts    map[string]*windows
 	effect   func(cmdlet, target string)
 
 	mu       sync.Mutex
-	hookErrs []error // guarded by mu
+	hookErrs []error  // guarded by mu
+	breaks   []*Break // guarded by mu
 
 	closeOnce sync.Once
 	closeErr  error
@@ -115,7 +119,7 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	if o.NoProduct {
 		return l, nil
 	}
-	if err := l.run(o.Log); err != nil {
+	if err := l.run(&o); err != nil {
 		return nil, fmt.Errorf("start edgewatch in the lab: %w", err)
 	}
 	return l, nil
@@ -129,6 +133,9 @@ const infrastructure = 5
 
 // build starts everything but the product.
 func (l *Lab) build(ctx context.Context, o *Options) error {
+	if _, err := os.Lstat(l.Files.State); err == nil {
+		return fmt.Errorf("%s is there already: the journal of another lab does not fit this one, whose pools are new. Take an empty directory", l.Files.State)
+	}
 	addrs, port, err := FreeLoopback(ctx, infrastructure+o.Pools*o.ServersPerPool, o.Port)
 	if err != nil {
 		return err
@@ -218,40 +225,14 @@ func (l *Lab) configure(o *Options, ca *probetest.CA, at func(int) netip.AddrPor
 	return nil
 }
 
-// run starts the product and returns when it listens.
-func (l *Lab) run(log zerolog.Logger) error {
-	cfg, err := configs.Load(l.Files.Config)
-	if err != nil {
-		return err
-	}
-	if err := cfg.LoadSecrets(); err != nil {
-		return err
-	}
-	if l.app, err = app.New(l.ctx, cfg, app.Options{Log: log, Version: "lab"}); err != nil {
-		return err
-	}
-	l.ended = make(chan struct{})
-	go func() {
-		defer close(l.ended)
-		l.runErr = l.app.Run(l.ctx)
-	}()
-	l.cleanup(func() error {
-		<-l.ended
-		return l.runErr
-	})
-	return nil
-}
-
-// Supervisor is the product's; nil when the lab does not run it.
-func (l *Lab) Supervisor() *watchdog.Supervisor {
-	if l.app == nil {
+// Ended is closed when the product has ended by itself; it is nil without
+// one.
+func (l *Lab) Ended() <-chan struct{} {
+	if l.product == nil {
 		return nil
 	}
-	return l.app.Supervisor()
+	return l.product.Ended()
 }
-
-// Ended is closed when the product has ended; it is nil without one.
-func (l *Lab) Ended() <-chan struct{} { return l.ended }
 
 // Close ends the product, then all parts, and returns when nothing of the
 // lab runs any more. It may be called more than once.

@@ -1,8 +1,15 @@
 package lab
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"flag"
+	"fmt"
 	"os"
+	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,17 +19,42 @@ import (
 	"edgewatch/watchdog"
 )
 
-// TestScenarios plays every scenario with the real product and holds that
-// nothing of a lab runs after its end.
+// watchdogWord makes the test binary the edgewatch of a lab: see
+// Options.Watchdog.
+const watchdogWord = "watchdog"
+
+// TestMain holds that nothing of a lab runs after its end. Labs wait more
+// than they work, so that more of them run at once than there are processors.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == watchdogWord {
+		if err := Watchdog(context.Background(), os.Args[2], os.Stdin, os.Stderr); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		if err := f.Value.Set("6"); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// TestScenarios plays every scenario with the real product.
 func TestScenarios(t *testing.T) {
 	for _, s := range Scenarios() {
 		t.Run(s.Name, func(t *testing.T) {
-			before := goleak.IgnoreCurrent()
-			ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 			defer cancel()
 			o := Options{Dir: t.TempDir(), Log: testLog(t)}
 			if s.Setup != nil {
 				s.Setup(&o)
+			}
+			if s.Process {
+				o.Watchdog = []string{executable(t), watchdogWord}
 			}
 			l, err := Start(t.Context(), o)
 			if err != nil {
@@ -37,11 +69,18 @@ func TestScenarios(t *testing.T) {
 			if err := l.Close(); err != nil {
 				t.Errorf("close: %v", err)
 			}
-			if err := goleak.Find(before); err != nil {
-				t.Errorf("something still runs: %v", err)
-			}
 		})
 	}
+}
+
+// executable is this test binary.
+func executable(t *testing.T) string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // TestNoFalseDrift holds that what partners found before a failover is not
@@ -71,7 +110,7 @@ func TestNoFalseDrift(t *testing.T) {
 		if e.Kind == watchdog.KindNotice && e.Notice.Kind == watchdog.NoticeDrift {
 			t.Errorf("people are told: %s", e.Sentence())
 		}
-		return e.Seq < l.Snapshot().LastSeq
+		return e.Seq < l.Snapshot(ctx).LastSeq
 	})
 	if err := l.Close(); err != nil {
 		t.Error(err)
@@ -82,7 +121,7 @@ func TestNoFalseDrift(t *testing.T) {
 // runs.
 func history(t *testing.T, l *Lab) {
 	t.Helper()
-	entries, err := l.Supervisor().History(t.Context(), l.Federation, 200)
+	entries, err := l.History(t.Context(), 200)
 	if err != nil {
 		t.Logf("no journal: %v", err)
 	}
@@ -149,6 +188,81 @@ func TestWithoutProduct(t *testing.T) {
 	}
 	if err := l.Kill("EdgePool9"); err == nil {
 		t.Error("an unknown pool was killed")
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// begun returns when edgewatch has replayed its journal.
+func begun(t *testing.T, l *Lab) {
+	t.Helper()
+	if err := l.Until(t.Context(), "the first round", func(s *watchdog.Snapshot) bool { return !s.LastRound.IsZero() }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestProcessFails holds that an edgewatch in a process of its own which ends
+// by itself is noticed at once, with what it wrote.
+func TestProcessFails(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var log bytes.Buffer
+	l, err := Start(ctx, Options{
+		Dir: t.TempDir(), Watchdog: []string{executable(t), watchdogWord}, Stderr: &log,
+		Edit: func(string) string { return "nonsense: true\n" },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Settled(ctx); err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "edgewatch has ended") {
+		t.Errorf("a watchdog that cannot start: %v", err)
+	}
+	if err := l.Close(); err == nil {
+		t.Error("the end of the lab does not tell of it")
+	}
+	if !strings.Contains(log.String(), "nonsense") {
+		t.Errorf("it wrote %q", log.String())
+	}
+}
+
+// TestKillInside holds that an edgewatch that shares the lab's process is not
+// taken for one that can be killed.
+func TestKillInside(t *testing.T) {
+	l, err := Start(t.Context(), Options{Dir: t.TempDir(), ServersPerPool: 1, Log: testLog(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun(t, l)
+	if err := l.KillWatchdog(); !errors.Is(err, ErrInside) {
+		t.Errorf("kill: %v", err)
+	}
+	if err := l.StartWatchdog(); !errors.Is(err, ErrInside) {
+		t.Errorf("start: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUsedDirectory holds that a lab does not begin on the journal of another.
+func TestUsedDirectory(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Start(t.Context(), Options{Dir: dir, ServersPerPool: 1, Log: testLog(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	begun(t, l)
+	before, err := os.ReadFile(l.Files.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), l.Files.State) {
+		t.Errorf("a second lab beside a running one: %v", err)
+	}
+	if after, err := os.ReadFile(l.Files.Config); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the refused lab changed the configuration of the running one (%v)", err)
 	}
 	if err := l.Close(); err != nil {
 		t.Error(err)

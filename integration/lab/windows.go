@@ -146,6 +146,92 @@ func (l *Lab) follow(cmdlet, target string, err error) {
 	if l.effect != nil {
 		l.effect(cmdlet, target)
 	}
+	l.halt(cmdlet)
+}
+
+// Break makes a cmdlet hang once it has had its effect: nobody hears of it.
+type Break struct {
+	Reached <-chan struct{} // closed when the cmdlet was run so many times
+
+	cmdlet   string
+	left     int // runs until it is reached; guarded by Lab.mu
+	reached  chan struct{}
+	released chan struct{}
+	once     sync.Once
+}
+
+// Release lets the cmdlet answer, now and from now on.
+func (b *Break) Release() { b.once.Do(func() { close(b.released) }) }
+
+// Break makes every run of the cmdlet hang from now on until Release, or the
+// end of the lab; times is how many runs it takes until it is Reached.
+func (l *Lab) Break(cmdlet string, times int) *Break {
+	reached := make(chan struct{})
+	b := &Break{Reached: reached, cmdlet: cmdlet, left: times, reached: reached, released: make(chan struct{})}
+	l.mu.Lock()
+	l.breaks = append(l.breaks, b)
+	l.mu.Unlock()
+	return b
+}
+
+// halt lets a cmdlet that has had its effect wait where it is to hang.
+func (l *Lab) halt(cmdlet string) {
+	l.mu.Lock()
+	var waits []*Break
+	for _, b := range l.breaks {
+		if b.cmdlet != cmdlet {
+			continue
+		}
+		if b.left--; b.left == 0 {
+			close(b.reached)
+		}
+		waits = append(waits, b)
+	}
+	l.mu.Unlock()
+	for _, b := range waits {
+		select {
+		case <-b.released:
+		case <-l.ctx.Done():
+		}
+	}
+}
+
+// StopServices stops the services of a pool or server as a person would who
+// sits in front of it.
+func (l *Lab) StopServices(name string) error {
+	servers, err := l.estate.named(name)
+	if err != nil {
+		return err
+	}
+	errs := make([]error, 0, 2*len(servers))
+	for _, s := range servers {
+		errs = append(errs, l.Windows.SetServices(s.FQDN, "Stopped"), l.services(s.FQDN, false))
+	}
+	return errors.Join(errs...)
+}
+
+// Behave makes the XMPP of a pool or server behave so from now on, nil as it
+// should. The parts must be the lab's own.
+func (l *Lab) Behave(name string, b func() probetest.Behaviour) error {
+	servers, err := l.estate.named(name)
+	if err != nil {
+		return err
+	}
+	for _, s := range servers {
+		s.turn.Lock()
+		f, ok := s.xmpp.(*fakeXMPP)
+		if !ok || f.server == nil {
+			s.turn.Unlock()
+			return fmt.Errorf("%s has no XMPP of the lab's own that could be told how to behave", s.Name)
+		}
+		if b == nil {
+			f.server.Behave(nil)
+		} else {
+			f.server.Behave(b())
+		}
+		s.turn.Unlock()
+	}
+	return nil
 }
 
 // power takes or gives the power of what is named: XMPP, Windows and all.
