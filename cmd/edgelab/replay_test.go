@@ -43,6 +43,11 @@ func TestReplayScripts(t *testing.T) {
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("RECORDED", made)
+			shipped, err := filepath.Abs("../../configs")
+			if err != nil {
+				return err
+			}
+			env.Setenv("CONFIGS", shipped)
 			empty := filepath.Join(env.WorkDir, "empty.db")
 			s, err := sqlite.Open(context.Background(), empty)
 			if err != nil {

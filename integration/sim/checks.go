@@ -310,7 +310,7 @@ func (c *checks) coherent() {
 		}
 	}
 	active := m.Active()
-	if reached := w.reached(); reached != active && !anyTrue(astray) && !c.confessed() {
+	if reached := w.reached(); reached != active && !anyTrue(astray) && !c.confessed() && !c.holds() {
 		c.r.violate("I8", fmt.Sprintf("in the end partners reach %q, edgewatch takes %s for active, and nobody was told (DNS leads to %v, routes %v)", reached, active, w.leads(), w.route))
 	}
 	for _, h := range w.sorted() {
@@ -338,6 +338,12 @@ func (c *checks) confessed() bool {
 		}
 	}
 	return false
+}
+
+// holds reports whether the newest decision in the journal, which people were
+// told, is one not to act although the pool is down.
+func (c *checks) holds() bool {
+	return c.decided != nil && (c.decided.Will == watchdog.WillHold || c.decided.Will == watchdog.WillAsk)
 }
 
 func (c *checks) everNamed(h *host) bool {

@@ -80,6 +80,8 @@ func parse(args []string, errOut io.Writer) (*commandLine, error) {
 			return errors.New("--seeds must be at least 1")
 		case c.Life < time.Minute || c.Life > 24*time.Hour:
 			return errors.New("--life must be from 1m to 24h")
+		case c.everyDisk < 0:
+			return errors.New("--disk must not be negative")
 		case config == "":
 			return nil
 		}

@@ -39,7 +39,7 @@ var guardMutants = []Mutant{
 	{"budget not charged", "watchdog/fold.go", "f.autos, f.charged = append(f.autos, e.At), true", "f.charged = true", []string{"I7"}},
 	{"failovers run side by side", "watchdog/transitions.go", "eventName(VerbFailover):   {refuse: oneAtATime},", "eventName(VerbFailover):   {do: (*step).failover},", []string{"I2"}},
 	{"lease ignored", "watchdog/engine.go", "e.levels.Lease = e.lease()", "e.levels.Lease = \"\"", []string{"I1"}},
-	{"edge instead of level", "watchdog/machine.go", "case d.Will == WillFailover:", "case d.Will == WillFailover && len(s.ready.Entries) > 0:", []string{"I8"}},
+	{"edge instead of level", "watchdog/machine.go", "case d.Will == WillFailover:", "case d.Will == WillFailover && slices.ContainsFunc(s.ready.Entries, func(e Entry) bool { return e.Kind == KindPool }):", []string{"I8"}},
 	{"nothing is taken up after a crash", "watchdog/transitions.go", "if s.fold.running() {\n\t\ts.continueChain()", "if false {\n\t\ts.continueChain()", []string{"I8"}},
 }
 
@@ -68,7 +68,7 @@ var journalMutants = []Mutant{
 }
 
 var outboxMutants = []Mutant{
-	{"lost outbox cursor", "watchdog/slack/outbox.go", "if err := b.s.o.Cursors.SaveCursor(ctx, cursorName, data); err != nil {", "if err := error(nil); err != nil {", []string{"I9"}},
+	{"lost outbox cursor", "watchdog/slack/outbox.go", "if err := b.s.o.Cursors.SaveCursor(ctx, cursorName, data); err != nil {", "if err := error(nil); len(data) == 0 {", []string{"I9"}},
 	{"a post whose answer was lost is posted again", "watchdog/slack/send.go", "b.unsure = err != nil && classify(err) == ambiguous", "b.unsure = false", []string{"I9"}},
 	{"the first post of a process is not looked up", "watchdog/slack/outbox.go", "unsure: true, edited", "unsure: false, edited", []string{"I9"}},
 }
