@@ -170,6 +170,7 @@ func (c *chainFold) verifying() bool {
 // fact starts.
 func (f *fold) apply(e Entry, rules *Rules) {
 	f.lastSeq = max(f.lastSeq, e.Seq)
+	f.rewind(e.At, rules)
 	switch e.Kind {
 	case KindPool:
 		f.applyPool(e)
