@@ -282,6 +282,7 @@ func (f *fold) adopt(pool string) {
 		f.over = f.chain.ID
 	}
 	f.takeOver(pool)
+	delete(f.owed, pool) // what was left to do there was done by hand
 	f.confirm, f.retryAt, f.cooldown = "", time.Time{}, time.Time{}
 	clear(f.drift)
 	clear(f.lost)
