@@ -118,7 +118,7 @@ func (s *script) do(line string) {
 		}
 		s.event(Recorded{record})
 	case "end":
-		s.event(Ended{s.chain, outcomeOf(words[1:])})
+		s.event(Ended{Chain: s.chain, Outcome: outcomeOf(words[1:])})
 	default:
 		req, err := ParseRequest(words)
 		if err != nil {
