@@ -101,7 +101,7 @@ func FuzzNames(f *testing.F) {
 			return
 		}
 		checkNames(t, san, domain, leaf, xmppNames(leaf))
-		v := judgeChain([]*x509.Certificate{leaf}, []string{domain}, x509.NewCertPool())
+		v := judgeChain([]*x509.Certificate{leaf}, []string{domain}, x509.NewCertPool(), time.Now())
 		wrong := slices.ContainsFunc(v.problems, func(p fault) bool { return p.class == CertWrongName })
 		if !wrong && !stands(san, domain) {
 			t.Errorf("%q covers %q, which does not stand in it", san, domain)
