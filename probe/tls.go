@@ -79,7 +79,7 @@ func (r *run) judge() {
 	verdict := r.p.chain.judge(certs, r.domains(), r.p.o.RootCAs, now)
 	problems := verdict.at(now)
 	leaf := certs[0]
-	r.res.Cert = &Certificate{NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Names: verdict.names, Issuer: printable(leaf.Issuer.String())}
+	r.res.Cert = &Certificate{NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Names: slices.Clone(verdict.names), Issuer: printable(leaf.Issuer.String())}
 	for _, f := range problems {
 		r.res.Cert.Problems = append(r.res.Cert.Problems, f.class)
 		r.fail(&f)
