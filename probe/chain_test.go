@@ -184,14 +184,16 @@ func TestChainCost(t *testing.T) {
 // certificates, which may be large.
 func TestChainForgotten(t *testing.T) {
 	t.Parallel()
-	key, now := ecKey(t), time.Now()
-	sub := authority("sub", now.Add(-year), now.Add(year))
-	sub = signed(t, sub, named("nobody", now, now), key.Public(), key)
-	leaf := signed(t, named("leaf", now.Add(-year), now.Add(year)), sub, key.Public(), key)
-	pointers := []weak.Pointer[x509.Certificate]{weak.Make(leaf), weak.Make(sub)}
 	var cache chainCache
-	cache.judge([]*x509.Certificate{leaf, sub}, []string{"contoso.test"}, trusting(), now)
-	leaf, sub = nil, nil
+	judged := func() []weak.Pointer[x509.Certificate] {
+		key, now := ecKey(t), time.Now()
+		sub := authority("sub", now.Add(-year), now.Add(year))
+		sub = signed(t, sub, named("nobody", now, now), key.Public(), key)
+		leaf := signed(t, named("leaf", now.Add(-year), now.Add(year)), sub, key.Public(), key)
+		cache.judge([]*x509.Certificate{leaf, sub}, []string{"contoso.test"}, trusting(), now)
+		return []weak.Pointer[x509.Certificate]{weak.Make(leaf), weak.Make(sub)}
+	}
+	pointers := judged()
 	runtime.GC()
 	runtime.GC()
 	for _, p := range pointers {
@@ -199,5 +201,7 @@ func TestChainForgotten(t *testing.T) {
 			t.Errorf("the certificate of %s is kept", c.Subject)
 		}
 	}
-	runtime.KeepAlive(&cache)
+	if len(cache.entries) != 1 {
+		t.Errorf("%d verdicts are kept", len(cache.entries))
+	}
 }
