@@ -260,3 +260,23 @@ func TestXMPPNames(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesTooLong proves that a name which a handshake has room for costs
+// nothing to turn down: the ASCII form of this one took 20 s.
+func TestNamesTooLong(t *testing.T) {
+	t.Parallel()
+	var long strings.Builder
+	for r := rune(0x9fa0); r >= 0x4e00; r-- {
+		long.WriteRune(r)
+	}
+	start := time.Now()
+	if got := asciiDomain(long.String()); got != "" {
+		t.Errorf("got a domain of %d bytes", len(got))
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("took %s", took)
+	}
+	if got := asciiDomain(strings.Repeat("\u4e00.", 30) + "test"); got == "" {
+		t.Error("a long domain that may be is turned down")
+	}
+}
