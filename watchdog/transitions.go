@@ -148,5 +148,5 @@ func (s *step) ended() {
 	if e.lost {
 		e.Outcome.Stopped = s.fold.chain.progress.StillStopped(s.fold.chain.Owed)
 	}
-	s.emit(Entry{Kind: KindChainEnd, ChainEnd: &ChainEnd{ID: e.Chain, Kind: s.fold.chain.Kind, Outcome: e.Outcome}})
+	s.emit(Entry{Kind: KindChainEnd, ChainEnd: &ChainEnd{ID: e.Chain, Kind: s.fold.chain.Kind, Repair: s.fold.chain.Repair, Outcome: e.Outcome}})
 }
