@@ -82,6 +82,11 @@ func (q *question) retrying() Decision {
 		d.Because = fmt.Sprintf("the failover to %s stopped at %s after the route had moved, and %s holds edgewatch back (%s): it is tried again after release, or now with retry: %s",
 			f.chain.To, f.chain.outcome.Step, f.hold.Actor, f.hold.Reason, f.chain.outcome.Error)
 	}
+	if f.hold == nil && q.rules.Mode == ModeObserve && f.chain.Trigger == TriggerAuto {
+		d.BlockedBy, d.NextAt = GuardMode, time.Time{}
+		d.Because = fmt.Sprintf("the failover to %s stopped at %s after the route had moved, and mode is observe by now: retry carries it through, adopt %s REASON takes it for done: %s",
+			f.chain.To, f.chain.outcome.Step, f.chain.To, f.chain.outcome.Error)
+	}
 	return d
 }
 

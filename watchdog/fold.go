@@ -432,6 +432,9 @@ func (f *fold) applyNotice(e Entry) {
 	case NoticeServerBack:
 		delete(f.down, n.Server)
 	case NoticeStarted:
+		if n.Pool != f.active { // which is no longer configured: its outage is nobody's any more
+			f.close()
+		}
 		f.active, f.told = n.Pool, nil
 	}
 }

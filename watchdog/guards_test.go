@@ -94,7 +94,7 @@ func (s *script) tell(line string) {
 			{Kind: KindChainEnd, ChainEnd: &ChainEnd{ID: id + ".1", Outcome: actions.Outcome{OK: true, RouteMoved: true}}},
 		} {
 			e.At, e.Seq = s.now.Add(-ago), uint64(len(s.kept)+1)
-			s.kept = append(s.kept, e)
+			s.kept, s.modes = append(s.kept, e), append(s.modes, s.rules.Mode)
 			s.m.Apply(e)
 		}
 	}

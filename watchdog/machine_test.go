@@ -42,6 +42,7 @@ type script struct {
 	now    time.Time
 	levels Levels
 	kept   []Entry
+	modes  []Mode // in which each of them was decided
 	out    strings.Builder
 	chain  string
 	last   Command
@@ -57,7 +58,7 @@ func newScript(t *testing.T) *script {
 
 // anew is a federation that nothing ever happened to.
 func (s *script) anew() {
-	s.rules, s.now, s.kept, s.chain = testRules(), t0, nil, ""
+	s.rules, s.now, s.kept, s.modes, s.chain = testRules(), t0, nil, nil, ""
 	s.levels = Levels{Readiness: map[string]Readiness{}}
 	s.m = NewMachine(s.rules)
 }
@@ -261,7 +262,7 @@ func (s *script) event(ev Event) {
 	}
 	for _, e := range ready.Entries {
 		e.Seq = uint64(len(s.kept) + 1)
-		s.kept = append(s.kept, e)
+		s.kept, s.modes = append(s.kept, e), append(s.modes, s.rules.Mode)
 		s.m.Apply(e)
 		incident := ""
 		if e.Incident != "" {
@@ -295,7 +296,8 @@ func (s *script) event(ev Event) {
 // runner's matter, and transcripts cut it short.
 func (s *script) audit() error {
 	a := NewAuditor(s.rules)
-	for _, e := range s.kept {
+	for i, e := range s.kept {
+		a.rules.Mode = s.modes[i]
 		if err := a.Check([]Entry{e}); err != nil && e.Kind != KindStep && e.Kind != KindChainEnd {
 			return err
 		}
