@@ -46,8 +46,9 @@ func (e *Engine) publish() {
 	}
 	round := e.levels.Round
 	if round != nil {
-		s.LastRound, s.Canaries, s.Frozen = round.At, round.Canaries, round.Frozen
+		s.LastRound, s.Canaries, s.Frozen, s.Began = round.At, round.Canaries, round.Frozen, e.began
 	}
+	s.Witnesses = e.witnesses(f.active)
 	for _, name := range e.settings.Rules.Pools {
 		p := round.Pool(name)
 		if p.Breaker.State == "" {

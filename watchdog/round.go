@@ -18,6 +18,8 @@ type Round struct {
 	Vantage  string // where this process looks from
 	Partner  []PartnerView
 	Seen     time.Time // when Partner was looked at; zero: not since federation last moved
+
+	Testimonies []Testimony // of the witnesses, in their order; none while there is no need to ask them
 }
 
 // PoolRound is one pool in a Round.
