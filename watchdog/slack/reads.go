@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,6 +139,12 @@ func why(snap *watchdog.Snapshot) string {
 		s += fmt.Sprintf("\nCanaries: %d of %d answer", c.Good, c.Total)
 		if c.Why != "" {
 			s += ", " + esc(c.Why)
+		}
+	}
+	for _, w := range snap.Witnesses {
+		s += fmt.Sprintf("\nWitness %s says of %s: %s", esc(cmp.Or(w.Vantage, w.URL)), esc(snap.Active), esc(string(w.Says)))
+		if w.Why != "" {
+			s += ", " + esc(w.Why)
 		}
 	}
 	return s
