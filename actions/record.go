@@ -175,6 +175,22 @@ func (p Progress) skipped(name StepName) bool {
 	return p.Step(name) == Skipped && Skippable(name)
 }
 
+// found reports whether all that the step is about was found done, and nothing
+// of it was ever applied.
+func (p Progress) found(name StepName) bool {
+	looked := false
+	for key, phase := range p.last {
+		if key.step != name || key.target == "" {
+			continue
+		}
+		if phase != Already {
+			return false
+		}
+		looked = true
+	}
+	return looked
+}
+
 // passed reports whether the step was seen done, or is skipped.
 func (p Progress) passed(name StepName) bool {
 	phase := p.Step(name)

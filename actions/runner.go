@@ -147,9 +147,9 @@ func (x *run) forward(ctx context.Context) (StepName, error) {
 }
 
 // settled reports whether a continued chain need not look at the step again.
-// What gates the move speaks of now, so an old answer does not count, until
-// the move has begun: from then on there is no way back to a gate. Verify
-// always speaks of now.
+// What was seen done speaks of then: somebody may have put it back since, or a
+// service may have died. But once the move has begun there is no way back to a
+// gate, and nothing is stopped twice.
 func (x *run) settled(s Step) bool {
 	x.mu.Lock()
 	skipped, passed := x.progress.skipped(s.Name), x.progress.passed(s.Name)
@@ -157,16 +157,9 @@ func (x *run) settled(s Step) bool {
 	switch s.Name {
 	case Preflight:
 		return x.committed()
-	case Verify:
+	case SetRoute, DNSRecords, StartServices, Verify:
 		return skipped
-	case StartServices:
-		if len(x.stillStopped()) > 0 { // enough were started, not all
-			return false
-		}
-		if x.plan.Kind == Failback && !x.committed() { // it is a gate there
-			return false
-		}
-	case StopServices, SetRoute, DNSRecords, CheckPort:
+	case StopServices, CheckPort:
 	}
 	return passed
 }
@@ -326,7 +319,7 @@ func (x *run) skipped() []StepName {
 // DNS has; where it is not, there is no way back in any case.
 func (x *run) routeMoved(ctx context.Context) bool {
 	x.mu.Lock()
-	found := x.progress.Step(SetRoute) == Already
+	found := x.progress.found(SetRoute)
 	x.mu.Unlock()
 	if found && x.plan.Kind.planned() {
 		return x.changed(ctx, DNSRecords)

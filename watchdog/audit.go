@@ -74,7 +74,11 @@ func (a *Auditor) check(e Entry) error {
 		return a.checkStep(e.Step)
 	case KindChainEnd:
 		return a.checkEnd(e.ChainEnd)
-	case KindPool, KindDecision, KindCommand, KindNotice:
+	case KindNotice:
+		if e.Notice.Kind == NoticePauseEnded && e.At.Before(a.paused) {
+			return fmt.Errorf("I6: the pause is said to have ended, but lasts until %s", clock(a.paused))
+		}
+	case KindPool, KindDecision, KindCommand:
 	}
 	return nil
 }
@@ -188,7 +192,13 @@ func (a *Auditor) Apply(e Entry) {
 		a.applyEnd(e)
 	case KindCommand:
 		a.applyCommand(e)
-	case KindPool, KindDecision, KindNotice:
+	case KindNotice:
+		// Whoever sets the clock back does not bring back a pause that people
+		// were told has ended.
+		if e.Notice.Kind == NoticePauseEnded {
+			a.paused = time.Time{}
+		}
+	case KindPool, KindDecision:
 	}
 }
 

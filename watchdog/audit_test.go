@@ -77,6 +77,15 @@ func TestAuditor(t *testing.T) {
 			d.step("c-1.1", actions.StopServices, "e1", actions.Already)
 		}},
 		{"brought back without a record", "", func(d *diary) { d.chain(0, "c-1.1", auto, 0); rescue(d, actions.StartServices, actions.Finished) }},
+		{"a pause that is said to have ended early", "I6", func(d *diary) {
+			d.order(0, Command{Verb: VerbPause, For: time.Hour})
+			d.add(59*time.Minute, Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePauseEnded}})
+		}},
+		{"after a pause ended, and the clock was set back", "", func(d *diary) {
+			d.order(0, Command{Verb: VerbPause, For: time.Hour})
+			d.add(time.Hour, Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePauseEnded}})
+			d.chain(-30*time.Minute, "c-1.1", auto, 0)
+		}},
 		{"two at once", "I2", func(d *diary) { d.chain(0, "c-1.1", auto, 0); d.chain(time.Second, "c-1.2", "cli", 0) }},
 		{"the same twice", "I2", func(d *diary) { d.through(0, "c-1.1", "cli"); d.chain(time.Second, "c-1.1", "cli", 0) }},
 		{"carrying on one that is not the newest", "I2", func(d *diary) { d.through(0, "c-1.1", auto); d.chain(time.Second, "c-1.2", auto, 1) }},

@@ -108,7 +108,7 @@ func (q *question) home() string {
 		switch {
 		case p == f.active:
 			return ""
-		case failed && q.at.Sub(failedAt) < r.RetryFailed:
+		case failed && q.at.Sub(failedAt).Abs() < r.RetryFailed:
 		case back && f.quarantine(p, q.at, r) == "" && there.Verdict == PoolUp && !there.Breaker.Tripped() &&
 			q.levels.Readiness[p].lacks(p, q.at, r.ReadinessAge) == "":
 			return p
@@ -252,7 +252,7 @@ func (q *question) candidate() (pool, why string) {
 		failedAt, failed := q.fold.failed[p]
 		lacks := q.levels.Readiness[p].lacks(p, q.at, q.rules.ReadinessAge)
 		switch {
-		case failed && q.at.Sub(failedAt) < q.rules.RetryFailed:
+		case failed && q.at.Sub(failedAt).Abs() < q.rules.RetryFailed: // Abs: the clock may have been set back
 			reasons = append(reasons, fmt.Sprintf("%s: its failover failed at %s", p, clock(failedAt)))
 		case lacks != "":
 			reasons = append(reasons, lacks)

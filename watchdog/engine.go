@@ -145,7 +145,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer cancel(ErrStopping)
 	s := &surveyor{engine: e, wanted: make(chan struct{}, 1)}
 	e.levels.Since = e.ports.Now()
-	e.boot(ctx)
+	_ = e.boot(ctx) // do tries again
 	e.work.Go(func() { s.run(ctx) })
 	e.work.Go(func() { e.ports.Rounds.run(ctx) })
 
@@ -157,7 +157,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-timer.C:
 			late := time.Since(due)
 			leapt := e.ports.Now().Round(0).Sub(dueWall.Round(0)) - late
-			e.boot(ctx)
+			_ = e.boot(ctx)
 			e.retryUnsaved(ctx)
 			e.checkLease()
 			doubt := e.doubts()
@@ -195,13 +195,15 @@ func (e *Engine) Run(ctx context.Context) error {
 }
 
 // boot tells the machine that this life began, until that is durable: before,
-// nothing takes up what the last life left undone. What could not be kept
-// shows in the snapshot.
-func (e *Engine) boot(ctx context.Context) {
-	if !e.booted {
-		_, err := e.do(ctx, Booted{})
-		e.booted = err == nil
+// nothing is decided, and nothing takes up what the last life left undone. What
+// could not be kept shows in the snapshot.
+func (e *Engine) boot(ctx context.Context) error {
+	if e.booted {
+		return nil
 	}
+	_, err := e.step(ctx, Booted{})
+	e.booted = err == nil
+	return err
 }
 
 // needsCandidate reports whether a failover may follow soon, or would have if
@@ -238,9 +240,19 @@ func (e *Engine) drain(ctx context.Context) {
 	e.retryUnsaved(ctx)
 }
 
-// do takes one event through the machine: entries durable first, then
-// applied, then effects.
+// do takes one event through the machine, after the start of this life. Were
+// anything begun before that is durable, the start would take it for what the
+// last life left undone and begin it a second time.
 func (e *Engine) do(ctx context.Context, ev Event) (Ready, error) {
+	if err := e.boot(ctx); err != nil {
+		return Ready{}, err
+	}
+	return e.step(ctx, ev)
+}
+
+// step takes one event through the machine: entries durable first, then
+// applied, then effects.
+func (e *Engine) step(ctx context.Context, ev Event) (Ready, error) {
 	e.levels.Lease = e.lease()
 	ready := e.machine.Step(Input{At: e.ports.Now(), Levels: e.levels, Event: ev})
 	if ready.Refused != "" {

@@ -77,6 +77,7 @@ const keptCommands = 256
 type chainFold struct {
 	ChainStart
 	incident  string
+	number    int // of the failovers of its incident
 	startedAt time.Time
 	endedAt   time.Time
 	progress  actions.Progress
@@ -308,8 +309,8 @@ func (f *fold) applyChain(e Entry) {
 	if f.chain != nil && f.chain.ID == e.Chain.ID {
 		f.chain.outcome, f.chain.endedAt = nil, time.Time{}
 		f.chain.Retry, f.chain.Skip = e.Chain.Retry, e.Chain.Skip
-		if f.incident == "" {
-			f.incident = e.Incident
+		if f.incident == "" { // it goes on, with the failovers that were counted in it
+			f.incident, f.chains, f.charged = e.Incident, f.chain.number, f.chain.Trigger == TriggerAuto
 		}
 		return
 	}
@@ -319,7 +320,7 @@ func (f *fold) applyChain(e Entry) {
 	if e.Chain.Trigger == TriggerAuto && !f.charged {
 		f.autos, f.charged = append(f.autos, e.At), true
 	}
-	f.chain = &chainFold{ChainStart: *e.Chain, incident: e.Incident, startedAt: e.At}
+	f.chain = &chainFold{ChainStart: *e.Chain, incident: e.Incident, number: f.chains, startedAt: e.At}
 }
 
 func (f *fold) applyStep(e Entry) {

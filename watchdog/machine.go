@@ -278,9 +278,17 @@ func (s *step) settle() {
 		s.startChain(actions.Failover, s.fold.active, d.To, itself(d.Because))
 	case d.Will == WillFailback:
 		s.startChain(actions.Failback, s.fold.active, d.To, itself(d.Because))
-	case d.Will == WillFinish && s.fold.faulted() && d.BlockedBy == GuardNone && (!s.At.Before(s.fold.retryAt) || s.restarted()):
+	case d.Will == WillFinish && s.fold.faulted() && d.BlockedBy == GuardNone && (s.due() || s.restarted()):
 		s.continueChain()
 	}
+}
+
+// due reports whether the time has come to try the failover again. More time
+// to wait than there ever was means that the clock was set back, and a
+// failover that is half done must not wait for as long.
+func (s *step) due() bool {
+	left := s.fold.retryAt.Sub(s.At)
+	return left <= 0 || left > s.rules.retryAfter(s.fold.chain.Retry)
 }
 
 // restarted reports whether this is the first event of a process and the one

@@ -279,6 +279,9 @@ func (s *step) adopted() {
 	case cmd.Pool == f.active && !f.unfinished():
 		s.no("%s carries federation already, as far as edgewatch knows", cmd.Pool)
 	default:
+		// What was seen of it as a standby, which may not listen before it holds
+		// the route, is no evidence: it is watched anew.
+		s.Levels.Round = nil
 		s.accept("adopted: %s carries federation from now on, as far as edgewatch is concerned; nothing was changed", cmd.Pool)
 	}
 }

@@ -1,6 +1,7 @@
 package watchdog_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -148,4 +149,15 @@ func TestEngineFailsBack(t *testing.T) {
 		}
 		p.stop()
 	})
+}
+
+// Stopped while the journal is still being replayed: that is no failure.
+func TestStoppedBeforeItBegan(t *testing.T) {
+	j := &watchdogtest.MemJournal{}
+	e := watchdog.NewEngine(testSettings(), watchdog.Ports{Senses: newEstate().senses(), Plan: newEstate().plan, Journal: j})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := watchdog.NewSupervisor(nil, e).Run(ctx); err != nil {
+		t.Errorf("run: %v", err)
+	}
 }

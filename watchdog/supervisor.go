@@ -45,7 +45,10 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(ErrStopping)
 	for _, e := range s.engines {
-		if err := e.Replay(ctx); err != nil {
+		switch err := e.Replay(ctx); {
+		case ctx.Err() != nil:
+			return nil // stopped before anything began
+		case err != nil:
 			return err
 		}
 	}
