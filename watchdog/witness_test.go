@@ -31,9 +31,12 @@ func (b *bystander) sees(v watchdog.Verdict, age time.Duration) {
 }
 
 // watchedBy starts an engine that has a bystander for a witness.
-func watchedBy(t *testing.T, w *estate, j *watchdogtest.MemJournal, b *bystander) *process {
+func watchedBy(t *testing.T, w *estate, j *watchdogtest.MemJournal, b *bystander, change ...func(*watchdog.Settings)) *process {
 	t.Helper()
 	s := testSettings()
+	for _, f := range change {
+		f(&s)
+	}
 	s.Rules.Witnesses, s.Rules.MinDown = 1, 1
 	s.Watch.Witnesses, s.Watch.WitnessTimeout = []string{"https://ew2.example:8081"}, 3*time.Second
 	senses := w.senses()
@@ -83,15 +86,16 @@ func TestEngineHeedsItsWitness(t *testing.T) {
 // A witness that sees a dead pool down too makes a failover no later than
 // without one.
 func TestEngineWithWitnessIsAsFast(t *testing.T) {
+	steady := func(s *watchdog.Settings) { s.Watch.Jitter = func() float64 { return 0.5 } }
 	took := func(witnessed bool) (d time.Duration) {
 		synctest.Test(t, func(t *testing.T) {
 			w, j, b := newEstate(), &watchdogtest.MemJournal{}, &bystander{}
 			b.sees(watchdog.PoolDown, 5*time.Second)
 			var p *process
 			if witnessed {
-				p = watchedBy(t, w, j, b)
+				p = watchedBy(t, w, j, b, steady)
 			} else {
-				p = startEngine(t, w, j)
+				p = startEngine(t, w, j, steady)
 			}
 			time.Sleep(time.Minute + time.Second)
 			w.with(func(w *estate) { w.dead["EdgePool1"] = true })
@@ -102,7 +106,7 @@ func TestEngineWithWitnessIsAsFast(t *testing.T) {
 		})
 		return d
 	}
-	if with, without := took(true), took(false); with > without+5*time.Second { // rounds are spread at random
+	if with, without := took(true), took(false); with > without+time.Second {
 		t.Errorf("with a witness it takes %v, without %v", with, without)
 	}
 }
