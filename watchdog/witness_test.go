@@ -122,8 +122,10 @@ func TestEngineBelievesNoBrokenWitness(t *testing.T) {
 			<-ctx.Done()
 			return watchdog.Testimony{}, errors.New("it does not answer in time")
 		}, "it does not answer in time"},
-		"panics":     {func(context.Context) (watchdog.Testimony, error) { panic("nil map") }, "a defect in edgewatch: nil map"},
-		"is refused": {func(context.Context) (watchdog.Testimony, error) { return watchdog.Testimony{}, errors.New("no connection") }, "no connection"},
+		"panics": {func(context.Context) (watchdog.Testimony, error) { panic("nil map") }, "a defect in edgewatch: nil map"},
+		"is refused": {func(context.Context) (watchdog.Testimony, error) {
+			return watchdog.Testimony{}, errors.New("no connection")
+		}, "no connection"},
 		"is refused, and says down all the same": {func(context.Context) (watchdog.Testimony, error) {
 			return watchdog.Testimony{Pools: map[string]watchdog.PoolTestimony{"EdgePool1": {Verdict: watchdog.PoolDown}}}, errors.New("half a word")
 		}, "half a word"},

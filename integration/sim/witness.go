@@ -154,8 +154,8 @@ func (w *world) witnessAt(url string) *witness {
 func (w *world) testimony(by *witness) watchdog.Testimony {
 	every := w.f.Probe.Interval.Duration
 	now := time.Now()
-	round := (now.Sub(w.begin) - by.phase) / every
-	age := now.Sub(w.begin) - by.phase - round*every
+	since := now.Sub(w.begin) - by.phase
+	round, age := since/every, since%every
 	t := watchdog.Testimony{Vantage: by.url, Age: age + by.age, Pools: map[string]watchdog.PoolTestimony{}}
 	if by.doubts {
 		t.Unsure = "canaries"

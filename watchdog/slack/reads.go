@@ -141,13 +141,15 @@ func why(snap *watchdog.Snapshot) string {
 			s += ", " + esc(c.Why)
 		}
 	}
+	lines := []string{s}
 	for _, w := range snap.Witnesses {
-		s += fmt.Sprintf("\nWitness %s says of %s: %s", esc(cmp.Or(w.Vantage, w.URL)), esc(snap.Active), esc(string(w.Says)))
+		line := fmt.Sprintf("Witness %s says of %s: %s", esc(cmp.Or(w.Vantage, w.URL)), esc(snap.Active), esc(string(w.Says)))
 		if w.Why != "" {
-			s += ", " + esc(w.Why)
+			line += ", " + esc(w.Why)
 		}
+		lines = append(lines, line)
 	}
-	return s
+	return strings.Join(lines, "\n")
 }
 
 func (s *Slack) history(ctx context.Context, federation string) string {
