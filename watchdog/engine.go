@@ -376,12 +376,13 @@ func (e *Engine) start(ctx context.Context, effect Effect) {
 	runner.Record = func(_ context.Context, r actions.Record) error { return e.record(r) }
 	e.work.Go(func() {
 		defer cancel(nil)
-		out := actions.Outcome{Step: actions.Preflight}
+		out, lost := actions.Outcome{Step: actions.Preflight}, false
 		defer func() {
 			if p := recover(); p != nil {
 				out = actions.Outcome{RouteMoved: true, Error: fmt.Sprintf("a defect in edgewatch: %v\n%s", p, debug.Stack())}
+				lost = true
 			}
-			e.ended <- Ended{Chain: c.ID, Outcome: out}
+			e.ended <- Ended{Chain: c.ID, Outcome: out, lost: lost}
 		}()
 		plan, err := e.ports.Plan(c.Kind, c.From, c.To)
 		if err == nil {

@@ -170,6 +170,7 @@ func (c *chainFold) verifying() bool {
 // fact starts.
 func (f *fold) apply(e Entry, rules *Rules) {
 	f.lastSeq = max(f.lastSeq, e.Seq)
+	f.rewind(e.At, rules)
 	switch e.Kind {
 	case KindPool:
 		f.applyPool(e)
@@ -281,6 +282,7 @@ func (f *fold) adopt(pool string) {
 		f.over = f.chain.ID
 	}
 	f.takeOver(pool)
+	delete(f.owed, pool) // what was left to do there was done by hand
 	f.confirm, f.retryAt, f.cooldown = "", time.Time{}, time.Time{}
 	clear(f.drift)
 	clear(f.lost)

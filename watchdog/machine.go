@@ -115,6 +115,8 @@ type (
 	Ended struct {
 		Chain   string
 		Outcome actions.Outcome
+
+		lost bool // what ran it died of a defect: what it stopped is known from its records alone
 	}
 )
 
