@@ -135,6 +135,9 @@ func (q *question) down() Decision {
 	if grace := q.levels.Since.Add(r.StartupGrace); q.at.Before(grace) {
 		return q.hold(GuardEvidence, grace, fmt.Sprintf("%s is down, but edgewatch watches only since %s: deciding from %s on", active, clock(q.levels.Since), clock(grace)))
 	}
+	if why := q.doubt(); why != "" {
+		return q.hold(GuardWitness, time.Time{}, fmt.Sprintf("%s is down as seen from here, but %s", active, why))
+	}
 	if h := f.hold; h != nil {
 		return q.hold(GuardHold, time.Time{}, fmt.Sprintf("%s is down, but %s holds edgewatch back until release: %s", active, h.Actor, h.Reason))
 	}

@@ -60,6 +60,8 @@ type Engine struct {
 	servers   servers
 	looked    time.Time // when the last round was taken in, by the wall clock
 	levels    Levels
+	began     time.Time   // of the newest round, by the monotonic clock
+	testified []Testimony // what the witnesses last said
 	partner   []PartnerView
 	seen      time.Time               // wall time at which partner was looked at; zero: not since moved
 	glimpsed  time.Time               // by the monotonic clock: when that look began
@@ -160,7 +162,8 @@ func (e *Engine) Run(ctx context.Context) error {
 			_ = e.boot(ctx)
 			e.retryUnsaved(ctx)
 			e.checkLease()
-			e.work.Go(func() { e.look(ctx, late, leapt) })
+			doubt := e.doubts()
+			e.work.Go(func() { e.look(ctx, late, leapt, doubt) })
 		case r := <-e.rounds:
 			began := r.At // still with its monotonic reading
 			e.took(r)

@@ -195,4 +195,7 @@ func status(c *console, s *watchdog.Snapshot) {
 		c.say(plain, "  %-10s %-7s %s (%s), breaker %s%s", p.Name, role, p.Verdict, p.Why, p.Breaker.State, ready)
 	}
 	c.say(plain, "  canaries   %d of %d answer", s.Canaries.Good, s.Canaries.Total)
+	for _, w := range s.Witnesses {
+		c.say(plain, "  witness    %s: %s, %s", w.URL, w.Says, w.Why)
+	}
 }

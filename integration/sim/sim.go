@@ -20,7 +20,8 @@
 //	    failed over from was truly unable to serve partners in enough rounds
 //	    over enough time, while nothing of ours was broken. A way that is cut
 //	    for us alone looks the same from one place, and is let pass here; what
-//	    it costs stands in the figures.
+//	    it costs stands in the figures. Where there are witnesses, enough of them
+//	    said lately that they see it down too.
 //	I5  services that a failover stopped run again, or a start was tried and the
 //	    end of the failover names them.
 //	I6  paused, held or in a mode that leaves it to people, nothing begins by
@@ -59,6 +60,7 @@ type Options struct {
 	From       uint64        // the first seed
 	Life       time.Duration // how long things go wrong in each of them
 	Workers    int           // seeds played at the same time
+	Witness    bool          // give the federation a witness; otherwise a third of the seeds have one or two, and the operator's own what it names
 
 	first     bool // end at the first violation
 	everyDisk int  // every so manieth seed keeps its journal in a file
@@ -162,6 +164,9 @@ func playSeed(t *testing.T, base *configs.Federation, seed uint64, o Options) re
 	f := base
 	if o.Federation == nil {
 		f = vary(*base, rand.New(rand.NewPCG(seed, 0xe57a7e))) // #nosec G404 -- the seed must say it all
+	}
+	if o.Witness {
+		f = withWitness(*f, 1, 1)
 	}
 	e, err := newEstate(f)
 	if err != nil {
