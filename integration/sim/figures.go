@@ -19,7 +19,7 @@ type measured struct {
 	trip, begin, end, dns time.Time // of the first automatic failover
 	ok                    bool
 	failovers             int // that began by themselves
-	needless              int // of them, from a pool that served partners then and for most of the window before
+	needless              int // of them, from a pool that served partners then and for most of the window before, and not just since a moment ago
 }
 
 func (m *measured) tripped() {
@@ -33,7 +33,10 @@ func (m *measured) began(w *world, c watchdog.ChainStart) {
 		return
 	}
 	m.failovers++
-	if p := w.poolNamed(c.From); p != nil && w.up(p) && p.served(w.f.Breaker.Window.Duration) > 1-cmp.Or(w.f.Breaker.Ratio, evenly) {
+	// Nobody can know of a recovery that is younger than the newest look.
+	look := w.f.Probe.SuspectInterval.Duration + w.f.Probe.Timeout.Duration
+	if p := w.poolNamed(c.From); p != nil && w.up(p) && !p.justBack(look, w.f.Breaker.MinBadTime.Duration) &&
+		p.served(w.f.Breaker.Window.Duration) > 1-cmp.Or(w.f.Breaker.Ratio, evenly) {
 		m.needless++
 	}
 	if m.begin.IsZero() {

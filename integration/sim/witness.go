@@ -96,6 +96,20 @@ func (p *pool) served(window time.Duration) float64 {
 	return up.Seconds() / window.Seconds()
 }
 
+// justBack reports whether the pool serves again since within ago at the most,
+// and did not for at least so long before.
+func (p *pool) justBack(within, least time.Duration) bool {
+	n := len(p.turns)
+	if n < 2 || p.turns[n-1].answers < 1 || time.Since(p.turns[n-1].at) > within {
+		return false
+	}
+	down := n - 1
+	for down > 0 && p.turns[down-1].answers < 1 {
+		down--
+	}
+	return p.turns[n-1].at.Sub(p.turns[down].at) >= least
+}
+
 // withWitness is f with so many witnesses.
 func withWitness(f configs.Federation, n, minDown int) *configs.Federation {
 	f.Witnesses.URLs = nil

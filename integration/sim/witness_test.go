@@ -47,7 +47,11 @@ func TestServed(t *testing.T) {
 		want("down for 90 s", 0.7)
 		w.setPower(p.hosts[0], true)
 		want("back this moment", 0.7)
-		time.Sleep(60 * time.Second)
+		time.Sleep(5 * time.Second)
+		if !p.justBack(7*time.Second, 20*time.Second) || p.justBack(4*time.Second, 20*time.Second) || p.justBack(7*time.Second, 91*time.Second) {
+			t.Errorf("back for 5 s after 90 s: turns %+v", p.turns)
+		}
+		time.Sleep(55 * time.Second)
 		want("back for a minute on one server", 0.7)
 		w.with(func() { p.hosts[0].answers = 0.2 })
 		time.Sleep(window)

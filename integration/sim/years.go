@@ -29,7 +29,7 @@ type expects int
 const (
 	nothing  expects = iota // a failover would be false
 	failover                // none would be a miss
-	either                  // both can be right; false is one from a pool that serves partners then and did for more of the window before (breaker.window) than the ratio leaves
+	either                  // both can be right; false is one from a pool that serves partners then, and has for longer than a look takes, and did for more of the window before (breaker.window) than the ratio leaves
 )
 
 // classes is a year. What is drawn is uniform between its bounds.
