@@ -26,6 +26,7 @@ type Snapshot struct {
 	Incident     string        `json:"incident,omitempty"`
 	Chain        *ChainStatus  `json:"chain,omitempty"` // the running failover, else the last one
 	Partner      []PartnerView `json:"partner,omitempty"`
+	PartnerAt    time.Time     `json:"partner_at,omitzero"`     // when Partner was looked at
 	Vantage      string        `json:"vantage,omitempty"`       // where the evidence was gathered: the host of this process
 	Frozen       string        `json:"frozen,omitempty"`        // why our own loop or clock could not be trusted in the last round
 	JournalError string        `json:"journal_error,omitempty"` // why the journal cannot be written: nothing is decided until it can
