@@ -147,7 +147,11 @@ func setText(v reflect.Value, word string) error {
 
 // withPort adds the port to an address written without one.
 func withPort(word, port string) string {
-	if a, err := netip.ParseAddr(strings.Trim(word, "[]")); err == nil {
+	bare := word
+	if inner, ok := strings.CutPrefix(word, "["); ok && strings.HasSuffix(inner, "]") && strings.Count(inner, "]") == 1 { // both, or a zone swallows the port
+		bare = inner[:len(inner)-1]
+	}
+	if a, err := netip.ParseAddr(bare); err == nil {
 		n, _ := strconv.ParseUint(port, 10, 16)
 		return netip.AddrPortFrom(a, uint16(n)).String()
 	}

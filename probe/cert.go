@@ -13,29 +13,34 @@ import (
 )
 
 // chainVerdict is what is wrong with a chain, whatever the time, and what is
-// needed to say what is wrong at a given time.
+// needed to say what is wrong at a given time. It is kept for long: it holds
+// no certificate, which the peer may have made as large as a handshake allows.
 type chainVerdict struct {
 	names    []string
-	leaf     *x509.Certificate
-	problems []fault  // other than dates
-	whole    []window // when the certificates above the leaf are all valid, one per way to a root
-	never    bool     // there is a way to a root, but its dates never suit the leaf's
+	from, to time.Time // the leaf's own life
+	problems []fault   // other than dates and weakness
+	whole    []window  // when the certificates above the leaf are all valid, one per way to a root
+	weak     *fault    // of what the server sent, for when no way is whole
+	never    bool      // there is a way to a root, but its dates never suit the leaf's
 }
 
 // window is when everything above the leaf on one way to a root is valid.
 type window struct {
 	from, to time.Time
 	ends     string // the certificate that ends first
+	weak     *fault // on this way
 }
+
+func (w *window) holds(now time.Time) bool { return !now.Before(w.from) && !now.After(w.to) }
 
 // at is every problem at that time, the gravest first.
 func (v *chainVerdict) at(now time.Time) []fault {
 	var out []fault
 	switch {
-	case now.After(v.leaf.NotAfter):
-		out = append(out, *faultf(CertExpired, "the certificate expired on %s", day(v.leaf.NotAfter)))
-	case now.Before(v.leaf.NotBefore):
-		out = append(out, *faultf(CertNotYetValid, "the certificate is valid from %s", day(v.leaf.NotBefore)))
+	case now.After(v.to):
+		out = append(out, *faultf(CertExpired, "the certificate expired on %s", day(v.to)))
+	case now.Before(v.from):
+		out = append(out, *faultf(CertNotYetValid, "the certificate is valid from %s", day(v.from)))
 	case v.never:
 		out = append(out, *faultf(CertExpired, "the certificates above the server's own are out of date"))
 	default:
@@ -43,7 +48,11 @@ func (v *chainVerdict) at(now time.Time) []fault {
 			out = append(out, *f)
 		}
 	}
-	return append(out, v.problems...)
+	out = append(out, v.problems...)
+	if f := v.weakest(now); f != nil {
+		out = append(out, *f)
+	}
+	return out
 }
 
 // above judges the dates of what is above the leaf: one way that is whole now
@@ -63,14 +72,58 @@ func (v *chainVerdict) above(now time.Time) *fault {
 	return f
 }
 
+// weakest is the weakness that partners meet now: none when one of the ways
+// they may take is strong, whatever else the server sent.
+func (v *chainVerdict) weakest(now time.Time) *fault {
+	weak := v.weak
+	for _, w := range v.whole {
+		if w.holds(now) {
+			if w.weak == nil {
+				return nil
+			}
+			weak = w.weak
+		}
+	}
+	return weak
+}
+
+// doubtful reports whether the verdict finds the dates of everything above the
+// leaf wrong now. It looked at a few moments only, so that a way which is whole
+// at none of them may be whole now.
+func (v *chainVerdict) doubtful(now time.Time) bool {
+	return !now.Before(v.from) && !now.After(v.to) && (v.never || v.above(now) != nil)
+}
+
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
-// judgeChain verifies a chain as a partner of each of the domains would, but to
-// the end: dates, names, trust, purpose and strength are judged apart from each
-// other.
-func judgeChain(certs []*x509.Certificate, domains []string, pool *x509.CertPool) *chainVerdict {
+// Limits of what a peer's chain may cost: crypto/tls takes a quarter of a MiB
+// of certificates with keys that take a second each to verify a signature with.
+const (
+	maxAbove   = 16   // certificates looked at beside the leaf
+	maxKeyBits = 8192 // of their RSA keys; the limit that crypto/tls has for the leaf's
+)
+
+// affordable is the leaf and what of the rest is looked at.
+func affordable(certs []*x509.Certificate) []*x509.Certificate {
+	out := certs[:1:1]
+	for _, c := range certs[1:] {
+		if k, ok := c.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > maxKeyBits {
+			continue
+		}
+		if out = append(out, c); len(out) > maxAbove {
+			break
+		}
+	}
+	return out
+}
+
+// judgeChain verifies a chain as a partner of each of the domains would at
+// that time, but to the end: dates, names, trust, purpose and strength are
+// judged apart from each other.
+func judgeChain(certs []*x509.Certificate, domains []string, pool *x509.CertPool, now time.Time) *chainVerdict {
+	certs = affordable(certs)
 	leaf := certs[0]
-	v := &chainVerdict{leaf: leaf}
+	v := &chainVerdict{from: leaf.NotBefore, to: leaf.NotAfter}
 	xmpp := xmppNames(leaf)
 	v.names = leafNames(leaf, xmpp)
 	add := func(f *fault) {
@@ -82,33 +135,50 @@ func judgeChain(certs []*x509.Certificate, domains []string, pool *x509.CertPool
 	if len(bare) > 0 {
 		add(faultf(CertWrongName, "the certificate covers %s, not %s", listNames(v.names), listNames(bare)))
 	}
-	weak := weakness(certs)
-	add(v.trust(certs, pool, weak != nil))
+	way := onTheWay(certs)
+	v.weak = weakness(way)
+	add(v.trust(certs, pool, moments(certs, now), v.weak != nil && anyObsolete(way)))
 	if len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) > 0 &&
 		!slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny) {
 		add(faultf(CertWrongUsage, "the certificate's extended key usage does not allow server authentication"))
 	}
-	add(weak)
 	return v
 }
 
-// trust looks for a way to a root, dates apart: at a few moments of the leaf's
-// own life one of which suits the certificates above it.
-func (v *chainVerdict) trust(certs []*x509.Certificate, pool *x509.CertPool, weak bool) *fault {
+// onTheWay is the leaf and what of the rest may have issued it, directly or
+// not: the others are of no use to partners and no harm.
+func onTheWay(certs []*x509.Certificate) []*x509.Certificate {
+	way := certs[:1:1]
+	for i := 0; i < len(way); i++ {
+		for _, c := range certs[1:] {
+			if string(c.RawSubject) == string(way[i].RawIssuer) && !slices.Contains(way, c) {
+				way = append(way, c)
+			}
+		}
+	}
+	return way
+}
+
+// trust looks for a way to a root, dates apart: at a few moments one of which
+// suits the certificates above the leaf. Obsolete says that there is a
+// signature behind which Go does not look.
+func (v *chainVerdict) trust(certs []*x509.Certificate, pool *x509.CertPool, at []time.Time, obsolete bool) *fault {
 	leaf := certs[0]
 	opts := x509.VerifyOptions{Roots: pool, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
 	for _, c := range certs[1:] {
 		opts.Intermediates.AddCert(c)
 	}
 	var first error
-	for _, at := range moments(certs) {
-		opts.CurrentTime = at
+	for _, opts.CurrentTime = range at {
 		chains, err := leaf.Verify(opts)
 		if v.keep(chains) {
 			return nil
 		}
 		if err != nil && (first == nil || !isUnknownAuthority(err)) {
 			first = err
+		}
+		if err != nil && !isUnknownAuthority(err) && !isInvalid(err) {
+			break // no matter of dates: e.g. more ways than may be tried
 		}
 	}
 	if len(v.whole) > 0 {
@@ -118,35 +188,40 @@ func (v *chainVerdict) trust(certs []*x509.Certificate, pool *x509.CertPool, wea
 		v.never = true
 		return nil
 	}
-	if weak && isUnknownAuthority(first) && anyObsolete(certs) {
-		return nil // Go does not look behind such a signature; the weakness is the news
+	if obsolete && isUnknownAuthority(first) {
+		return nil // the weakness is the news
 	}
 	if isSelfSigned(leaf) {
 		return faultf(CertSelfSigned, "the certificate is signed by itself")
 	}
-	return faultf(CertUnknownCA, "no way from %s to a trusted CA: %v", evidence(leaf.Issuer.String()), first)
+	// The error may quote a certificate at length.
+	return faultf(CertUnknownCA, "no way from %s to a trusted CA: %s", evidence(leaf.Issuer.String()), printable(first.Error()))
 }
 
-// moments are times at which the chain may have been whole: the leaf's last
-// and first, and each later start or earlier end of what came with it.
-func moments(certs []*x509.Certificate) []time.Time {
+// moments are times of the leaf's life at which the chain may have been whole:
+// its last and first, each later start or earlier end of what came with it, and
+// now.
+func moments(certs []*x509.Certificate, now time.Time) []time.Time {
 	leaf := certs[0]
 	out := []time.Time{leaf.NotAfter, leaf.NotBefore, leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 2)}
-	for _, c := range certs[1:min(len(certs), 6)] {
-		for _, t := range []time.Time{c.NotBefore, c.NotAfter} {
-			if t.After(leaf.NotBefore) && t.Before(leaf.NotAfter) {
-				out = append(out, t)
-			}
+	within := func(t time.Time) {
+		if t.After(leaf.NotBefore) && t.Before(leaf.NotAfter) {
+			out = append(out, t)
 		}
 	}
+	for _, c := range certs[1:min(len(certs), 6)] {
+		within(c.NotBefore)
+		within(c.NotAfter)
+	}
+	within(now)
 	return out
 }
 
-// keep notes when each chain is whole and reports whether one of them is so
+// keep notes when each chain is whole and reports whether a strong one is so
 // for the leaf's whole life: then there is nothing more to look for.
 func (v *chainVerdict) keep(chains [][]*x509.Certificate) bool {
 	for _, chain := range chains {
-		w := window{from: v.leaf.NotBefore, to: v.leaf.NotAfter}
+		w := window{from: v.from, to: v.to, weak: weakness(chain)}
 		for _, c := range chain[1:] {
 			if c.NotBefore.After(w.from) {
 				w.from = c.NotBefore
@@ -155,7 +230,7 @@ func (v *chainVerdict) keep(chains [][]*x509.Certificate) bool {
 				w.to, w.ends = c.NotAfter, evidence(c.Subject.String())
 			}
 		}
-		if w.from.Equal(v.leaf.NotBefore) && w.to.Equal(v.leaf.NotAfter) {
+		if w.weak == nil && w.from.Equal(v.from) && w.to.Equal(v.to) {
 			v.whole = []window{w}
 			return true
 		}
@@ -164,6 +239,11 @@ func (v *chainVerdict) keep(chains [][]*x509.Certificate) bool {
 		}
 	}
 	return false
+}
+
+func isInvalid(err error) bool {
+	_, ok := errors.AsType[x509.CertificateInvalidError](err)
+	return ok
 }
 
 func isUnknownAuthority(err error) bool {
@@ -226,7 +306,8 @@ type chainCache struct {
 // there are more.
 const maxChains = 256
 
-func (c *chainCache) judge(certs []*x509.Certificate, domains []string, pool *x509.CertPool) *chainVerdict {
+// judge is judgeChain, or what it said before. The pool is always the same.
+func (c *chainCache) judge(certs []*x509.Certificate, domains []string, pool *x509.CertPool, now time.Time) *chainVerdict {
 	h := sha256.New()
 	_, _ = fmt.Fprintf(h, "%q %d\n", domains, len(certs))
 	for _, cert := range certs {
@@ -236,10 +317,10 @@ func (c *chainCache) judge(certs []*x509.Certificate, domains []string, pool *x5
 	c.mu.Lock()
 	v := c.entries[key]
 	c.mu.Unlock()
-	if v != nil {
+	if v != nil && !v.doubtful(now) {
 		return v
 	}
-	v = judgeChain(certs, domains, pool)
+	v = judgeChain(certs, domains, pool, now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.entries == nil || len(c.entries) >= maxChains {

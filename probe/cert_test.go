@@ -113,8 +113,14 @@ func TestCertificate(t *testing.T) {
 				if r.Cert == nil {
 					t.Fatalf("no certificate in %+v", r)
 				}
+				if slices.Contains(r.Cert.Names, "the caller's") {
+					t.Errorf("names of another result: %v", r.Cert.Names)
+				}
 				if d := cmp.Diff(c.problems, r.Cert.Problems); d != "" {
 					t.Errorf("problems (-want +got):\n%s", d)
+				}
+				for i := range r.Cert.Names {
+					r.Cert.Names[i] = "the caller's" // must not reach what is remembered
 				}
 				if !slices.Contains(r.Features, "dialback") {
 					t.Errorf("the probe did not go on: features %v", r.Features)

@@ -249,6 +249,32 @@ func troubled(t *testing.T) map[string]string {
 			return w.WriteMsg(r) == nil
 		}
 	})
+	speak := func(say func(m, r *dns.Msg)) string {
+		z := newZone(t, "")
+		z.set(func() {
+			z.handle = func(w dns.ResponseWriter, m *dns.Msg) bool {
+				r := new(dns.Msg)
+				r.SetReply(m)
+				r.Authoritative = true
+				say(m, r)
+				return w.WriteMsg(r) == nil
+			}
+		})
+		return z.addr
+	}
+	ns := &dns.NS{Hdr: dns.RR_Header{Name: "b.test.", Rrtype: dns.TypeNS, Class: dns.ClassINET}, Ns: "elsewhere.test."}
+	alias := &dns.CNAME{Hdr: dns.RR_Header{Name: "a.test.", Rrtype: dns.TypeCNAME, Class: dns.ClassINET}, Target: "a.b.test."}
+	echo := speak(func(m, r *dns.Msg) { *r = *m })
+	deaf := speak(func(_, r *dns.Msg) { r.Question[0].Name = "b.test." })
+	bare := speak(func(_, r *dns.Msg) { r.Question = nil })
+	curtly := speak(func(_, r *dns.Msg) { r.Question, r.Rcode = nil, dns.RcodeServerFailure })
+	leaver := speak(func(m, r *dns.Msg) {
+		if m.Question[0].Name == "a.test." {
+			r.Answer = append(r.Answer, alias)
+			return
+		}
+		r.Authoritative, r.Ns = false, append(r.Ns, ns)
+	})
 	closed := func() string {
 		var lc net.ListenConfig
 		pc, err := lc.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
@@ -261,6 +287,7 @@ func troubled(t *testing.T) map[string]string {
 	refusing := newZone(t, "")
 	refusing.set(func() { refusing.rcodes["a.test."] = dns.RcodeRefused })
 	return map[string]string{"good": good.addr, "silent": silent.addr, "lame": lame.addr, "cut": cut.addr, "curt": curt.addr,
+		"echo": echo, "deaf": deaf, "bare": bare, "curtly": curtly, "leaver": leaver,
 		"old": old.addr, "refusing": refusing.addr, "closed": closed}
 }
 
@@ -279,6 +306,11 @@ func TestLookupServers(t *testing.T) {
 		{61, "truncated, silent TCP", []string{s["cut"]}, probe.Timeout},
 		{61, "truncated, TCP closes", []string{s["curt"]}, probe.Timeout},
 		{60, "lame", []string{s["lame"]}, probe.Lame},
+		{60, "lame behind an alias", []string{s["leaver"]}, probe.Lame},
+		{0, "an echo", []string{s["echo"]}, probe.BadAnswer},
+		{0, "an answer to another question", []string{s["deaf"]}, probe.BadAnswer},
+		{0, "an answer to no question", []string{s["bare"]}, probe.BadAnswer},
+		{59, "trouble without the question", []string{s["curtly"]}, probe.ServFail},
 		{0, "port closed", []string{s["closed"]}, probe.Unreachable},
 		{0, "older than EDNS", []string{s["old"]}, probe.OK},
 		{0, "none configured", nil, probe.LocalError},

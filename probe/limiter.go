@@ -27,6 +27,7 @@ func (l *limiter) enter(ctx context.Context, a netip.AddrPort, deadline time.Tim
 	if l.max < 0 {
 		return func() {}, nil
 	}
+	a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) // one server, however its address is written
 	s := l.join(a)
 	select {
 	case s.free <- struct{}{}:

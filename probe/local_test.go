@@ -3,11 +3,13 @@ package probe_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,6 +168,47 @@ func TestStall(t *testing.T) {
 	})
 }
 
+// stalled is a connection that the machine looks at late, when the server has
+// lost its patience.
+type stalled struct {
+	net.Conn
+	late time.Duration
+	err  error
+}
+
+func (s *stalled) Read([]byte) (int, error) {
+	time.Sleep(s.late)
+	return 0, s.err
+}
+
+// TestStallInTalk proves the same of a connection that the server has ended by
+// the time we look. One that ends in time is the server's doing.
+func TestStallInTalk(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err  error
+		late time.Duration
+		want want
+	}{
+		"closed":         {io.EOF, 5600 * time.Millisecond, want{phase: probe.PhaseStream, class: probe.LocalError, level: probe.Inconclusive, evidence: "this machine"}},
+		"reset":          {syscall.ECONNRESET, time.Hour, want{phase: probe.PhaseStream, class: probe.LocalError, level: probe.Inconclusive, evidence: "its own deadline"}},
+		"closed in time": {io.EOF, 5 * time.Second, want{phase: probe.PhaseStream, class: probe.Closed, level: probe.Down}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var wg sync.WaitGroup
+				dial := pipe(&wg, swallow)
+				p := probe.New(probe.Options{Timeout: 5 * time.Second, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					conn, err := dial(ctx, network, addr)
+					return &stalled{conn, c.late, c.err}, err
+				}})
+				c.want.check(t, p.Probe(t.Context(), target("192.0.2.1:5269")))
+				wg.Wait()
+			})
+		})
+	}
+}
+
 // TestSlowConnect proves the remark on a lost first packet: case 70.
 func TestSlowConnect(t *testing.T) {
 	t.Parallel()
@@ -219,9 +262,10 @@ func TestPerAddress(t *testing.T) {
 			return &closeCounter{c, func() { count(-1) }}, err
 		}})
 		classes := map[probe.Class]int{}
-		for range 6 { // two at once, two after them, two too late
+		for i := range 6 { // two at once, two after them, two too late
+			addr := []string{"192.0.2.1:5269", "[::ffff:192.0.2.1]:5269"}[i%2]
 			probes.Go(func() {
-				r := p.Probe(t.Context(), target("192.0.2.1:5269"))
+				r := p.Probe(t.Context(), target(addr))
 				mu.Lock()
 				defer mu.Unlock()
 				classes[r.Class]++

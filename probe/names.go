@@ -100,11 +100,18 @@ func otherName(name asn1.RawValue) string {
 	return ""
 }
 
+// maxDomainText is more than any domain takes in any script: 253 characters of
+// at most four bytes. Punycode takes time by the square of a label's length.
+const maxDomainText = 1024
+
 // asciiDomain is a domain in ASCII form and lower case; empty when it has none.
 // Of labels that are not ASCII it takes only what may be registered (RFC 5891):
 // nothing is mapped, because letters that merely look or fold alike make another
 // name (RFC 6125, section 6.4.2).
 func asciiDomain(s string) string {
+	if len(s) > maxDomainText {
+		return ""
+	}
 	s = lowerASCII(s)
 	if isASCII(s) {
 		return s

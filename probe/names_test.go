@@ -101,7 +101,7 @@ func FuzzNames(f *testing.F) {
 			return
 		}
 		checkNames(t, san, domain, leaf, xmppNames(leaf))
-		v := judgeChain([]*x509.Certificate{leaf}, []string{domain}, x509.NewCertPool())
+		v := judgeChain([]*x509.Certificate{leaf}, []string{domain}, x509.NewCertPool(), time.Now())
 		wrong := slices.ContainsFunc(v.problems, func(p fault) bool { return p.class == CertWrongName })
 		if !wrong && !stands(san, domain) {
 			t.Errorf("%q covers %q, which does not stand in it", san, domain)
@@ -258,5 +258,25 @@ func TestXMPPNames(t *testing.T) {
 		if names := xmppNames(leaf); slices.Contains(names, c.domain) != c.covers {
 			t.Errorf("%s: %q covers %s: %v, want %v", name, names, c.domain, !c.covers, c.covers)
 		}
+	}
+}
+
+// TestNamesTooLong proves that a name which a handshake has room for costs
+// nothing to turn down: the ASCII form of this one took 20 s.
+func TestNamesTooLong(t *testing.T) {
+	t.Parallel()
+	var long strings.Builder
+	for r := rune(0x9fa0); r >= 0x4e00; r-- {
+		long.WriteRune(r)
+	}
+	start := time.Now()
+	if got := asciiDomain(long.String()); got != "" {
+		t.Errorf("got a domain of %d bytes", len(got))
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("took %s", took)
+	}
+	if got := asciiDomain(strings.Repeat("\u4e00.", 30) + "test"); got == "" {
+		t.Error("a long domain that may be is turned down")
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -155,4 +157,43 @@ func manyTargets(srv string, n int) string {
 		fmt.Fprintf(&b, "%s0 0 %d x1.contoso.test.\n", srv, 5269+i)
 	}
 	return b.String()
+}
+
+// TestPartnerManyAddresses proves that a domain is not called down while it has
+// addresses that were not asked.
+func TestPartnerManyAddresses(t *testing.T) {
+	t.Parallel()
+	refused := func(context.Context, string, string) (net.Conn, error) { return nil, syscall.ECONNREFUSED }
+	for name, c := range map[string]struct {
+		records string
+		level   probe.Level
+	}{
+		"all were asked":     {"_xmpp-server._tcp.contoso.test. SRV 0 0 5269 many.test.\n" + manyAddresses(32), probe.Down},
+		"too many addresses": {"_xmpp-server._tcp.contoso.test. SRV 0 0 5269 many.test.\n" + manyAddresses(33), probe.Inconclusive},
+		"too many targets":   {strings.Repeat("_xmpp-server._tcp.contoso.test. SRV 0 0 5269 many.test.\n", 17) + manyAddresses(1), probe.Inconclusive},
+	} {
+		z := newZone(t, c.records)
+		r := probe.New(probe.Options{Dial: refused}).Partner(t.Context(), resolver(z.addr), domain, from)
+		if r.Level != c.level || r.Class != probe.Refused {
+			t.Errorf("%s: %s, %s, remarks %v; want %s", name, r.Level, r.Class, r.Remarks, c.level)
+		}
+	}
+}
+
+// TestPartnerMapped proves that an address in both an A and, as an IPv4 address,
+// an AAAA record is one address.
+func TestPartnerMapped(t *testing.T) {
+	t.Parallel()
+	var dialled atomic.Int32
+	p := probe.New(probe.Options{Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+		if dialled.Add(1); addr != "192.0.2.1:5269" {
+			t.Errorf("dialled %s", addr)
+		}
+		return nil, syscall.ECONNREFUSED
+	}})
+	z := newZone(t, "contoso.test. A 192.0.2.1\ncontoso.test. AAAA ::ffff:192.0.2.1\n")
+	r := p.Partner(t.Context(), resolver(z.addr), domain, from)
+	if n := dialled.Load(); n != 1 || len(r.Targets) != 1 || len(r.Targets[0].Results) != 1 {
+		t.Errorf("dialled %d times: %+v", n, r.Targets)
+	}
 }

@@ -42,7 +42,7 @@ func (d Direction) String() string { return word([]string{"*", ">", "<"}, int(d)
 // Options configure a Prober. The zero value is ready for use.
 type Options struct {
 	Timeout       time.Duration    // for one probe from connect to features; 0 = DefaultTimeout
-	RootCAs       *x509.CertPool   // nil = the system's
+	RootCAs       *x509.CertPool   // nil = the system's. Not to be changed after New, which remembers what led to them
 	ClientCert    *tls.Certificate // shown when asked for; must match Target.From. nil = none
 	ExpiryWarning time.Duration    // certificates that end sooner get a remark; 0 = DefaultExpiryWarning, negative = never
 	SlowConnect   time.Duration    // connects that take as long get a remark; 0 = DefaultSlowConnect, negative = never

@@ -187,7 +187,20 @@ func (r *Resolver) once(ctx context.Context, network, server string, m *dns.Msg)
 	defer stop()
 	c := &dns.Client{Net: network, Timeout: r.o.Timeout, UDPSize: udpSize}
 	answer, _, err := c.ExchangeWithConnContext(ctx, m, conn)
+	if err == nil && !answers(answer, m) {
+		return nil, errors.New("the answer is to another question, or none")
+	}
 	return answer, err
+}
+
+// answers reports whether m is a response to the question of q. A server that
+// could not read the question need not repeat it.
+func answers(m, q *dns.Msg) bool {
+	if !m.Response || len(m.Question) == 0 {
+		return m.Response && m.Rcode != dns.RcodeSuccess
+	}
+	got, asked := m.Question[0], q.Question[0]
+	return len(m.Question) == 1 && got.Qtype == asked.Qtype && got.Qclass == asked.Qclass && strings.EqualFold(got.Name, asked.Name)
 }
 
 // dnsClass sorts what kept a name server from answering.
@@ -249,7 +262,7 @@ func (l *Lookup) read(m *dns.Msg, name string, qtype uint16) (Class, error) {
 		slices.SortStableFunc(l.SRV, SRV.compare)
 		return OK, nil
 	}
-	if l.Alias == "" && isReferral(m) {
+	if owner == name && isReferral(m) {
 		return Lame, errors.New("a referral instead of an answer: the server does not ask others and does not own the zone")
 	}
 	return NoData, fmt.Errorf("%s has no %s record", name, dns.TypeToString[qtype])

@@ -68,15 +68,19 @@ func (r *run) stop() {
 	r.res.Took = now.Sub(r.start)
 }
 
+// silences are the classes of a conversation in which nothing came. A server
+// loses its patience with a machine that stands still, as we do with a server.
+var silences = []Class{Timeout, Closed, Reset, Refused, Unreachable}
+
 // fail notes a fault of the current phase; nil is fine.
 func (r *run) fail(f *fault) {
 	if f == nil {
 		return
 	}
-	if f.class == Timeout { // always the last one
+	if slices.Contains(silences, f.class) { // always the last one
 		r.stop()
 		if late := r.start.Add(r.res.Took).Sub(r.end); late > maxLate {
-			f = local("this machine noticed only %s after the deadline that nothing had come: it is too busy to judge", late)
+			f = local("this machine noticed only %s after the deadline that nothing had come: it is too busy to judge (%s)", late, f.text)
 		}
 	}
 	r.note("%s: %s: %s", r.res.Phase, f.class, f.text)

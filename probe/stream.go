@@ -158,28 +158,29 @@ func (s *stream) Read(p []byte) (int, error) {
 // of what talks there when that is not XML: the decoder would wait for a "<"
 // for ever.
 func (s *stream) sniff() (string, error) {
+	bom := "" // what came of a byte order mark, which may stand at the very beginning
 	for {
 		if err := s.fill(); err != nil {
 			return "", err
 		}
 		have := s.buffered()
-		if bom := []byte("\xef\xbb\xbf"); bytes.HasPrefix(have, bom) {
-			s.r += len(bom)
-			continue
-		}
-		if strings.IndexByte(" \t\r\n", have[0]) < 0 {
-			break
+		switch {
+		case len(bom) < len(byteOrderMark) && s.seen-len(have) == len(bom) && have[0] == byteOrderMark[len(bom)]:
+			bom += string(have[:1])
+		case len(bom)%len(byteOrderMark) != 0:
+			return speaks([]byte(bom + string(have))), nil
+		case have[0] == '<':
+			return "", nil
+		case strings.IndexByte(" \t\r\n", have[0]) < 0:
+			return speaks(have), nil
 		}
 		if _, err := s.ReadByte(); err != nil {
 			return "", err
 		}
 	}
-	have := s.buffered()
-	if have[0] == '<' {
-		return "", nil
-	}
-	return speaks(have), nil
 }
+
+const byteOrderMark = "\xef\xbb\xbf"
 
 // speaks guesses the protocol from a banner.
 func speaks(b []byte) string {

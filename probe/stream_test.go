@@ -36,6 +36,7 @@ func TestStreamSegments(t *testing.T) {
 		"bytes":       iotest.OneByteReader(strings.NewReader(goodStream)),
 		"data at EOF": iotest.DataErrReader(strings.NewReader(goodStream)),
 		"BOM":         strings.NewReader("\xef\xbb\xbf\n" + goodStream),
+		"BOM, bytes":  iotest.OneByteReader(strings.NewReader("\xef\xbb\xbf" + goodStream)),
 	} {
 		s := newStream(r, nil)
 		if other, err := s.sniff(); other != "" || err != nil {
@@ -52,6 +53,38 @@ func TestStreamSegments(t *testing.T) {
 		if _, err := s.next(); !errors.Is(err, errStreamEnd) || !s.ended {
 			t.Errorf("%s: end is %v", name, err)
 		}
+	}
+}
+
+// TestStreamMarks proves that a byte order mark counts once, at the beginning,
+// and that a peer that sends nothing else is read no further than any other.
+func TestStreamMarks(t *testing.T) {
+	t.Parallel()
+	const mark = "\xef\xbb\xbf"
+	for name, text := range map[string]string{
+		"marks without end": strings.Repeat(mark, 1<<20),
+		"a second mark":     mark + mark + goodStream,
+		"a mark, later":     " " + mark + goodStream,
+		"half a mark":       mark[:2] + goodStream,
+	} {
+		for _, small := range []bool{false, true} {
+			r := &countingReader{r: strings.NewReader(text)}
+			var src io.Reader = r
+			if small {
+				src = iotest.OneByteReader(r)
+			}
+			other, err := newStream(src, nil).sniff()
+			if err != nil || !strings.HasPrefix(other, "no XMPP: it began with") {
+				t.Errorf("%s: sniff says %q, %v", name, other, err)
+			}
+			if r.n > maxPhaseBytes {
+				t.Errorf("%s: %d bytes were read", name, r.n)
+			}
+		}
+	}
+	r := &countingReader{r: strings.NewReader(mark + strings.Repeat(" ", 1<<20))}
+	if _, err := newStream(r, nil).sniff(); !errors.Is(err, errTooLarge) || r.n > maxPhaseBytes+bufferSize {
+		t.Errorf("blanks without end: %v after %d bytes", err, r.n)
 	}
 }
 

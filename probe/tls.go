@@ -76,10 +76,10 @@ func (r *run) judge() {
 		return
 	}
 	now := r.p.o.Now()
-	verdict := r.p.chain.judge(certs, r.domains(), r.p.o.RootCAs)
+	verdict := r.p.chain.judge(certs, r.domains(), r.p.o.RootCAs, now)
 	problems := verdict.at(now)
 	leaf := certs[0]
-	r.res.Cert = &Certificate{NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Names: verdict.names, Issuer: printable(leaf.Issuer.String())}
+	r.res.Cert = &Certificate{NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Names: slices.Clone(verdict.names), Issuer: printable(leaf.Issuer.String())}
 	for _, f := range problems {
 		r.res.Cert.Problems = append(r.res.Cert.Problems, f.class)
 		r.fail(&f)

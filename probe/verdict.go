@@ -1,6 +1,9 @@
 package probe
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // tally counts what the targets of one rank came to.
 type tally struct {
@@ -64,7 +67,7 @@ func (v *partnerView) verdict() {
 		return
 	case all.answers() > 0:
 		v.res.Level = Degraded
-	case all.down > 0 && all.unsure == 0:
+	case all.down > 0 && all.unsure == 0 && !slices.Contains(v.res.Remarks, TooManyTargets):
 		v.res.Level = Down
 	default:
 		v.res.Level = Inconclusive

@@ -183,12 +183,13 @@ func (v *partnerView) probe(ctx context.Context) {
 	}
 }
 
-// addresses is where the target leads.
+// addresses is where the target leads: an IPv4 address in an AAAA record is
+// reached over IPv4.
 func (t *PartnerTarget) addresses() []netip.AddrPort {
 	var out []netip.AddrPort
 	for _, l := range t.Lookups {
 		for _, a := range l.Addrs {
-			if ap := netip.AddrPortFrom(a, t.Port); !slices.Contains(out, ap) {
+			if ap := netip.AddrPortFrom(a.Unmap(), t.Port); !slices.Contains(out, ap) {
 				out = append(out, ap)
 			}
 		}

@@ -25,6 +25,8 @@ func decide(at time.Time, levels Levels, rules *Rules, f *fold) Decision {
 		return q.hold(GuardUnconfirmed, time.Time{}, fmt.Sprintf("%s: once what it stopped at is mended, take it up again with retry; or do the rest by hand, then adopt %s REASON", f.confirm, f.active))
 	case f.confirm != "":
 		return q.hold(GuardUnconfirmed, time.Time{}, f.confirm+"; a person's ack is needed before edgewatch acts again")
+	case levels.Round == nil && f.chain != nil && f.chain.endedAt.After(levels.Since):
+		return q.watch(f.active + " carries federation from now on; its first round of probes is under way")
 	case levels.Round == nil:
 		return q.watch("no round of probes is complete yet")
 	case at.Sub(levels.Round.At) > rules.EvidenceAge:
@@ -126,7 +128,7 @@ func (q *question) down() Decision {
 		return q.hold(GuardEvidence, time.Time{}, fmt.Sprintf("%s counts as down, but the last round says %s (%s): waiting to see", active, q.pool.Verdict, q.pool.Why))
 	}
 	if grace := q.levels.Since.Add(r.StartupGrace); q.at.Before(grace) {
-		return q.hold(GuardEvidence, grace, fmt.Sprintf("%s is down, but edgewatch watches only since %s: acting from %s on", active, clock(q.levels.Since), clock(grace)))
+		return q.hold(GuardEvidence, grace, fmt.Sprintf("%s is down, but edgewatch watches only since %s: deciding from %s on", active, clock(q.levels.Since), clock(grace)))
 	}
 	if h := f.hold; h != nil {
 		return q.hold(GuardHold, time.Time{}, fmt.Sprintf("%s is down, but %s holds edgewatch back until release: %s", active, h.Actor, h.Reason))

@@ -46,6 +46,7 @@ type detector struct {
 	bad      int       // consecutive
 	firstBad time.Time
 	lastBad  time.Time // the newest bad verdict
+	back     time.Time // first good verdict since; zero while there was none
 	anyBad   time.Time // first bad verdict since the last time everything was clean
 	tripped  time.Time
 	good     int // consecutive, since the breakers are half open
@@ -116,7 +117,7 @@ func (d *detector) feedBad() {
 	if d.anyBad.IsZero() {
 		d.anyBad = d.last
 	}
-	d.lastBad = d.last
+	d.lastBad, d.back = d.last, time.Time{}
 	d.healthy, d.degraded, d.calm, d.good = 0, 0, 0, 0
 	d.report(errBad)
 }
@@ -124,6 +125,9 @@ func (d *detector) feedBad() {
 func (d *detector) feedGood(v Verdict) {
 	d.unclear = time.Time{}
 	d.bad, d.firstBad = 0, time.Time{}
+	if d.back.IsZero() && !d.lastBad.IsZero() {
+		d.back = d.last
+	}
 	d.report(nil)
 	if d.begins() {
 		d.healthy, d.degraded, d.calm = d.healthy+1, d.degraded+1, d.calm+1

@@ -62,6 +62,8 @@ type Engine struct {
 	levels    Levels
 	partner   []PartnerView
 	seen      time.Time               // wall time at which partner was looked at; zero: not since moved
+	glimpsed  time.Time               // by the monotonic clock: when that look began
+	last      *Round                  // the newest round, for those who look
 	moved     time.Time               // when a chain last ended: what partners found before is no evidence
 	chain     string                  // of the running chain's goroutine, "" when there is none
 	endChain  context.CancelCauseFunc // ends it
@@ -165,7 +167,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			seen := r.seen(e.machine.Active(), time.Now(), e.settings.Watch.Interval)
 			_, _ = e.do(ctx, Tick{})
 			e.ports.Rounds.take(seen)
-			if e.needsCandidate(r) {
+			if e.needsSurvey(r) {
 				s.hurry()
 			}
 			wait := e.settings.Watch.wait(r.Pool(e.machine.Active()), time.Since(began))
@@ -203,12 +205,12 @@ func (e *Engine) boot(ctx context.Context) error {
 	return err
 }
 
-// needsCandidate reports whether a failover may follow soon, or would have if
-// there were a pool to take over.
-func (e *Engine) needsCandidate(r *Round) bool {
+// needsSurvey reports whether a failover may follow soon, or would have if
+// there were a pool to take over, or what partners find is old news.
+func (e *Engine) needsSurvey(r *Round) bool {
 	active := r.Pool(e.machine.Active()).Breaker
 	blocked := e.Snapshot().Decision.BlockedBy
-	return active.Bad > 0 && !active.Tripped() || blocked == GuardCandidate || blocked == GuardDrift
+	return active.Bad > 0 && !active.Tripped() || blocked == GuardCandidate || blocked == GuardDrift || r.Outdated
 }
 
 // drain serves what still runs of a failover, whose own context has ended,
@@ -424,7 +426,7 @@ func (e *Engine) moveTo(pool string) {
 	e.renew(pool)
 	e.ports.Rounds.began(pool)
 	e.levels.Round = nil
-	e.partner, e.seen, e.moved = nil, time.Time{}, time.Now()
+	e.partner, e.seen, e.glimpsed, e.moved = nil, time.Time{}, time.Time{}, time.Now()
 }
 
 // renew gives the pool and its servers detectors that have seen nothing.

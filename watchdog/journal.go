@@ -80,7 +80,8 @@ const TriggerAuto = "auto"
 // ChainEnd records how a failover ended.
 type ChainEnd struct {
 	ID      string           `json:"id"`
-	Kind    actions.PlanKind `json:"kind,omitempty"` // of the chain; empty means failover
+	Kind    actions.PlanKind `json:"kind,omitempty"`   // of the chain; empty means failover
+	Repair  bool             `json:"repair,omitempty"` // likewise
 	Outcome actions.Outcome  `json:"outcome"`
 }
 

@@ -169,10 +169,14 @@ func (e *Engine) took(r *Round) {
 	}
 	e.watchedSince(r)
 	r.Partner, r.Seen = e.partner, e.seen
+	if v := r.Pool(e.machine.Active()).Verdict; v == PoolUp || v == PoolDegraded {
+		active := e.detectors[e.machine.Active()]
+		r.Outdated = e.ports.Partner != nil && active != nil && e.glimpsed.Before(active.back)
+	}
 	// From here on it is wall time that is compared and stored, by the clock
 	// that the decision goes by: one that was set during the round shows in both.
 	r.At = e.ports.Now().Add(-time.Since(r.At)).Round(0)
-	e.levels.Round = r
+	e.levels.Round, e.last = r, r
 }
 
 // watchedSince begins the grace of a new process anew after a time in which
@@ -288,7 +292,7 @@ func (s *surveyor) send(ctx context.Context, v survey) {
 func (e *Engine) surveyed(v survey) {
 	if v.pool == "" {
 		if v.began.After(e.moved) {
-			e.partner, e.seen = v.partner, e.ports.Now()
+			e.partner, e.seen, e.glimpsed = v.partner, e.ports.Now(), v.began
 		}
 		return
 	}

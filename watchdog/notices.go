@@ -115,7 +115,7 @@ func (s *step) noticePartners(round *Round) {
 	for _, v := range round.Partner {
 		lost := s.fold.lost[v.Domain]
 		switch {
-		case v.Level == probe.Down && answers && !lost:
+		case v.Level == probe.Down && answers && !round.Outdated && !lost:
 			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerLost, Domain: v.Domain, Text: fmt.Sprintf(
 				"%s answers, but partners of %s do not find it: %s. Look at DNS; failover %s REASON brings route and records back to it", s.fold.active, v.Domain, v.Text, s.fold.active)}})
 		case v.Level.Answers() && lost:

@@ -294,6 +294,19 @@ func (s *step) acked() {
 	case !f.retryAt.IsZero():
 		s.accept("acknowledged: the failover to %s is not tried again by itself", f.chain.To)
 	default:
-		s.accept("acknowledged: cool-down and holds that waited for a person have ended")
+		s.accept("acknowledged: the cool-down is over, and edgewatch acts or asks again by itself%s", s.stillHeld())
 	}
+}
+
+// stillHeld is what an ack does not end.
+func (s *step) stillHeld() string {
+	switch f := &s.fold; {
+	case f.hold != nil:
+		return fmt.Sprintf("; but the hold of %s stays until release", f.hold.Actor)
+	case f.pause != nil && s.At.Before(f.pause.Until):
+		return fmt.Sprintf("; but the pause of %s lasts until %s, or until resume", f.pause.Actor, clock(f.pause.Until))
+	case s.rules.Mode == ModeObserve:
+		return "; but mode is observe, so that acting is a person's"
+	}
+	return ""
 }

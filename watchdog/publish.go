@@ -1,6 +1,7 @@
 package watchdog
 
 import (
+	"slices"
 	"time"
 
 	"edgewatch/actions"
@@ -21,6 +22,7 @@ func (e *Engine) publish() {
 		Interval:   e.settings.Watch.Interval,
 		LastSeq:    f.lastSeq,
 		Partner:    e.partner,
+		PartnerAt:  e.seen,
 		Vantage:    e.settings.Watch.Vantage,
 	}
 	s.Lease, s.Hold = e.levels.Lease, copied(f.hold)
@@ -44,7 +46,7 @@ func (e *Engine) publish() {
 	if f.chain != nil {
 		s.Chain = f.chain.status()
 	}
-	round := e.levels.Round
+	round := e.shown()
 	if round != nil {
 		s.LastRound, s.Canaries, s.Frozen = round.At, round.Canaries, round.Frozen
 	}
@@ -71,6 +73,23 @@ func (e *Engine) approval(d Decision, now time.Time) *Approval {
 		a.Then = ApprovalHolds
 	}
 	return a
+}
+
+// shown is the newest round for those who look. Right after federation moved it
+// is one that decides nothing any more, and says nothing of the pool that took
+// over.
+func (e *Engine) shown() *Round {
+	if e.levels.Round != nil || e.last == nil {
+		return e.levels.Round
+	}
+	r := *e.last
+	r.Pools = slices.Clone(e.last.Pools)
+	for i := range r.Pools {
+		if r.Pools[i].Pool == e.machine.Active() {
+			r.Pools[i] = PoolRound{Pool: r.Pools[i].Pool, Why: "its first round since federation moved is under way"}
+		}
+	}
+	return &r
 }
 
 // status is the chain for a snapshot, with the steps still to come.

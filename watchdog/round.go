@@ -17,6 +17,7 @@ type Round struct {
 	Frozen   string // why our own loop or clock cannot be trusted this round; empty when it can
 	Vantage  string // where this process looks from
 	Partner  []PartnerView
+	Outdated bool      // the active pool answers, and Partner was looked at before it did
 	Seen     time.Time // when Partner was looked at; zero: not since federation last moved
 }
 

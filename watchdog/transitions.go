@@ -145,5 +145,5 @@ func (s *step) ended() {
 		s.ready = s.refuse(fmt.Sprintf("failover %s ended, but %s is running", e.Chain, s.fold.chain.ID))
 		return
 	}
-	s.emit(Entry{Kind: KindChainEnd, ChainEnd: &ChainEnd{ID: e.Chain, Kind: s.fold.chain.Kind, Outcome: e.Outcome}})
+	s.emit(Entry{Kind: KindChainEnd, ChainEnd: &ChainEnd{ID: e.Chain, Kind: s.fold.chain.Kind, Repair: s.fold.chain.Repair, Outcome: e.Outcome}})
 }

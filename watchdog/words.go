@@ -152,7 +152,7 @@ func (c *Command) sentence() string {
 func (c *ChainStart) sentence() string {
 	if c.Retry > 0 {
 		var b strings.Builder
-		fmt.Fprintf(&b, "%s %s from %s to %s is taken up again (%s)", c.Kind, c.ID, c.From, c.To, times(c.Retry))
+		fmt.Fprintf(&b, "%s %s from %s to %s is taken up again (%s)", c.word(), c.ID, c.From, c.To, times(c.Retry))
 		for _, step := range actions.Steps() {
 			if why, ok := c.Skip[step]; ok {
 				fmt.Fprintf(&b, ", without %s, which was %s", step, why)
@@ -198,24 +198,36 @@ func stepSentence(r *actions.Record) string {
 	return s
 }
 
+// word is what the chain is called.
+func (c *ChainStart) word() string { return chainWord(c.Kind, c.Repair) }
+
+func (c *ChainEnd) word() string { return chainWord(c.Kind, c.Repair) }
+
+func chainWord(kind actions.PlanKind, repair bool) string {
+	if repair {
+		return "repair"
+	}
+	return kind.String()
+}
+
 func (c *ChainEnd) sentence() string {
-	o := c.Outcome
+	o, word := c.Outcome, c.word()
 	var s string
 	switch {
 	case o.OK && len(o.Skipped) > 0:
-		s = fmt.Sprintf("%s %s done in %s, NOT PROVEN: %s was left out", c.Kind, c.ID, short(o.Took), stepList(o.Skipped))
+		s = fmt.Sprintf("%s %s done in %s, NOT PROVEN: %s was left out", word, c.ID, short(o.Took), stepList(o.Skipped))
 	case o.OK:
-		s = fmt.Sprintf("%s %s done in %s: federation is restored and proven from a partner's view", c.Kind, c.ID, short(o.Took))
+		s = fmt.Sprintf("%s %s done in %s: federation is restored and proven from a partner's view", word, c.ID, short(o.Took))
 	case o.Aborted && o.RouteMoved:
-		s = fmt.Sprintf("%s %s was aborted at %s, and nothing more is done by itself: %s", c.Kind, c.ID, o.Step, o.Error)
+		s = fmt.Sprintf("%s %s was aborted at %s, and nothing more is done by itself: %s", word, c.ID, o.Step, o.Error)
 	case o.RouteMoved:
-		s = fmt.Sprintf("%s %s stopped at %s after the route had moved; nothing is rolled back: %s", c.Kind, c.ID, o.Step, o.Error)
+		s = fmt.Sprintf("%s %s stopped at %s after the route had moved; nothing is rolled back: %s", word, c.ID, o.Step, o.Error)
 	case o.Aborted:
-		s = fmt.Sprintf("%s %s was aborted before the route moved: %s", c.Kind, c.ID, o.Error)
+		s = fmt.Sprintf("%s %s was aborted before the route moved: %s", word, c.ID, o.Error)
 	case o.Interrupted:
-		s = fmt.Sprintf("%s %s was interrupted before the route moved: %s", c.Kind, c.ID, o.Error)
+		s = fmt.Sprintf("%s %s was interrupted before the route moved: %s", word, c.ID, o.Error)
 	default:
-		s = fmt.Sprintf("%s %s failed at %s; the route has not moved: %s", c.Kind, c.ID, o.Step, o.Error)
+		s = fmt.Sprintf("%s %s failed at %s; the route has not moved: %s", word, c.ID, o.Step, o.Error)
 	}
 	if len(o.Stopped) > 0 {
 		s += fmt.Sprintf(". Services are NOT running on %s: run Start-CsWindowsService there", strings.Join(o.Stopped, ", "))
@@ -243,10 +255,10 @@ func (s *Snapshot) Headline() string {
 	case Confirming, Watching:
 		h = fmt.Sprintf("%s carries federation; %s", s.Active, d.Because)
 	}
-	if s.Hold != nil {
+	if s.Hold != nil && d.BlockedBy != GuardHold {
 		h += fmt.Sprintf("; %s holds edgewatch back since %s (%s): nothing is done by itself until release", s.Hold.Actor, clock(s.Hold.Since), s.Hold.Reason)
 	}
-	if s.Pause != nil {
+	if s.Pause != nil && d.BlockedBy != GuardPause {
 		h += fmt.Sprintf("; automatic failover is paused until %s by %s (%s)", clock(s.Pause.Until), s.Pause.Actor, s.Pause.Reason)
 	}
 	for _, v := range s.Partner {

@@ -222,8 +222,8 @@ func (h *hostProbe) round(ctx context.Context) ([]probe.Result, error) {
 // addresses finds where to probe. Without a resolver it asks the system.
 func addresses(ctx context.Context, host string, timeout time.Duration, resolvers []string) ([]netip.AddrPort, error) {
 	name, port := host, uint16(defaultPort)
-	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
-		name = strings.Trim(host, "[]")
+	if ip, err := bareAddr(host); err == nil {
+		name = ip.String()
 	} else if h, p, err := net.SplitHostPort(host); err == nil {
 		n, err := strconv.ParseUint(p, 10, 16)
 		if err != nil || n == 0 {
@@ -246,6 +246,14 @@ func addresses(ctx context.Context, host string, timeout time.Duration, resolver
 		}
 	}
 	return out, nil
+}
+
+// bareAddr reads an address without a port, in brackets or not.
+func bareAddr(s string) (netip.Addr, error) {
+	if inner, ok := strings.CutPrefix(s, "["); ok && strings.HasSuffix(inner, "]") && strings.Count(inner, "]") == 1 { // both, or a zone swallows the port
+		s = inner[:len(inner)-1]
+	}
+	return netip.ParseAddr(s)
 }
 
 // lookup finds the addresses of a name; one that is an address is its own.

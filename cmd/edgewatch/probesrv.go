@@ -203,7 +203,7 @@ func (w *partnerProbe) printViews() {
 func resolverAddrs(list []string) ([]string, error) {
 	out := make([]string, len(list))
 	for i, s := range list {
-		if ip, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+		if ip, err := bareAddr(s); err == nil {
 			out[i] = net.JoinHostPort(ip.String(), "53")
 			continue
 		}
