@@ -88,7 +88,7 @@ func (r *Runner) Abandon(ctx context.Context, plan *Plan, chain string, progress
 			err = fmt.Errorf("%w, and services could not all be started again: %w", err, rescue)
 		}
 	}
-	out := Outcome{RouteMoved: x.routeMoved(ctx), Aborted: errors.Is(context.Cause(ctx), ErrAborted)}
+	out := Outcome{Step: x.reachedStep(), RouteMoved: x.routeMoved(ctx), Aborted: errors.Is(context.Cause(ctx), ErrAborted)}
 	out.Interrupted = !out.Aborted
 	if out.Aborted {
 		err = aborted(err, context.Cause(ctx), out.RouteMoved)
@@ -144,6 +144,22 @@ func (x *run) forward(ctx context.Context) (StepName, error) {
 		}
 	}
 	return "", nil
+}
+
+// reachedStep is the last step of the plan that earlier runs came to, the
+// preflight when they came to none. A start of services out of turn was a
+// rescue, which tells nothing.
+func (x *run) reachedStep() StepName {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	at, passed := Preflight, true
+	for _, s := range x.plan.Steps {
+		if x.progress.Step(s.Name) != "" && (s.Name != StartServices || passed) {
+			at = s.Name
+		}
+		passed = x.progress.passed(s.Name)
+	}
+	return at
 }
 
 // settled reports whether a continued chain need not look at the step again.

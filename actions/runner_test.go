@@ -246,10 +246,30 @@ func TestAbandon(t *testing.T) {
 		r := &Runner{Record: n.record}
 		out := r.Abandon(t.Context(), w.plan(), "c", n.progress(), "too old")
 		mustEnd(t, w, untouched)
-		if out.OK || out.RouteMoved || len(out.Stopped) != 0 || !strings.Contains(out.Error, "too old") {
+		if out.OK || out.RouteMoved || len(out.Stopped) != 0 || !strings.Contains(out.Error, "too old") || out.Step != StopServices {
 			t.Errorf("outcome %+v", out)
 		}
 	})
+}
+
+// It says how far the chain had come.
+func TestAbandonSaysWhereItStopped(t *testing.T) {
+	for _, last := range Failover.Steps() {
+		synctest.Test(t, func(t *testing.T) {
+			w, n := newWorld(), &notebook{}
+			for _, name := range Failover.Steps() {
+				n.records = append(n.records, Record{Step: name, Phase: Started})
+				if name == last {
+					break
+				}
+				n.records = append(n.records, Record{Step: name, Phase: Finished})
+			}
+			r := &Runner{Record: n.record}
+			if out := r.Abandon(t.Context(), w.plan(), "c", n.progress(), "too old"); out.Step != last {
+				t.Errorf("it stopped at %s, and is said to have at %q", last, out.Step)
+			}
+		})
+	}
 }
 
 // A panic in a task is an error of that task, and the rescue still runs.

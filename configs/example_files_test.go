@@ -274,3 +274,22 @@ func cannot(t *testing.T, why ...any) {
 	}
 	t.Skip(why...)
 }
+
+// TestWitnessed: what config check says of witnesses, and of none.
+func TestWitnessed(t *testing.T) {
+	f := parseExample(t, Example()).Federation("contoso")
+	for _, tt := range []struct {
+		urls []string
+		min  int
+		want string
+	}{
+		{nil, 1, "no witness: a way to the active pool that is cut for this edgewatch alone looks like a dead pool (witnesses.urls names others to be asked)"},
+		{[]string{"https://ew2.example"}, 1, "1 witness: 1 must see the active pool down too, and none may see it answering, for an automatic failover"},
+		{[]string{"https://ew2.example", "https://ew3.example"}, 0, "2 witnesses: one that sees the active pool answering holds an automatic failover back"},
+	} {
+		f.Witnesses.URLs, f.Witnesses.MinDown = tt.urls, tt.min
+		if got := f.Witnessed(); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}

@@ -26,6 +26,7 @@ var forms = map[string]form{
 	"env":      matches(regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`), "must be the name of an environment variable, not its value"),
 	"hostport": hostPort,
 	"url":      baseURL,
+	"witness":  witnessURL,
 	"slack":    slackID,
 	"window":   window,
 }
@@ -109,6 +110,20 @@ func baseURL(_, word string) (string, string) {
 		return word, "must be https: tokens would travel in the clear"
 	}
 	return word, ""
+}
+
+// witnessURL is where a witness answers; the path is what a proxy may add.
+func witnessURL(_, word string) (string, string) {
+	u, err := url.Parse(word)
+	switch {
+	case err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https"):
+		return word, "must be an http or https URL, like https://ew2.example:8081"
+	case u.User != nil:
+		return word, "must not carry a user or password: what a witness says is no secret"
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return word, "must end with the host or a path: /witness/ and the federation's name are added to it"
+	}
+	return strings.TrimRight(word, "/"), ""
 }
 
 func isLoopback(host string) bool {

@@ -78,6 +78,8 @@ type Federation struct {
 	Failback Failback `yaml:"failback"`
 	// Hosts that show whether edgewatch itself is online.
 	Canaries Canaries `yaml:"canaries"`
+	// Other edgewatches that must see the active pool down too.
+	Witnesses Witnesses `yaml:"witnesses"`
 	// The records partners find the pools by, and how to change them.
 	DNS DNS `yaml:"dns"`
 	// Where Set-CsSite runs.
@@ -185,6 +187,22 @@ type Canaries struct {
 	MinGood int `yaml:"min_good" default:"1" min:"1"`
 	// Time limit of one canary.
 	Timeout Duration `yaml:"timeout" default:"3s" min:"100ms"`
+}
+
+// Witnesses are other edgewatches, each in another network and best in mode
+// observe, that watch a federation of the same name with pools of the same
+// names. From one place, a way to the active pool that is cut for that place
+// alone looks exactly like a dead pool: before edgewatch acts by itself it asks
+// them. One that sees the pool answering holds it back.
+type Witnesses struct {
+	// Where each answers: the URL of its listen.health, like https://ew2.example:8081, or of a proxy before it. Empty: edgewatch goes by what it sees alone.
+	URLs []string `yaml:"urls,omitempty" check:"witness"`
+	// How many of them must see the active pool down too. While fewer can be asked, there is no automatic failover; with 0 a witness that cannot be asked holds nothing back, and only one that sees the pool answering does.
+	MinDown int `yaml:"min_down" default:"1" min:"0"`
+	// Time limit of one question.
+	Timeout Duration `yaml:"timeout" default:"3s" min:"100ms"`
+	// CA certificates that the witnesses' certificates must chain to, as PEM. Empty: those of the system.
+	CAFile string `yaml:"ca_file,omitempty" check:"file" pem:"ca"`
 }
 
 // DNS says which records lead partners to the active pool and where they are

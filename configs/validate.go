@@ -30,6 +30,7 @@ func (c *Config) validate() {
 		r.failback()
 		r.timeouts()
 		r.canaries()
+		r.witnesses()
 		r.pools()
 		r.dns()
 		r.winrm()

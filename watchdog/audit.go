@@ -183,6 +183,7 @@ func (a *Auditor) checkEnd(end *ChainEnd) error {
 // Apply folds a durable entry in, whether it would pass Check or not: an old
 // journal is no reason to stop.
 func (a *Auditor) Apply(e Entry) {
+	a.rewind(e.At)
 	switch e.Kind {
 	case KindChain:
 		a.applyChain(e)
@@ -199,6 +200,17 @@ func (a *Auditor) Apply(e Entry) {
 			a.paused = time.Time{}
 		}
 	case KindPool, KindDecision:
+	}
+}
+
+// rewind makes good for a clock that was set back to at: what was before it
+// cannot be later.
+func (a *Auditor) rewind(at time.Time) {
+	if end := at.Add(a.rules.Cooldown); a.cooldown.After(end) {
+		a.cooldown = end
+	}
+	for incident, began := range a.autos {
+		a.autos[incident] = earlier(began, at)
 	}
 }
 

@@ -82,6 +82,11 @@ func (q *question) retrying() Decision {
 		d.Because = fmt.Sprintf("the failover to %s stopped at %s after the route had moved, and %s holds edgewatch back (%s): it is tried again after release, or now with retry: %s",
 			f.chain.To, f.chain.outcome.Step, f.hold.Actor, f.hold.Reason, f.chain.outcome.Error)
 	}
+	if f.hold == nil && q.rules.Mode == ModeObserve && f.chain.Trigger == TriggerAuto {
+		d.BlockedBy, d.NextAt = GuardMode, time.Time{}
+		d.Because = fmt.Sprintf("the failover to %s stopped at %s after the route had moved, and mode is observe by now: retry carries it through, adopt %s REASON takes it for done: %s",
+			f.chain.To, f.chain.outcome.Step, f.chain.To, f.chain.outcome.Error)
+	}
 	return d
 }
 
@@ -129,6 +134,9 @@ func (q *question) down() Decision {
 	}
 	if grace := q.levels.Since.Add(r.StartupGrace); q.at.Before(grace) {
 		return q.hold(GuardEvidence, grace, fmt.Sprintf("%s is down, but edgewatch watches only since %s: deciding from %s on", active, clock(q.levels.Since), clock(grace)))
+	}
+	if why := q.doubt(); why != "" {
+		return q.hold(GuardWitness, time.Time{}, fmt.Sprintf("%s is down as seen from here, but %s", active, why))
 	}
 	if h := f.hold; h != nil {
 		return q.hold(GuardHold, time.Time{}, fmt.Sprintf("%s is down, but %s holds edgewatch back until release: %s", active, h.Actor, h.Reason))

@@ -164,6 +164,10 @@ func TestParseRequest(t *testing.T) {
 		{"skip-step Verify the partner is down", Request{Command: Command{Verb: VerbSkipStep, Step: "verify", Reason: "the partner is down"}}, ""},
 		{"hold", Request{}, "say why: hold REASON…"},
 		{"hold --force now", Request{}, "hold knows no --force"},
+		{"failover --force EdgePool2 now", Request{Command: Command{Verb: VerbFailover, Pool: "EdgePool2", Force: true, Reason: "now"}}, ""},
+		{"failover EdgePool2 but not with --force please", Request{}, "--force stands in the reason: write it before the reason if you mean it, else in other words: failover EdgePool2 --force REASON"},
+		{"pause 2h nobody uses --force meanwhile", Request{Command: Command{Verb: VerbPause, For: 2 * time.Hour, Reason: "nobody uses --force meanwhile"}}, ""},
+		{"pause 1067520d for ever", Request{}, "is no duration"},
 		{"approve", Request{}, "say which pool and why: approve POOL REASON…"},
 	}
 	for _, tt := range tests {

@@ -60,6 +60,8 @@ type Engine struct {
 	servers   servers
 	looked    time.Time // when the last round was taken in, by the wall clock
 	levels    Levels
+	began     time.Time   // of the newest round, by the monotonic clock
+	testified []Testimony // what the witnesses last said
 	partner   []PartnerView
 	seen      time.Time               // wall time at which partner was looked at; zero: not since moved
 	glimpsed  time.Time               // by the monotonic clock: when that look began
@@ -160,7 +162,8 @@ func (e *Engine) Run(ctx context.Context) error {
 			_ = e.boot(ctx)
 			e.retryUnsaved(ctx)
 			e.checkLease()
-			e.work.Go(func() { e.look(ctx, late, leapt) })
+			doubt := e.doubts()
+			e.work.Go(func() { e.look(ctx, late, leapt, doubt) })
 		case r := <-e.rounds:
 			began := r.At // still with its monotonic reading
 			e.took(r)
@@ -373,12 +376,13 @@ func (e *Engine) start(ctx context.Context, effect Effect) {
 	runner.Record = func(_ context.Context, r actions.Record) error { return e.record(r) }
 	e.work.Go(func() {
 		defer cancel(nil)
-		out := actions.Outcome{Step: actions.Preflight}
+		out, lost := actions.Outcome{Step: actions.Preflight}, false
 		defer func() {
 			if p := recover(); p != nil {
 				out = actions.Outcome{RouteMoved: true, Error: fmt.Sprintf("a defect in edgewatch: %v\n%s", p, debug.Stack())}
+				lost = true
 			}
-			e.ended <- Ended{Chain: c.ID, Outcome: out}
+			e.ended <- Ended{Chain: c.ID, Outcome: out, lost: lost}
 		}()
 		plan, err := e.ports.Plan(c.Kind, c.From, c.To)
 		if err == nil {

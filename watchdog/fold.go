@@ -170,6 +170,7 @@ func (c *chainFold) verifying() bool {
 // fact starts.
 func (f *fold) apply(e Entry, rules *Rules) {
 	f.lastSeq = max(f.lastSeq, e.Seq)
+	f.rewind(e.At, rules)
 	switch e.Kind {
 	case KindPool:
 		f.applyPool(e)
@@ -281,6 +282,7 @@ func (f *fold) adopt(pool string) {
 		f.over = f.chain.ID
 	}
 	f.takeOver(pool)
+	delete(f.owed, pool) // what was left to do there was done by hand
 	f.confirm, f.retryAt, f.cooldown = "", time.Time{}, time.Time{}
 	clear(f.drift)
 	clear(f.lost)
@@ -430,6 +432,9 @@ func (f *fold) applyNotice(e Entry) {
 	case NoticeServerBack:
 		delete(f.down, n.Server)
 	case NoticeStarted:
+		if n.Pool != f.active { // which is no longer configured: its outage is nobody's any more
+			f.close()
+		}
 		f.active, f.told = n.Pool, nil
 	}
 }
@@ -437,7 +442,7 @@ func (f *fold) applyNotice(e Entry) {
 // flaps reports whether d has come and gone so often lately that it is no news.
 // What a person may have to act on always is.
 func (f *fold) flaps(d Decision, at time.Time) bool {
-	if d.Will != WillWatch && d.BlockedBy != GuardEvidence && d.BlockedBy != GuardCanaries {
+	if d.Will != WillWatch && d.BlockedBy != GuardEvidence && d.BlockedBy != GuardCanaries && d.BlockedBy != GuardWitness {
 		return false
 	}
 	n := 0

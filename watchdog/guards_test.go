@@ -23,6 +23,7 @@ var guardStories = []guardStory{
 	{GuardLease, []string{"lease lost", down}, "the lock file was replaced", []string{"lease back"}},
 	{GuardEvidence, []string{down + " frozen"}, "our own loop stood still", []string{down}},
 	{GuardCanaries, []string{down + " canaries=bad"}, "0 of 2 canaries answer", []string{down}},
+	{GuardWitness, []string{"rules witnesses=1,1", down + " witness=host2:up"}, "host2 sees it answering (2 of 2 answer): the way from here to it may be cut", []string{down + " witness=host2:down"}},
 	{GuardHold, []string{"hold rebuilding", down}, "anna holds edgewatch back until release: rebuilding", []string{"release"}},
 	{GuardPause, []string{"pause 2h patching", down}, "anna paused automatic failover until 2026-01-02 05:00:00 UTC: patching", []string{"wait 2h", "ready EdgePool2", down}},
 	{GuardCooldown, []string{"failed over a while ago", down}, "cooling down until 2026-01-02 03:30:00 UTC", []string{"wait 30m", "ready EdgePool2", down}},
@@ -94,7 +95,7 @@ func (s *script) tell(line string) {
 			{Kind: KindChainEnd, ChainEnd: &ChainEnd{ID: id + ".1", Outcome: actions.Outcome{OK: true, RouteMoved: true}}},
 		} {
 			e.At, e.Seq = s.now.Add(-ago), uint64(len(s.kept)+1)
-			s.kept = append(s.kept, e)
+			s.kept, s.modes = append(s.kept, e), append(s.modes, s.rules.Mode)
 			s.m.Apply(e)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 func TestRandomHistories(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		h := &history{r: r, s: newScript(t)}
+		h.draw()
 		h.s.event(Booted{})
 		for range rapid.IntRange(10, 80).Draw(r, "events") {
 			h.s.now = h.s.now.Add(time.Duration(rapid.IntRange(0, 1200).Draw(r, "seconds")) * time.Second)
@@ -24,6 +26,19 @@ func TestRandomHistories(t *testing.T) {
 			h.check()
 		}
 	})
+}
+
+// draw draws the rules that the machine goes by.
+func (h *history) draw() {
+	rules := &h.s.rules
+	rules.Mode = rapid.SampledFrom([]Mode{ModeAuto, ModeAuto, ModeApprove, ModeObserve}).Draw(h.r, "mode")
+	rules.Unproven = rapid.SampledFrom([]Unproven{UnprovenRetries, UnprovenNext}).Draw(h.r, "unproven")
+	rules.ApprovalThen = rapid.SampledFrom([]LateApproval{ApprovalHolds, ApprovalActs}).Draw(h.r, "approval")
+	rules.ApprovalTimeout = 10 * time.Minute
+	if rapid.Bool().Draw(h.r, "failback") {
+		rules.Failback = FailbackRules{Auto: true, StableFor: 10 * time.Minute, To: 24 * time.Hour}
+	}
+	h.s.m = NewMachine(*rules)
 }
 
 type history struct {
@@ -54,18 +69,40 @@ func (h *history) act() {
 		phase := rapid.SampledFrom([]actions.RecordPhase{actions.Started, actions.Finished, actions.Failed}).Draw(h.r, "phase")
 		h.s.do(fmt.Sprintf("step %s %s", step, phase))
 	case 6:
-		h.s.do("end " + rapid.SampledFrom([]string{"ok", "preflight", "dns-records moved", "stop-services interrupted"}).Draw(h.r, "end"))
+		h.s.do("end " + rapid.SampledFrom([]string{
+			"ok", "preflight", "verify moved", "dns-records moved", "stop-services interrupted", "stop-services aborted", "verify moved aborted",
+		}).Draw(h.r, "end"))
 	case 7:
-		h.s.do(rapid.SampledFrom([]string{"pause 1h why", "resume", "ack seen", "failover EdgePool2 why", "failover EdgePool1 why"}).Draw(h.r, "command"))
+		h.s.do(h.order(pool))
 	case 8:
 		h.s.restart()
-	case 9:
+	case 9: // the clock is set, mostly back
+		h.s.now = h.s.now.Add(time.Duration(rapid.IntRange(-7200, 3600).Draw(h.r, "set by")) * time.Second)
 		h.s.event(Tick{})
 	}
 }
 
+// order is what a person says.
+func (h *history) order(pool string) string {
+	info := rapid.SampledFrom(Verbs()).Draw(h.r, "verb")
+	words := []string{string(info.Verb)}
+	switch info.Object {
+	case ObjectPool:
+		words = append(words, pool)
+	case ObjectDuration:
+		words = append(words, "1h")
+	case ObjectStep:
+		words = append(words, "verify")
+	case ObjectNone:
+	}
+	if info.Force && rapid.Bool().Draw(h.r, "force") {
+		words = append(words, "--force")
+	}
+	return strings.Join(append(words, "why"), " ")
+}
+
 // check holds what was decided to the invariants: one chain at a time, no
-// automatic failover while paused, without a candidate, on evidence that is
+// automatic failover while held or paused, without a candidate, on evidence that is
 // not fresh and sure, or beyond the budget; and replay leads to the same state.
 func (h *history) check() {
 	m := NewMachine(h.s.rules)
@@ -77,6 +114,9 @@ func (h *history) check() {
 		m.Apply(e)
 	}
 	h.seen = len(h.s.kept)
+	if err := h.s.audit(); err != nil {
+		h.r.Fatalf("the auditor refuses it: %v", err)
+	}
 	if !reflect.DeepEqual(m.fold, h.s.m.fold) {
 		h.r.Fatalf("replay leads elsewhere:\nlive   %+v\nreplay %+v", h.s.m.fold, m.fold)
 	}
@@ -102,6 +142,8 @@ func (h *history) checkChain(e Entry, running bool, before *Machine) {
 	}
 	round := h.s.levels.Round
 	switch {
+	case f.hold != nil:
+		h.r.Fatalf("%s begins while held", e.Chain.ID)
 	case f.pause != nil && e.At.Before(f.pause.Until):
 		h.r.Fatalf("%s begins while paused", e.Chain.ID)
 	case e.At.Before(f.cooldown):
@@ -110,7 +152,9 @@ func (h *history) checkChain(e Entry, running bool, before *Machine) {
 		h.r.Fatalf("%s exceeds the budget", e.Chain.ID)
 	case round == nil || e.At.Sub(round.At) > h.s.rules.EvidenceAge || !round.Canaries.OK || round.Frozen != "":
 		h.r.Fatalf("%s begins on evidence that proves nothing: %+v", e.Chain.ID, round)
-	case round.Pool(e.Chain.From).Verdict != PoolDown:
+	case e.Chain.Kind == actions.Failback && round.Pool(e.Chain.To).Verdict != PoolUp:
+		h.r.Fatalf("%s begins while %s is %s", e.Chain.ID, e.Chain.To, round.Pool(e.Chain.To).Verdict)
+	case e.Chain.Kind != actions.Failback && round.Pool(e.Chain.From).Verdict != PoolDown:
 		h.r.Fatalf("%s begins while %s is %s", e.Chain.ID, e.Chain.From, round.Pool(e.Chain.From).Verdict)
 	case !h.s.levels.Readiness[e.Chain.To].Ready:
 		h.r.Fatalf("%s to a pool that is not ready", e.Chain.ID)

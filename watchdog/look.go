@@ -19,6 +19,8 @@ type Senses struct {
 	Canary  func(ctx context.Context, name string) error // one of WatchRules.Canaries; nil error: the outside world answers there, and rightly
 	Partner func(ctx context.Context) []PartnerView      // what federating partners find; may be nil
 	Ready   func(ctx context.Context, pool string) error // the pool's preflight, read-only
+	// Witness asks another edgewatch what it sees; one of WatchRules.Witnesses. May be nil when there is none.
+	Witness func(ctx context.Context, url string) (Testimony, error)
 }
 
 // WatchRules say what is looked at and how often.
@@ -26,11 +28,13 @@ type WatchRules struct {
 	Pools           []WatchPool
 	Interval        time.Duration // between the starts of two rounds
 	SuspectInterval time.Duration // the same, while the active pool is suspected
-	RoundTimeout    time.Duration // no probe and no canary takes longer
+	RoundTimeout    time.Duration // no probe, no canary and no witness takes longer
 	Vantage         string        // names where this process looks from, in its evidence
 	Canaries        []string      // as people know them
 	MinCanaries     int           // at least this many must answer
-	SurveyInterval  time.Duration // readiness of standbys and partners' view
+	Witnesses       []string      // who is asked while the active pool looks bad, by URL
+	WitnessTimeout  time.Duration // how long each may take
+	SurveyInterval  time.Duration // readiness of standbys, partners' view and whether the witnesses answer
 
 	// Jitter, in [0, 1), spreads the rounds of many federations; nil is random.
 	Jitter func() float64
@@ -63,8 +67,9 @@ func (w *WatchRules) wait(active PoolRound, took time.Duration) time.Duration {
 }
 
 // look does one round and hands it to the loop. Late is how much later than due
-// it is, leapt how much more the wall clock says.
-func (e *Engine) look(ctx context.Context, late, leapt time.Duration) {
+// it is, leapt how much more the wall clock says, doubt whether the witnesses
+// are asked too.
+func (e *Engine) look(ctx context.Context, late, leapt time.Duration, doubt bool) {
 	w := &e.settings.Watch
 	r := &Round{At: sharp(time.Now()), Pools: make([]PoolRound, len(w.Pools))}
 	wall := e.ports.Now()
@@ -78,6 +83,9 @@ func (e *Engine) look(ctx context.Context, late, leapt time.Duration) {
 	answers := make([]error, len(w.Canaries))
 	for i, name := range w.Canaries {
 		wg.Go(func() { answers[i] = e.canary(ctx, name) })
+	}
+	if doubt {
+		wg.Go(func() { r.Testimonies = e.testimonies(ctx) })
 	}
 	wg.Wait()
 	r.Canaries = judgeCanaries(w.Canaries, answers, w.MinCanaries)
@@ -168,6 +176,9 @@ func (e *Engine) took(r *Round) {
 		p.Suspect = d.suspect(r.At, p.Verdict) || e.servers.suspect(p)
 	}
 	e.watchedSince(r)
+	if len(r.Testimonies) > 0 {
+		e.testified = r.Testimonies
+	}
 	r.Partner, r.Seen = e.partner, e.seen
 	if v := r.Pool(e.machine.Active()).Verdict; v == PoolUp || v == PoolDegraded {
 		active := e.detectors[e.machine.Active()]
@@ -175,6 +186,7 @@ func (e *Engine) took(r *Round) {
 	}
 	// From here on it is wall time that is compared and stored, by the clock
 	// that the decision goes by: one that was set during the round shows in both.
+	e.began = r.At
 	r.At = e.ports.Now().Add(-time.Since(r.At)).Round(0)
 	e.levels.Round, e.last = r, r
 }
@@ -202,6 +214,7 @@ type survey struct {
 	readiness Readiness
 	began     time.Time     // else when the partners' view was taken …
 	partner   []PartnerView // … and what it is
+	said      []Testimony   // else what the witnesses say
 }
 
 // surveyor looks at what changes slowly and costs more: whether the standby
@@ -247,6 +260,9 @@ func (s *surveyor) survey(ctx context.Context) {
 	}
 	snap := e.Snapshot()
 	var wg sync.WaitGroup
+	if len(e.settings.Watch.Witnesses) > 0 {
+		wg.Go(func() { s.send(ctx, survey{said: e.testimonies(ctx)}) })
+	}
 	for _, pool := range e.settings.Rules.Pools {
 		if snap != nil && (pool == snap.Active || snap.State == FailingOver || snap.State == Verifying) {
 			continue
@@ -290,6 +306,10 @@ func (s *surveyor) send(ctx context.Context, v survey) {
 }
 
 func (e *Engine) surveyed(v survey) {
+	if v.said != nil {
+		e.testified = v.said // to be shown: decisions go by what is asked in a round
+		return
+	}
 	if v.pool == "" {
 		if v.began.After(e.moved) {
 			e.partner, e.seen, e.glimpsed = v.partner, e.ports.Now(), v.began

@@ -28,6 +28,9 @@ type Rules struct {
 	Unproven        Unproven      // what follows when the route moved and the pool that took over turns out to be down
 	Failback        FailbackRules
 
+	Witnesses int // how many others watch the same pools and are asked before edgewatch acts by itself; 0: nobody is
+	MinDown   int // so many of them must see the active pool down too
+
 	StartupGrace time.Duration // after the start of the process, before it acts by itself
 	EvidenceAge  time.Duration // a round older than this proves nothing
 	ReadinessAge time.Duration // a readiness older than this proves nothing
@@ -112,6 +115,8 @@ type (
 	Ended struct {
 		Chain   string
 		Outcome actions.Outcome
+
+		lost bool // what ran it died of a defect: what it stopped is known from its records alone
 	}
 )
 

@@ -93,7 +93,7 @@ func (s *step) failover() {
 	case s.answers() == PoolUp && astray == "" && !cmd.Force:
 		s.no("%s answers, and a failover is for a pool that does not. For a planned move: switchover %s REASON. To fail over all the same: failover %s --force REASON", f.active, cmd.Pool, cmd.Pool)
 	default:
-		s.accept("failing over from %s to %s now", f.active, cmd.Pool)
+		s.accept("failing over from %s to %s now%s", f.active, cmd.Pool, s.dissent())
 		s.startChain(actions.Failover, f.active, cmd.Pool, cmd)
 	}
 }

@@ -161,3 +161,50 @@ func TestStoppedBeforeItBegan(t *testing.T) {
 		t.Errorf("run: %v", err)
 	}
 }
+
+// What a failover left stopped, and a person then did by hand and adopted, is
+// not told as stopped any more.
+func TestAdoptEndsWhatWasOwed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		refused := &actions.Error{Kind: actions.Rejected, Host: "edge3", Op: "Start-CsWindowsService", Err: errors.New("access denied")}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true; w.refuse["start edge3"] = refused })
+		p := startEngine(t, w, j)
+		s := p.until(5*time.Minute, "stuck", func(s *watchdog.Snapshot) bool { return s.State == watchdog.Faulted })
+		if got := s.Pools[1].Stopped; len(got) != 1 || got[0] != "edge3" {
+			t.Errorf("stopped: %v", got)
+		}
+		w.with(func(w *estate) { w.running["edge3"] = true })
+		p.order(watchdog.Command{Verb: watchdog.VerbAdopt, Pool: "EdgePool2", Reason: "started by hand"})
+		if got := p.Snapshot().Pools[1].Stopped; len(got) != 0 {
+			t.Errorf("still stopped after the adoption: %v", got)
+		}
+		p.stop()
+	})
+}
+
+// A defect that ends a failover does not hide what is stopped because of it.
+func TestEngineNamesWhatADefectLeftStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		refused := &actions.Error{Kind: actions.Rejected, Host: "edge3", Op: "Start-CsWindowsService", Err: errors.New("access denied")}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true; w.refuse["start edge3"] = refused })
+		var broken atomic.Bool
+		p := startEngineWith(t, w, j, func(ports *watchdog.Ports) {
+			plan := ports.Plan
+			ports.Plan = func(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
+				if broken.Load() {
+					panic("boom")
+				}
+				return plan(kind, from, to)
+			}
+		})
+		p.until(5*time.Minute, "stuck", func(s *watchdog.Snapshot) bool { return s.State == watchdog.Faulted })
+		broken.Store(true)
+		s := p.until(5*time.Minute, "tried again", func(s *watchdog.Snapshot) bool { return s.Chain.Retry == 1 && s.Chain.Outcome != nil })
+		if o := s.Chain.Outcome; !strings.Contains(o.Error, "boom") || len(o.Stopped) != 1 || o.Stopped[0] != "edge3" {
+			t.Errorf("outcome: %q, stopped %v", o.Error, o.Stopped)
+		}
+		p.stop()
+	})
+}

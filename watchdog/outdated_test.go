@@ -2,6 +2,7 @@ package watchdog_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,10 +17,10 @@ import (
 func TestPartnersAreNotLostByAnOldLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, j := newEstate(), &watchdogtest.MemJournal{}
-		looks := 0
+		var looks atomic.Int32
 		p := startEngineWith(t, w, j, func(ports *watchdog.Ports) {
 			ports.Partner = func(context.Context) []watchdog.PartnerView {
-				looks++
+				looks.Add(1)
 				level := probe.Up
 				w.with(func(w *estate) {
 					if w.dead["EdgePool1"] {
@@ -30,9 +31,9 @@ func TestPartnersAreNotLostByAnOldLook(t *testing.T) {
 			}
 		})
 		time.Sleep(2 * time.Minute)
-		before := looks
+		before := looks.Load()
 		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
-		p.until(30*time.Second, "looked at while it is away", func(*watchdog.Snapshot) bool { return looks > before })
+		p.until(30*time.Second, "looked at while it is away", func(*watchdog.Snapshot) bool { return looks.Load() > before })
 		w.with(func(w *estate) { w.dead["EdgePool1"] = false })
 		p.until(2*time.Minute, "looked at again", func(s *watchdog.Snapshot) bool {
 			return len(s.Partner) == 1 && s.Partner[0].Level == probe.Up && !s.PartnerAt.IsZero()

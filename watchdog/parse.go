@@ -3,6 +3,7 @@ package watchdog
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -70,10 +71,17 @@ func ParseRequest(words []string) (Request, error) {
 
 // parse reads what stands behind the verb.
 func (i VerbInfo) parse(words []string) (Command, error) {
-	force := false
-	if at := slices.Index(words, "--force"); at >= 0 {
+	force, before := false, 0 // how many words may stand before --force
+	if i.Object != ObjectNone {
+		before = 1
+	}
+	switch at := slices.Index(words, "--force"); {
+	case at < 0:
+	case at <= before:
 		force = true
 		words = slices.Concat(words[:at], words[at+1:])
+	case i.Force: // "it must not be done with --force" is no order to do it so
+		return Command{Verb: i.Verb}, fmt.Errorf("--force stands in the reason: write it before the reason if you mean it, else in other words: %s --force REASON…", strings.Join(append([]string{string(i.Verb)}, words[:1]...), " "))
 	}
 	object := ""
 	if i.Object != ObjectNone && len(words) > 0 {
@@ -149,6 +157,9 @@ func ParseDuration(s string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if isDays {
+		if d > math.MaxInt64/24 {
+			d = 0 // longer than a Duration can be
+		}
 		d *= 24
 	}
 	if err != nil || d <= 0 {

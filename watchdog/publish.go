@@ -48,8 +48,9 @@ func (e *Engine) publish() {
 	}
 	round := e.shown()
 	if round != nil {
-		s.LastRound, s.Canaries, s.Frozen = round.At, round.Canaries, round.Frozen
+		s.LastRound, s.Canaries, s.Frozen, s.Began = round.At, round.Canaries, round.Frozen, e.began
 	}
+	s.Witnesses = e.witnesses(f.active)
 	for _, name := range e.settings.Rules.Pools {
 		p := round.Pool(name)
 		if p.Breaker.State == "" {

@@ -19,6 +19,8 @@ type Round struct {
 	Partner  []PartnerView
 	Outdated bool      // the active pool answers, and Partner was looked at before it did
 	Seen     time.Time // when Partner was looked at; zero: not since federation last moved
+
+	Testimonies []Testimony // of the witnesses, in their order; none while there is no need to ask them
 }
 
 // PoolRound is one pool in a Round.

@@ -10,30 +10,32 @@ import (
 // Snapshot is one federation at one moment, immutable once published. Every
 // surface (status, why, Slack, health, metrics) shows this and nothing else.
 type Snapshot struct {
-	Federation   string        `json:"federation"`
-	At           time.Time     `json:"at"` // when it was made
-	Mode         Mode          `json:"mode"`
-	State        State         `json:"state"`
-	Active       string        `json:"active"`   // the pool that carries federation, as far as edgewatch knows
-	Decision     Decision      `json:"decision"` // what it will do next and why, or what keeps it from acting
-	Pools        []PoolStatus  `json:"pools"`    // in priority order
-	Canaries     CanaryStatus  `json:"canaries"`
-	Lease        string        `json:"lease_lost,omitempty"` // why this process may not act any more
-	Hold         *Hold         `json:"hold,omitempty"`
-	Pause        *Pause        `json:"pause,omitempty"`
-	Approval     *Approval     `json:"approval,omitempty"` // what a person is asked now
-	Cooldown     time.Time     `json:"cooldown_until,omitzero"`
-	Incident     string        `json:"incident,omitempty"`
-	Chain        *ChainStatus  `json:"chain,omitempty"` // the running failover, else the last one
-	Partner      []PartnerView `json:"partner,omitempty"`
-	PartnerAt    time.Time     `json:"partner_at,omitzero"`     // when Partner was looked at
-	Vantage      string        `json:"vantage,omitempty"`       // where the evidence was gathered: the host of this process
-	Frozen       string        `json:"frozen,omitempty"`        // why our own loop or clock could not be trusted in the last round
-	JournalError string        `json:"journal_error,omitempty"` // why the journal cannot be written: nothing is decided until it can
-	HistoryError string        `json:"history_error,omitempty"` // why rounds cannot be recorded: no decision depends on that
-	LastRound    time.Time     `json:"last_round,omitzero"`
-	Interval     time.Duration `json:"interval"` // the normal distance between rounds
-	LastSeq      uint64        `json:"last_seq"` // the newest journal entry that it includes
+	Federation   string          `json:"federation"`
+	At           time.Time       `json:"at"` // when it was made
+	Mode         Mode            `json:"mode"`
+	State        State           `json:"state"`
+	Active       string          `json:"active"`   // the pool that carries federation, as far as edgewatch knows
+	Decision     Decision        `json:"decision"` // what it will do next and why, or what keeps it from acting
+	Pools        []PoolStatus    `json:"pools"`    // in priority order
+	Canaries     CanaryStatus    `json:"canaries"`
+	Lease        string          `json:"lease_lost,omitempty"` // why this process may not act any more
+	Hold         *Hold           `json:"hold,omitempty"`
+	Pause        *Pause          `json:"pause,omitempty"`
+	Approval     *Approval       `json:"approval,omitempty"` // what a person is asked now
+	Cooldown     time.Time       `json:"cooldown_until,omitzero"`
+	Incident     string          `json:"incident,omitempty"`
+	Chain        *ChainStatus    `json:"chain,omitempty"` // the running failover, else the last one
+	Partner      []PartnerView   `json:"partner,omitempty"`
+	PartnerAt    time.Time       `json:"partner_at,omitzero"`     // when Partner was looked at
+	Witnesses    []WitnessStatus `json:"witnesses,omitempty"`     // who is asked before edgewatch acts by itself
+	Vantage      string          `json:"vantage,omitempty"`       // where the evidence was gathered: the host of this process
+	Frozen       string          `json:"frozen,omitempty"`        // why our own loop or clock could not be trusted in the last round
+	JournalError string          `json:"journal_error,omitempty"` // why the journal cannot be written: nothing is decided until it can
+	HistoryError string          `json:"history_error,omitempty"` // why rounds cannot be recorded: no decision depends on that
+	LastRound    time.Time       `json:"last_round,omitzero"`
+	Began        time.Time       `json:"-"`        // of the last round, with its monotonic reading: a clock that was set does not change its age
+	Interval     time.Duration   `json:"interval"` // the normal distance between rounds
+	LastSeq      uint64          `json:"last_seq"` // the newest journal entry that it includes
 }
 
 // PoolStatus is one pool in a Snapshot.

@@ -145,5 +145,8 @@ func (s *step) ended() {
 		s.ready = s.refuse(fmt.Sprintf("failover %s ended, but %s is running", e.Chain, s.fold.chain.ID))
 		return
 	}
+	if e.lost {
+		e.Outcome.Stopped = s.fold.chain.progress.StillStopped(s.fold.chain.Owed)
+	}
 	s.emit(Entry{Kind: KindChainEnd, ChainEnd: &ChainEnd{ID: e.Chain, Kind: s.fold.chain.Kind, Repair: s.fold.chain.Repair, Outcome: e.Outcome}})
 }

@@ -124,6 +124,7 @@ const (
 	GuardUnconfirmed Guard = "unconfirmed"  // a failed failover wants a person's ack first
 	GuardEvidence    Guard = "evidence"     // the last round is stale, or this process has not watched long enough
 	GuardCanaries    Guard = "canaries"     // the fault may be ours: the canaries do not answer
+	GuardWitness     Guard = "witness"      // a witness sees the active pool answering, or too few see it down
 	GuardHold        Guard = "hold"         // held by a person until release
 	GuardPause       Guard = "pause"        // paused by a person for a time
 	GuardCooldown    Guard = "cooldown"     // a failover ended a short while ago
@@ -138,8 +139,8 @@ const (
 // the start.
 func Guards() []Guard {
 	return []Guard{
-		GuardLease, GuardUnconfirmed, GuardEvidence, GuardCanaries, GuardHold, GuardPause, GuardCooldown, GuardBudget,
-		GuardDrift, GuardCandidate, GuardMode, GuardApproval,
+		GuardLease, GuardUnconfirmed, GuardEvidence, GuardCanaries, GuardWitness, GuardHold, GuardPause, GuardCooldown,
+		GuardBudget, GuardDrift, GuardCandidate, GuardMode, GuardApproval,
 	}
 }
 

@@ -201,6 +201,9 @@ func status(c *console, s *watchdog.Snapshot) {
 		c.say(plain, "  %-10s %-7s %s (%s), breaker %s%s", p.Name, role, p.Verdict, p.Why, p.Breaker.State, ready)
 	}
 	c.say(plain, "  canaries   %d of %d answer", s.Canaries.Good, s.Canaries.Total)
+	for _, w := range s.Witnesses {
+		c.say(plain, "  witness    %s: %s, %s", w.URL, w.Says, w.Why)
+	}
 	mode := string(s.Mode)
 	if h := s.Hold; h != nil {
 		mode += fmt.Sprintf(", held by %s: %s", h.Actor, h.Reason)

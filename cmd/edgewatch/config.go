@@ -98,7 +98,7 @@ func (t *tool) checkConfig(file string, bare bool) error {
 	}
 	for _, f := range cfg.Federations {
 		fmt.Fprintf(t.out, "%s: ok: federation %s, mode %s, %s\n", printable(file), f.Name, f.Mode, plural(len(f.Pools), "pool"))
-		fmt.Fprintf(t.out, "  %s\n", f.Detection())
+		fmt.Fprintf(t.out, "  %s\n  %s\n", f.Detection(), f.Witnessed())
 	}
 	fmt.Fprintln(t.out, sum(nil, warnings))
 	return nil

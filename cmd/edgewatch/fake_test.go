@@ -159,6 +159,10 @@ func asked(now time.Time) *watchdog.Snapshot {
 	s.Approval = &watchdog.Approval{To: "EdgePool2", Since: now.Add(-time.Minute), Until: until, Then: watchdog.ApprovalActs}
 	s.Hold = &watchdog.Hold{Since: now.Add(-26 * time.Hour), Actor: "bert@host", Via: "cli", Reason: "the network is rebuilt"}
 	s.Lease = "the lock file was replaced"
+	s.Witnesses = []watchdog.WitnessStatus{
+		{URL: "https://ew2.example:8081", Vantage: "host2", At: now.Add(-4 * time.Second), Says: watchdog.SaysDown, Why: "203.0.113.10:5269 connect/refused"},
+		{URL: "https://ew3.example:8081", Says: watchdog.SaysNothing, Why: "it has not been asked yet"},
+	}
 	s.Pools[1].Stopped = []string{"edgeserver2.contoso.local"}
 	s.Pools[1].Quarantined = "EdgePool2 answers again since 2026-11-22 11:50:00 UTC only and counts as stable from 2026-11-22 12:20:00 UTC on"
 	return s

@@ -214,6 +214,7 @@ func (t *tool) printSurroundings(s *watchdog.Snapshot, now time.Time) {
 		}
 		t.fact("canaries", text)
 	}
+	t.printWitnesses(s, now)
 	if p := s.Pause; p != nil {
 		t.fact("paused", fmt.Sprintf("until %s (%s left) by %s: %s", clock(p.Until, now), span(p.Until.Sub(now)), p.Actor, p.Reason))
 	}
@@ -228,6 +229,25 @@ func (t *tool) printSurroundings(s *watchdog.Snapshot, now time.Time) {
 	}
 	if s.Incident != "" {
 		t.fact("incident", s.Incident)
+	}
+}
+
+// printWitnesses prints what each witness said of the active pool when it was
+// last asked.
+func (t *tool) printWitnesses(s *watchdog.Snapshot, now time.Time) {
+	for _, w := range s.Witnesses {
+		text := w.URL
+		if w.Vantage != "" {
+			text += " (" + w.Vantage + ")"
+		}
+		text += ": " + string(w.Says)
+		if w.Why != "" {
+			text += ", " + w.Why
+		}
+		if !w.At.IsZero() {
+			text += fmt.Sprintf("; asked about %s %s ago", s.Active, span(now.Sub(w.At)))
+		}
+		t.fact("witness", text)
 	}
 }
 

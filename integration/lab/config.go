@@ -60,14 +60,17 @@ type Files struct {
 	Config string
 	State  string
 	Socket string
-	CA     string // of all certificates, as PEM
-	Cert   string // of the XMPP servers, for every domain
-	Key    string
+
+	Witness string // configuration of the witness; there is none without Options.Witness
+	CA      string // of all certificates, as PEM
+	Cert    string // of the XMPP servers, for every domain
+	Key     string
 }
 
 func filesIn(dir string) Files {
 	return Files{
-		Config: filepath.Join(dir, "edgewatch.yaml"), State: filepath.Join(dir, "edgewatch.db"), Socket: filepath.Join(dir, "api.sock"),
+		Witness: filepath.Join(dir, "witness.yaml"),
+		Config:  filepath.Join(dir, "edgewatch.yaml"), State: filepath.Join(dir, "edgewatch.db"), Socket: filepath.Join(dir, "api.sock"),
 		CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "xmpp.pem"), Key: filepath.Join(dir, "xmpp-key.pem"),
 	}
 }
@@ -98,6 +101,7 @@ type settings struct {
 	Record     string
 	Port       uint16
 	Health     string
+	WitnessAt  string // where the witness answers; empty without one
 	SlackURL   string
 	Pools      []poolSettings
 	Canaries   []netip.AddrPort
@@ -117,9 +121,11 @@ type hostSettings struct {
 	Addr string
 }
 
-var configFile = template.Must(template.New("config").Funcs(template.FuncMap{
+var inMS = template.FuncMap{
 	"ms": func(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) },
-}).Parse(`# written by the lab
+}
+
+var configFile = template.Must(template.New("config").Funcs(inMS).Parse(`# written by the lab
 state: {{.State}}
 socket: {{.Socket}}
 listen:
@@ -164,6 +170,11 @@ federations:
     canaries:
       targets: [{{range $i, $c := .Canaries}}{{if $i}}, {{end}}"{{$c}}"{{end}}]
       timeout: {{ms .ProbeTimeout}}
+{{- if .WitnessAt}}
+    witnesses:
+      urls: ["http://{{.WitnessAt}}"]
+      timeout: {{ms .ProbeTimeout}}
+{{- end}}
     dns:
       record: {{.Record}}
       ttl: 5s
@@ -219,6 +230,35 @@ federations:
       failover: 5m
 `))
 
+// witnessFile is the configuration of another edgewatch that only watches.
+var witnessFile = template.Must(template.New("witness").Funcs(inMS).Parse(`# written by the lab
+state: {{.Files.Witness}}.db
+socket: ""
+listen:
+  health: "{{.WitnessAt}}"
+log:
+  format: json
+federations:
+  - name: {{.Federation}}
+    mode: observe
+    domains: [{{.Domain}}]
+    port: {{.Port}}
+    probe:
+      from: witness.{{.Domain}}
+      interval: {{ms .Interval}}
+      suspect_interval: {{ms .SuspectInterval}}
+      timeout: {{ms .ProbeTimeout}}
+      ca_file: {{.CA}}
+    canaries:
+      targets: [{{range $i, $c := .Canaries}}{{if $i}}, {{end}}"{{$c}}"{{end}}]
+      timeout: {{ms .ProbeTimeout}}
+    pools:
+{{- range .Pools}}
+      - name: {{.Name}}
+        addresses: [{{range $i, $s := .Servers}}{{if $i}}, {{end}}{{$s.XMPP.Addr}}{{end}}]
+{{- end}}
+`))
+
 // write puts the configuration and the secrets it names into dir.
 func (s *settings) write(dir string) error {
 	secrets := filepath.Join(dir, "secrets")
@@ -233,11 +273,21 @@ func (s *settings) write(dir string) error {
 			return fmt.Errorf("write a secret: %w", err)
 		}
 	}
-	f, err := os.OpenFile(s.Config, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if s.WitnessAt != "" {
+		if err := s.render(witnessFile, s.Witness); err != nil {
+			return err
+		}
+	}
+	return s.render(configFile, s.Config)
+}
+
+// render writes one configuration.
+func (s *settings) render(text *template.Template, file string) error {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("write the configuration: %w", err)
 	}
-	if err := configFile.Execute(f, s); err != nil {
+	if err := text.Execute(f, s); err != nil {
 		f.Close()
 		return fmt.Errorf("write the configuration: %w", err)
 	}

@@ -38,7 +38,8 @@ type Options struct {
 	Mode           watchdog.Mode
 	Timing         Timing
 	SilentStandby  bool           // XMPP answers only in the pool that holds its site's route
-	NoProduct      bool           // the caller runs edgewatch
+	NoProduct      bool           // the caller runs edgewatch, and its witness
+	Witness        bool           // edgewatch has a witness, another edgewatch that only watches
 	Log            zerolog.Logger // of the product, when it runs in this process
 
 	// Watchdog is the path and the first arguments of a program that calls
@@ -119,6 +120,11 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 	if o.NoProduct {
 		return l, nil
 	}
+	if o.Witness {
+		if err := l.runWitness(&o); err != nil {
+			return nil, fmt.Errorf("start the witness in the lab: %w", err)
+		}
+	}
 	if err := l.run(&o); err != nil {
 		return nil, fmt.Errorf("start edgewatch in the lab: %w", err)
 	}
@@ -129,7 +135,7 @@ func Start(ctx context.Context, o Options) (_ *Lab, err error) {
 func (l *Lab) cleanup(f func() error) { l.cleanups = append(l.cleanups, f) }
 
 // infrastructure is how many addresses a lab needs beside its Edge Servers.
-const infrastructure = 5
+const infrastructure = 6
 
 // build starts everything but the product.
 func (l *Lab) build(ctx context.Context, o *Options) error {
@@ -202,6 +208,9 @@ func (l *Lab) configure(o *Options, ca *probetest.CA, at func(int) netip.AddrPor
 	s := &settings{
 		Files: l.Files, Timing: o.Timing, Mode: o.Mode, Federation: l.Federation, Domain: l.Domain, Record: l.Record,
 		Port: at(0).Port(), Health: at(0).String(), SlackURL: l.Slack.URL(), DNS: l.NS, Perimeter: perimeterUser, Internal: internalUser,
+	}
+	if o.Witness {
+		s.WitnessAt = at(5).String()
 	}
 	for _, c := range l.canaries {
 		s.Canaries = append(s.Canaries, c.addr)

@@ -243,6 +243,18 @@ func (l *Lab) run(o *Options) error {
 	return nil
 }
 
+// runWitness starts the witness in this process.
+func (l *Lab) runWitness(o *Options) error {
+	a, err := load(l.ctx, l.Files.Witness, o.Log.With().Str("process", "witness").Logger())
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(l.ctx) }()
+	l.cleanup(func() error { return <-ended })
+	return nil
+}
+
 // KillWatchdog ends edgewatch as a power cut would; its state file stays. It
 // is ErrInside unless edgewatch is a process of its own.
 func (l *Lab) KillWatchdog() error {

@@ -48,6 +48,8 @@ func Scenarios() []Scenario {
 		{Name: "flapping", About: "a pool comes and goes, less than half of the time; people are told once, and nothing moves", Setup: flappingSetup, Play: flapping},
 		{Name: "zombie", About: "the pool answers one time in three; the share of bad rounds gives it away", Setup: zombieSetup, Play: zombie},
 		{Name: "cut-off", About: "the watchdog's own line dies; it knows, moves nothing, and goes on by itself once the line is back", Play: cutOff},
+		{Name: "second-opinion", About: "only edgewatch's own way to the pool is cut, which a witness in another network tells; once the pool is really dead, it moves",
+			Setup: secondOpinionSetup, Play: secondOpinion},
 		{Name: "standby-down", About: "no standby is ready, so that people are called; the first that is ready takes over", Setup: standbyDownSetup, Play: standbyDown},
 		{Name: "crash-mid-chain", About: "edgewatch is killed three times in the middle of a failover; each start goes on, and nothing is done twice",
 			Process: true, Play: crashMidChain},

@@ -239,6 +239,75 @@ func cutOff(ctx context.Context, l *Lab, r *Report) error {
 	return l.never(ctx, "a command", func(e watchdog.Entry) bool { return e.Kind == watchdog.KindCommand })
 }
 
+// CutWay cuts edgewatch's own way to a pool or server: partners and the witness
+// reach it as before. Heal ends it.
+func (l *Lab) CutWay(name string) error {
+	cut := probetest.Against("probe."+l.Domain, probetest.Reset)
+	return l.Behave(name, func() probetest.Behaviour { return cut })
+}
+
+func secondOpinionSetup(o *Options) {
+	quick(o)
+	o.Witness = true
+	o.Timing.ReadinessInterval = 2 * time.Second // when a witness is asked that nobody needs
+}
+
+// secondOpinion cuts edgewatch's own way to the pool twice. The second time the
+// pool dies meanwhile.
+func secondOpinion(ctx context.Context, l *Lab, r *Report) error {
+	home := l.Pools[0].Name
+	sees := func(says watchdog.Says) func(*watchdog.Snapshot) bool {
+		return func(s *watchdog.Snapshot) bool { return len(s.Witnesses) == 1 && s.Witnesses[0].Says == says }
+	}
+	if err := l.Until(ctx, "the witness, while nobody needs it", sees(watchdog.SaysUp)); err != nil {
+		return err
+	}
+	if err := l.CutWay(home); err != nil {
+		return err
+	}
+	hold, err := l.awaitHold(ctx, watchdog.GuardWitness)
+	if err != nil {
+		return err
+	}
+	if err := l.slackShows(ctx, "sees it answering", "the way from here to it may be cut"); err != nil {
+		return err
+	}
+	if err := errors.Join(l.stillNothing(ctx), l.partnerFinds(ctx, home)); err != nil {
+		return err
+	}
+	if err := l.Heal(home); err != nil {
+		return err
+	}
+	if err := l.Until(ctx, "the end of the hold", func(s *watchdog.Snapshot) bool {
+		return s.Decision.Will == watchdog.WillWatch && Settled(s)
+	}); err != nil {
+		return err
+	}
+	if err := l.CutWay(home); err != nil {
+		return err
+	}
+	if err := l.Until(ctx, "the hold again", func(s *watchdog.Snapshot) bool {
+		return s.Decision.BlockedBy == watchdog.GuardWitness && sees(watchdog.SaysUp)(s)
+	}); err != nil {
+		return err
+	}
+	if err := l.stillNothing(ctx); err != nil {
+		return err
+	}
+	killed := time.Now()
+	if err := l.Kill(home); err != nil {
+		return err
+	}
+	if err := l.awaitMove(ctx, hold.Seq, l.Pools[1].Name, killed, r); err != nil {
+		return err
+	}
+	r.Detected = 0 // it was down for edgewatch long before
+	return errors.Join(
+		l.times(ctx, 1, "a failover", isChain), l.untouched(l.Pools[0]),
+		l.never(ctx, "a command", func(e watchdog.Entry) bool { return e.Kind == watchdog.KindCommand }),
+	)
+}
+
 func standbyDownSetup(o *Options) {
 	o.Pools, o.ServersPerPool = 3, 1
 	o.Timing.ReadinessInterval = time.Second

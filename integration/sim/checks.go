@@ -76,8 +76,10 @@ func (c *checks) entry(e watchdog.Entry) {
 			c.figures.tripped()
 		}
 	case watchdog.KindChain:
-		if e.Chain.Trigger == watchdog.TriggerAuto && e.Chain.Retry == 0 && e.Chain.Kind != actions.Failback {
+		if itself(e.Chain) {
 			c.evidence(e.Chain.From, "is failed over from")
+			c.witnessed(e.Chain)
+			c.truth(e.Chain.From)
 		}
 		if e.Chain.ID != c.newest.ID {
 			clear(c.records)
@@ -119,6 +121,15 @@ func (c *checks) evidence(pool, what string) {
 	}
 	if n < need || last.Sub(first) < rules.MinBadTime {
 		c.r.violate("I4", fmt.Sprintf("%s %s, but it was truly down in %d rounds over %s; %d over %s are wanted", pool, what, n, last.Sub(first), need, rules.MinBadTime))
+	}
+}
+
+// truth holds the simulator to itself: how the pool is now is the last that was
+// noted of it, or the figures would rest on something else.
+func (c *checks) truth(name string) {
+	p := c.r.world.poolNamed(name)
+	if now := c.r.world.answering(p); now != p.turns[len(p.turns)-1].answers {
+		c.r.violate("simulator", fmt.Sprintf("%s answers %v of rounds, and %v was noted", name, now, p.turns[len(p.turns)-1].answers))
 	}
 }
 
@@ -233,7 +244,7 @@ func (c *checks) told(p *process) {
 		return
 	}
 	const looks = 4
-	if c.steady++; c.steady < looks || d.Will != watchdog.WillHold || d.BlockedBy == watchdog.GuardEvidence || d.BlockedBy == watchdog.GuardCanaries {
+	if c.steady++; c.steady < looks || d.Will != watchdog.WillHold || d.BlockedBy == watchdog.GuardEvidence || d.BlockedBy == watchdog.GuardCanaries || d.BlockedBy == watchdog.GuardWitness {
 		return // what flaps may go untold for an hour
 	}
 	if c.decided == nil || !same(*c.decided, d) {

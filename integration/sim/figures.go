@@ -1,11 +1,17 @@
 package sim
 
 import (
+	"cmp"
 	"time"
 
 	"edgewatch/actions"
 	"edgewatch/watchdog"
 )
+
+// evenly is the share of a window in which a pool must be down, where the
+// configuration names none, for a failover from it to be right whatever the
+// pool does in the second of the decision.
+const evenly = 0.5
 
 // measured is what the failovers of one run were like, in virtual time. It is
 // guarded by the world's lock.
@@ -13,7 +19,7 @@ type measured struct {
 	trip, begin, end, dns time.Time // of the first automatic failover
 	ok                    bool
 	failovers             int // that began by themselves
-	needless              int // of them, while the pool served partners
+	needless              int // of them, from a pool that served partners then and for most of the window before
 }
 
 func (m *measured) tripped() {
@@ -23,11 +29,11 @@ func (m *measured) tripped() {
 }
 
 func (m *measured) began(w *world, c watchdog.ChainStart) {
-	if c.Trigger != watchdog.TriggerAuto || c.Retry > 0 || c.Kind == actions.Failback {
+	if !itself(&c) {
 		return
 	}
 	m.failovers++
-	if p := w.poolNamed(c.From); p != nil && w.up(p) {
+	if p := w.poolNamed(c.From); p != nil && w.up(p) && p.served(w.f.Breaker.Window.Duration) > 1-cmp.Or(w.f.Breaker.Ratio, evenly) {
 		m.needless++
 	}
 	if m.begin.IsZero() {

@@ -77,6 +77,7 @@ func parse(args []string, errOut io.Writer) (*commandLine, error) {
 	fs.DurationVar(&c.Life, "life", 40*time.Minute, "`TIME` in which things go wrong in a story, in virtual time")
 	fs.IntVar(&c.Workers, "workers", runtime.GOMAXPROCS(0), "play `N` at the same time")
 	fs.IntVar(&c.everyDisk, "disk", 5, "every `N`th seed keeps its journal in a real file, the others in memory; 0: none does")
+	fs.BoolVar(&c.Witness, "witness", false, "give the federation a witness: another edgewatch that must see the pool down too")
 	fs.BoolVar(&c.first, "first", false, "end at the first violation")
 	fs.BoolVar(&c.mutants, "mutants", false, "build the product with one defect after another and see that each is found; in the source tree, with Go")
 	fs.StringVar(&c.only, "only", "", "of the defects, those whose names contain this `TEXT`")

@@ -31,6 +31,9 @@ func Mutants() []Mutant {
 }
 
 var guardMutants = []Mutant{
+	{"witnesses ignored", "watchdog/decide.go", "if why := q.doubt(); why != \"\" {", "if why := q.doubt(); why != \"\" && false {", []string{"I4"}},
+	{"stale testimony believed", "watchdog/witness.go", "case t.Age < 0 || age > most:", "case t.Age < 0:", []string{"I4"}},
+	{"a witness in doubt believed", "watchdog/witness.go", "case t.Unsure != \"\":", "case t.Unsure == \"never\":", []string{"I4"}},
 	{"pause ignored", "watchdog/decide.go", "if p := f.pause; p != nil && q.at.Before(p.Until) {", "if p := f.pause; p != nil && false {", []string{"I6"}},
 	{"hold ignored", "watchdog/decide.go", "if h := f.hold; h != nil {", "if h := f.hold; h != nil && false {", []string{"I6"}},
 	{"mode ignored", "watchdog/decide.go", "switch r.Mode {\n\tcase ModeAuto:", "switch ModeAuto {\n\tcase ModeAuto:", []string{"I6"}},

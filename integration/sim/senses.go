@@ -75,7 +75,7 @@ func (p *process) now() time.Time {
 }
 
 func (p *process) senses() watchdog.Senses {
-	return watchdog.Senses{Probe: p.probe, Canary: p.canary, Partner: p.partner, Ready: p.ready}
+	return watchdog.Senses{Probe: p.probe, Canary: p.canary, Partner: p.partner, Ready: p.ready, Witness: p.witness}
 }
 
 // probe asks one address, as a round does.

@@ -56,6 +56,8 @@ type author struct {
 	s *story
 	w []string // pools
 	r watchdog.Rules
+
+	first string // of the witnesses
 }
 
 // warmUp is before anything goes wrong: the start-up grace, and the first
@@ -73,6 +75,11 @@ func write(seed uint64, e *estate, life time.Duration) *story {
 		a.twinStory()
 	} else {
 		a.mixedStory()
+		if urls := e.f.Witnesses.URLs; len(urls) > 0 {
+			for range a.IntN(4) {
+				a.witnessTrouble(urls)
+			}
+		}
 	}
 	a.s.heal = warmUp + a.s.life
 	return a.s
@@ -190,6 +197,7 @@ func (w *world) with(do func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	do()
+	w.note()
 }
 
 func zombie(name string, answers float64) func(*run) {

@@ -319,6 +319,7 @@ func (p *process) routing(t *task, h *host) {
 	t.apply = func(ctx context.Context) error {
 		return p.change(ctx, h, t.what, func() {
 			w.route[site] = t.to
+			w.note()
 			p.run.checks.moved[t.chain] = site
 			p.run.notef("the route of %s is on %s", site, t.to)
 		})

@@ -29,6 +29,9 @@ type world struct {
 	zones map[string]*zone
 	log   []*look // newest last
 
+	witnesses []*witness
+	heard     []heard // what they said, newest last
+
 	cut      bool          // our own line is dead
 	loss     float64       // share of packets that our own line loses
 	local    bool          // our own probes fail on our own machine
@@ -46,6 +49,7 @@ type pool struct {
 	configs.Pool
 	hosts   []*host
 	pathCut bool // nothing of ours reaches it, and partners do
+	turns   []turn
 }
 
 // host is a Windows host.
@@ -133,6 +137,10 @@ func newWorld(e *estate, seed uint64) *world {
 		}
 		w.zones["zone "+strings.TrimSuffix(z.Name, ".")] = zone
 	}
+	for _, url := range e.f.Witnesses.URLs {
+		w.witnesses = append(w.witnesses, &witness{url: url, phase: w.between("phase of "+url, -e.f.Probe.Interval.Duration, 0)})
+	}
+	w.note()
 	return w
 }
 
@@ -290,6 +298,7 @@ func (w *world) setPower(h *host, on bool) {
 	if on {
 		h.stoppedBy = ""
 	}
+	w.note()
 }
 
 // operate begins a change of a host's services that takes some time and then
@@ -310,6 +319,7 @@ func (w *world) operate(h *host, run bool, takes time.Duration, then func()) (id
 			h.pending = 0
 			h.running = run
 			then()
+			w.note()
 		}
 	})
 	return id, h.busy
@@ -330,6 +340,10 @@ func (w *world) heal() {
 	for _, z := range w.zones {
 		z.refuses, z.loses = false, 0
 	}
+	for _, by := range w.witnesses {
+		by.heal()
+	}
+	w.note()
 	w.mu.Unlock()
 	for _, h := range hosts {
 		w.setPower(h, true)

@@ -29,7 +29,7 @@ type expects int
 const (
 	nothing  expects = iota // a failover would be false
 	failover                // none would be a miss
-	either                  // both can be right; false is one that begins while the pool serves partners
+	either                  // both can be right; false is one from a pool that serves partners then and did for more of the window before (breaker.window) than the ratio leaves
 )
 
 // classes is a year. What is drawn is uniform between its bounds.
@@ -175,13 +175,20 @@ func Years(t *testing.T, o Options, years float64) (YearsReport, error) {
 			return YearsReport{}, err
 		}
 	}
+	if o.Witness {
+		f = withWitness(*f, 1, 1)
+	}
 	e, err := newEstate(f)
 	if err != nil {
 		return YearsReport{}, err
 	}
 	report := YearsReport{Years: years, Assumption: assumption, Violations: []Violation{}}
-	for i := range classes {
-		c := &classes[i]
+	all := classes
+	if e.settings.Rules.Witnesses > 0 {
+		all = slices.Concat(classes, witnessClasses)
+	}
+	for i := range all {
+		c := &all[i]
 		fig := ClassFigures{Class: c.Name, About: c.About, PerYear: c.PerYear, Episodes: int(years*c.PerYear + 0.5)}
 		var mu sync.Mutex
 		var wg sync.WaitGroup
@@ -222,6 +229,9 @@ func playEpisode(t *testing.T, e *estate, c *class, seed uint64) (at time.Time, 
 	t.Helper()
 	a := &author{Rand: rand.New(rand.NewPCG(seed, 0x9ea45)), s: &story{}, r: e.settings.Rules} // #nosec G404 -- the seed must say it all
 	a.w = e.settings.Rules.Pools
+	if urls := e.f.Witnesses.URLs; len(urls) > 0 {
+		a.first = urls[0]
+	}
 	a.s.restartAfter = a.between(5*time.Second, 40*time.Second)
 	rest := max(e.settings.Breaker.Window, e.settings.Rules.StartupGrace) + time.Minute
 	fault := rest + a.between(0, time.Minute) // the detector's window moves in steps: any place in one

@@ -113,6 +113,21 @@ func (c *Conn) Reset() error {
 	return err
 }
 
+// Against treats clients that say they come from that domain to b, and serves
+// all others.
+func Against(from string, b Behaviour) Behaviour {
+	return func(c *Conn) error {
+		if err := c.ReadHeader(); err != nil {
+			return err
+		}
+		c.held = true
+		if c.Header.From == from {
+			return b(c)
+		}
+		return Healthy(c)
+	}
+}
+
 // Banner sends text at once and waits: what another protocol does.
 func Banner(text string) Behaviour {
 	return func(c *Conn) error {

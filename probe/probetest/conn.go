@@ -22,6 +22,7 @@ type Conn struct {
 	buf  *bufio.Reader
 	dec  *xml.Decoder
 	open bool // we sent a header in the current stream
+	held bool // Header was read ahead, and is what ReadHeader returns next
 	gone bool // the client ended its stream
 }
 
@@ -50,6 +51,10 @@ func (c *Conn) Write(s string) error {
 
 // ReadHeader reads the client's opening tag.
 func (c *Conn) ReadHeader() error {
+	if c.held {
+		c.held = false
+		return nil
+	}
 	for {
 		tok, err := c.dec.Token()
 		if err != nil {

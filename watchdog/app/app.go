@@ -4,6 +4,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,6 +42,7 @@ type App struct {
 	opts       Options
 	store      *sqlite.Store
 	supervisor *watchdog.Supervisor
+	instance   string       // tells this process from those whose witness it is
 	slack      *slack.Slack // nil: not configured
 	servers    []server
 	stopping   chan struct{} // closed when the end begins
@@ -59,7 +61,7 @@ const socketMode fs.FileMode = 0o660
 // for: it opens the state file, which a second process is refused, and binds
 // the listeners. It probes nothing yet. After an error nothing is held.
 func New(ctx context.Context, cfg *configs.Config, o Options) (_ *App, err error) {
-	a := &App{cfg: cfg, opts: o, stopping: make(chan struct{}), wake: make(chan struct{}, 1)}
+	a := &App{cfg: cfg, opts: o, instance: rand.Text(), stopping: make(chan struct{}), wake: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			a.release()
@@ -103,6 +105,9 @@ func (a *App) HealthAddr() string {
 func (a *App) engine(f *configs.Federation) (*watchdog.Engine, error) {
 	b, err := newBuilder(f, false)
 	if err != nil {
+		return nil, err
+	}
+	if err := b.buildWitnesses(a.instance); err != nil {
 		return nil, err
 	}
 	return watchdog.NewEngine(settings(f), watchdog.Ports{
@@ -169,7 +174,7 @@ func (a *App) listen(ctx context.Context) error {
 			ln.Close()
 			return err
 		}
-		handler := web.Health(web.HealthConfig{Watchdog: a.supervisor, Checks: a.checks(), Metrics: reg})
+		handler := web.Health(web.HealthConfig{Watchdog: a.supervisor, Checks: a.checks(), Metrics: reg, Instance: a.instance})
 		a.servers = append(a.servers, server{web.NewServer(handler, log), netutil.LimitListener(ln, maxHealthConns)})
 	}
 	if a.cfg.Socket != "" {

@@ -20,21 +20,23 @@ import (
 	"edgewatch/configs"
 	"edgewatch/probe"
 	"edgewatch/watchdog"
+	"edgewatch/watchdog/web"
 )
 
 // builder makes the plans and the senses of one federation. It keeps the
 // connections that they use.
 type builder struct {
-	f        *configs.Federation
-	offline  bool          // for plans that are only shown: no file is read, no secret needed
-	options  probe.Options // of prober
-	prober   *probe.Prober
-	canaries *probe.Prober // of XMPP canaries
-	resolver *probe.Resolver
-	zones    []zone
-	chain    map[string]*winrm.Client // by host: of failovers
-	survey   map[string]*winrm.Client // by host: of readiness checks, so that none holds a failover up
-	refused  sync.Map                 // by pool: the logonRefusal that its last readiness check met
+	f         *configs.Federation
+	offline   bool          // for plans that are only shown: no file is read, no secret needed
+	options   probe.Options // of prober
+	prober    *probe.Prober
+	canaries  *probe.Prober // of XMPP canaries
+	resolver  *probe.Resolver
+	witnesses *web.WitnessClient
+	zones     []zone
+	chain     map[string]*winrm.Client // by host: of failovers
+	survey    map[string]*winrm.Client // by host: of readiness checks, so that none holds a failover up
+	refused   sync.Map                 // by pool: the logonRefusal that its last readiness check met
 }
 
 // zone is one DNS zone with the updater that changes it.
@@ -214,7 +216,7 @@ func addrPorts(in []netip.AddrPort) []string {
 
 // senses is how the engine of this federation sees the world.
 func (b *builder) senses() watchdog.Senses {
-	s := watchdog.Senses{Probe: b.probe, Canary: b.canary, Ready: b.ready}
+	s := watchdog.Senses{Probe: b.probe, Canary: b.canary, Ready: b.ready, Witness: b.witness}
 	if b.resolver != nil {
 		s.Partner = b.partners
 	}
@@ -236,6 +238,21 @@ func (b *builder) probe(ctx context.Context, t probe.Target) probe.Result {
 		r.Level = probe.Down
 	}
 	return r
+}
+
+// buildWitnesses makes what asks the witnesses, for a process of that instance.
+func (b *builder) buildWitnesses(instance string) error {
+	roots, err := b.roots(b.f.Witnesses.CAFile)
+	if err != nil {
+		return fmt.Errorf("witnesses: %w", err)
+	}
+	b.witnesses = web.NewWitnessClient(web.WitnessOptions{RootCAs: roots, Instance: instance})
+	return nil
+}
+
+// witness asks another edgewatch what it sees of this federation.
+func (b *builder) witness(ctx context.Context, url string) (watchdog.Testimony, error) {
+	return b.witnesses.Ask(ctx, url, b.f.Name)
 }
 
 // turnAway are the stream errors by which a server says that it does not

@@ -48,6 +48,10 @@ func settings(f *configs.Federation) watchdog.Settings {
 	if len(resolvers(f)) > 0 {
 		partnerAge = readinessAge(f)
 	}
+	ask := time.Duration(0)
+	if len(f.Witnesses.URLs) > 0 {
+		ask = f.Witnesses.Timeout.Duration
+	}
 	from, to, _ := configs.Window(f.Failback.Window)
 	return watchdog.Settings{
 		Rules: watchdog.Rules{
@@ -55,7 +59,8 @@ func settings(f *configs.Federation) watchdog.Settings {
 			Cooldown: f.Guards.Cooldown.Duration, Budget: f.Guards.Budget, BudgetWindow: f.Guards.BudgetWindow.Duration,
 			MaxAttempts: maxAttempts, RetryEvery: retryEvery, MaxRetries: maxRetries, RetryFailed: retryFailed,
 			ApprovalTimeout: f.Approval.Timeout.Duration, ApprovalThen: f.Approval.Then, Unproven: f.Guards.Unproven,
-			Failback:     watchdog.FailbackRules{Auto: f.Failback.Auto, StableFor: f.Failback.StableFor.Duration, From: from, To: to},
+			Failback:  watchdog.FailbackRules{Auto: f.Failback.Auto, StableFor: f.Failback.StableFor.Duration, From: from, To: to},
+			Witnesses: len(f.Witnesses.URLs), MinDown: f.Witnesses.MinDown,
 			StartupGrace: f.Guards.StartupGrace.Duration,
 			EvidenceAge:  3*interval + f.Probe.Timeout.Duration,
 			ReadinessAge: readinessAge(f), PartnerAge: partnerAge,
@@ -65,9 +70,10 @@ func settings(f *configs.Federation) watchdog.Settings {
 		Watch: watchdog.WatchRules{
 			Pools: pools, Interval: interval, SuspectInterval: f.Probe.SuspectInterval.Duration,
 			// A probe may wait for its turn as long as it may last.
-			RoundTimeout: max(2*f.Probe.Timeout.Duration, f.Canaries.Timeout.Duration),
+			RoundTimeout: max(2*f.Probe.Timeout.Duration, f.Canaries.Timeout.Duration, ask),
 			Vantage:      vantage(),
 			Canaries:     canaries, MinCanaries: minCanaries,
+			Witnesses: f.Witnesses.URLs, WitnessTimeout: ask,
 			SurveyInterval: f.Guards.ReadinessInterval.Duration,
 		},
 		// Once enough servers run, the others may still be starting: how long that

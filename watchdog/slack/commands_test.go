@@ -72,12 +72,14 @@ func TestReadsAreAnsweredToTheUserOnly(t *testing.T) {
 	r := newRig(t)
 	r.desk.snaps[0].Decision = watchdog.Decision{Will: watchdog.WillHold, Because: "paused by <anna>", BlockedBy: watchdog.GuardPause}
 	r.desk.snaps[0].Pools = []watchdog.PoolStatus{{Name: "EdgePool1", Active: true, Verdict: watchdog.PoolUp}, {Name: "EdgePool2", Verdict: watchdog.PoolDown}}
+	r.desk.snaps[0].Witnesses = []watchdog.WitnessStatus{{URL: "https://ew2.example", Vantage: "<host2>", Says: watchdog.SaysUp, Why: "2 of 2 answer"}}
 	r.start(t)
 	r.add(t, notice("started", time.Now()))
 	r.told(t)
 	for text, want := range map[string]string{
 		"status":          "✕ EdgePool2: standby, down",
 		"why":             "paused by &lt;anna&gt;\nHeld by: pause",
+		"why now":         "Witness &lt;host2&gt; says of EdgePool1: up, 2 of 2 answer",
 		"history":         "started",
 		"help":            "failover POOL",
 		"":                "failover POOL",

@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -140,7 +141,15 @@ func why(snap *watchdog.Snapshot) string {
 			s += ", " + esc(c.Why)
 		}
 	}
-	return s
+	lines := []string{s}
+	for _, w := range snap.Witnesses {
+		line := fmt.Sprintf("Witness %s says of %s: %s", esc(cmp.Or(w.Vantage, w.URL)), esc(snap.Active), esc(string(w.Says)))
+		if w.Why != "" {
+			line += ", " + esc(w.Why)
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (s *Slack) history(ctx context.Context, federation string) string {

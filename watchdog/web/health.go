@@ -26,6 +26,7 @@ type HealthConfig struct {
 	Checks   []Check             // asked by /readyz, beside one per federation
 	Metrics  prometheus.Gatherer // served at /metrics; nil: not served
 	Now      func() time.Time    // nil: time.Now
+	Instance string              // tells this process from others, in /witness
 }
 
 // Health answers load balancers and monitors:
@@ -34,6 +35,7 @@ type HealthConfig struct {
 //	/readyz, /readyz/{check}   200 while all checks pass and this process may act on sure evidence for every federation
 //	/lb/{federation}/{pool}    200 on the pool that carries federation, 503 on others
 //	/lb/{federation}           200 while a pool carries federation
+//	/witness/{federation}      what the last round saw, for other edgewatches: see witnessBody
 //	/metrics                   Prometheus
 //
 // GET, HEAD and OPTIONS have the same status (HAProxy's httpchk asks with
@@ -81,6 +83,8 @@ func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.serveFederation(w, r, path[1])
 	case len(path) == 3 && path[0] == "lb":
 		h.servePool(w, r, path[1], path[2])
+	case len(path) == 2 && path[0] == "witness":
+		h.serveWitness(w, r, path[1])
 	case len(path) == 1 && path[0] == "metrics" && h.metrics != nil:
 		get := r.Clone(r.Context())
 		if r.Method == http.MethodOptions {

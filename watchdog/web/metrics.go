@@ -44,6 +44,7 @@ type collector struct {
 	running, lastFailover, lastSuccess, lastDuration         *prometheus.Desc
 	poolActive, poolState, circuit, poolReady, poolReadyTime *prometheus.Desc
 	probeSuccess, probeState, probeInfo, probeDuration       *prometheus.Desc
+	witnessVerdict, witnessAsked                             *prometheus.Desc
 }
 
 func newCollector(w Snapshots, build Build, now func() time.Time) *collector {
@@ -89,6 +90,8 @@ func newCollector(w Snapshots, build Build, now func() time.Time) *collector {
 		probeInfo:       desc("probe_info", "What the server's last probe came to, in the words of edgewatch probe --classes; always 1.", fed, pool, target, "phase", "class", "condition"),
 		probeDuration:   desc("probe_duration_seconds", "How long the server's last probe took.", fed, pool, target),
 		certExpiry:      desc("tls_earliest_cert_expiry_timestamp_seconds", "When the certificate that the server last presented expires.", fed, pool, target),
+		witnessVerdict:  desc("witness_verdict", "Whether that is what the witness said of the active pool when it was last asked.", fed, "witness", "verdict"),
+		witnessAsked:    desc("witness_asked_timestamp_seconds", "When the witness was last asked; 0 before the first time.", fed, "witness"),
 		views:           desc("partner_success", "Whether a partner that looks the domain up reaches an XMPP server.", fed, "domain"),
 	}
 }
@@ -100,7 +103,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		c.paused, c.pauseExpiry, c.cooldown, c.cooldownExpiry, c.canaries, c.canariesGood, c.canariesOK,
 		c.running, c.lastFailover, c.lastSuccess, c.lastDuration, c.poolActive, c.poolState, c.circuit, c.poolReady,
 		c.poolReadyTime, c.probeSuccess, c.probeState, c.probeInfo, c.probeDuration, c.certExpiry, c.views,
-		c.held, c.leaseHeld, c.approvalExpiry, c.poolQuarantined, c.poolStopped,
+		c.held, c.leaseHeld, c.approvalExpiry, c.poolQuarantined, c.poolStopped, c.witnessVerdict, c.witnessAsked,
 	} {
 		out <- d
 	}
@@ -152,6 +155,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			c.pool(g, s, p)
 		}
 		c.partner(g, s)
+		c.witnesses(g, s)
 	}
 }
 
@@ -281,5 +285,14 @@ func (c *collector) partner(g gauges, s *watchdog.Snapshot) {
 			seen[v.Domain] = true
 			g.is(c.views, v.Level.Answers(), v.Domain)
 		}
+	}
+}
+
+func (c *collector) witnesses(g gauges, s *watchdog.Snapshot) {
+	for _, w := range s.Witnesses {
+		for _, says := range watchdog.AllSays() {
+			g.is(c.witnessVerdict, w.Says == says, w.URL, string(says))
+		}
+		g.at(c.witnessAsked, w.At, w.URL)
 	}
 }

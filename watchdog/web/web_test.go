@@ -86,6 +86,7 @@ func healthy() *watchdog.Snapshot {
 			},
 		},
 		Canaries:  watchdog.CanaryStatus{Good: 3, Total: 3, OK: true},
+		Witnesses: []watchdog.WitnessStatus{{URL: "https://ew2.example:8081", Says: watchdog.SaysNothing}},
 		LastRound: at, Interval: 10 * time.Second, LastSeq: 41,
 	}
 }
@@ -105,6 +106,7 @@ func failed() *watchdog.Snapshot {
 	s.Pause = &watchdog.Pause{Until: at.Add(time.Hour), Actor: "anna"}
 	s.Cooldown = at.Add(time.Minute)
 	s.Chain = &watchdog.ChainStatus{StartedAt: at.Add(-2 * time.Minute), EndedAt: at.Add(-time.Minute), Outcome: &actions.Outcome{Took: time.Minute}}
+	s.Witnesses[0].At, s.Witnesses[0].Says = at, watchdog.SaysDown
 	s.Lease, s.Hold = "the lock file was replaced", &watchdog.Hold{Since: at, Actor: "anna"}
 	s.Approval = &watchdog.Approval{To: "EdgePool1", Since: at, Until: at.Add(15 * time.Minute)}
 	s.Pools[0].Stopped = []string{"edge1", "edge2"}
