@@ -80,7 +80,10 @@ func (c *Canary) UnmarshalText(b []byte) error {
 	name, _, isURL := strings.Cut(word, "://")
 	if !isURL {
 		*c = Canary{Kind: CanaryTCP}
-		return c.address(word, "")
+		if err := c.address(word, ""); err != nil {
+			return errCanaryForm
+		}
+		return nil
 	}
 	kind := CanaryKind(name)
 	s, ok := schemes[kind]
@@ -110,7 +113,12 @@ func (s scheme) form(kind CanaryKind) string {
 	return form
 }
 
-var errCanaryAddr = phrase("not an IP address with a port")
+var (
+	errCanaryAddr = phrase("not an IP address with a port")
+	// errCanaryForm is of a word without a scheme.
+	errCanaryForm = errCanaryAddr + "; a name server is written " + phrase(schemes[CanaryDNS].form(CanaryDNS)) +
+		", an XMPP server " + phrase(schemes[CanaryXMPP].form(CanaryXMPP))
+)
 
 func (c *Canary) address(word, port string) error {
 	if port != "" {

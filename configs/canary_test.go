@@ -41,7 +41,7 @@ func TestCanary(t *testing.T) {
 func TestCanaryRefused(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                                  "not an IP address with a port",
-		"192.0.2.1":                         "not an IP address with a port",
+		"192.0.2.1":                         "not an IP address with a port; a name server is written dns://ADDRESS[:53]?name=…, an XMPP server xmpp://ADDRESS[:5269]?domain=…",
 		"192.0.2.1:0":                       "not an IP address with a port",
 		"example.com:443":                   "not an IP address with a port",
 		"tcp://192.0.2.1":                   "not an IP address with a port",

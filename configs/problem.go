@@ -2,7 +2,9 @@ package configs
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 )
@@ -15,6 +17,7 @@ type Problem struct {
 	Path    string
 	Message string
 	Warning bool // allowed, and still deserves a look
+	Absent  bool // the file that it is about is not there
 }
 
 // String is the problem as "file:line:column: path: message".
@@ -70,6 +73,15 @@ func (s *source) bad(path, format string, args ...any) {
 		return
 	}
 	s.report(false, s.find(path), path, fmt.Sprintf(format, args...))
+}
+
+// unread reports that a file which is named at path could not be read.
+func (s *source) unread(path string, err error) {
+	n := len(s.problems)
+	s.bad(path, "%s", err)
+	if len(s.problems) > n && s.problems[n].Path == path {
+		s.problems[n].Absent = errors.Is(err, fs.ErrNotExist)
+	}
 }
 
 // wrong reports whether an error at or below path was reported.

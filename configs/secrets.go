@@ -57,7 +57,7 @@ func (c *Config) LoadSecrets() error {
 		}
 		word, err := r.read()
 		if err != nil {
-			c.src.bad(r.used(), "%s", err)
+			c.src.unread(r.used(), err)
 			return
 		}
 		r.into.Set(reflect.ValueOf(actions.NewSecret(word)))
@@ -155,7 +155,7 @@ func (c *Config) certificates(path string, v reflect.Value) {
 		}
 		b, err := read(v.Field(i).String())
 		if err != nil {
-			c.src.bad(at, "%s", err)
+			c.src.unread(at, err)
 			continue
 		}
 		switch kind {

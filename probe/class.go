@@ -128,7 +128,7 @@ var classTable = []ClassInfo{
 	{CertNotYetValid, inCert, Degraded, Remote, true, "The certificate is not valid yet. Check the server's clock, this machine's clock and the certificate's first day."},
 	{CertWrongName, inCert, Degraded, Remote, true, "The certificate does not cover the XMPP domain. Reissue it with the domain itself as a subject alternative name; a wildcard does not cover the bare domain."},
 	{CertSelfSigned, inCert, Degraded, Remote, true, "The certificate signed itself, so partners do not trust it. Install one from a public CA."},
-	{CertUnknownCA, inCert, Degraded, Remote, true, "The certificate does not lead to a trusted CA. Check that the intermediate certificates are installed and that this machine knows the CA."},
+	{CertUnknownCA, inCert, Degraded, Remote, true, "The certificate does not lead to a trusted CA. Check that the intermediate certificates are installed and that this machine knows the CA; one of your own is named with --ca, in the configuration with probe.ca_file."},
 	{CertWrongUsage, inCert, Degraded, Remote, true, "The certificate is not meant for servers. Reissue it with the extended key usage for server authentication."},
 	{CertWeak, inCert, Degraded, Remote, true, "The certificate has a key or a signature that partners reject (RSA below 2048 bits, SHA-1 or MD5). Reissue it."},
 	{NoAuthOffered, []Phase{PhaseTLSFeatures}, Degraded, Remote, true, "Inside TLS the server offers neither SASL EXTERNAL nor dialback, so no partner can authenticate. Check the federation settings for partner domains."},

@@ -21,6 +21,7 @@ const help = `What happens to the estate:
   slack                    what stands in the Slack channel
 What operators tell edgewatch:
 %s
+  history 10                only the newest ten entries
 quit                       end`
 
 // command does what was typed.
@@ -38,14 +39,18 @@ func command(ctx context.Context, c *console, l *lab.Lab, line string) error {
 		c.say(plain, help, "  "+strings.ReplaceAll(watchdog.Usage(), "\n", "\n  "))
 		return nil
 	case "kill", "restore":
+		c.took()
 		return power(c, l, word, rest)
 	case "cutoff":
+		c.took()
 		c.note("edgewatch's own line is down")
 		return l.CutOff()
 	case "reconnect":
+		c.took()
 		c.note("edgewatch's own line is up")
 		return l.Reconnect()
 	case "zombie", "heal":
+		c.took()
 		return ill(c, l, word, rest)
 	case "partner":
 		return partner(ctx, c, l)
@@ -130,6 +135,7 @@ func ask(ctx context.Context, c *console, l *lab.Lab, words []string) error {
 		return err
 	}
 	if req.Read == "" {
+		c.took()
 		answer, err := l.Order(ctx, req.Command)
 		if err != nil {
 			return err
@@ -197,5 +203,31 @@ func status(c *console, s *watchdog.Snapshot) {
 	c.say(plain, "  canaries   %d of %d answer", s.Canaries.Good, s.Canaries.Total)
 	for _, w := range s.Witnesses {
 		c.say(plain, "  witness    %s: %s, %s", w.URL, w.Says, w.Why)
+	}
+	mode := string(s.Mode)
+	if h := s.Hold; h != nil {
+		mode += fmt.Sprintf(", held by %s: %s", h.Actor, h.Reason)
+	}
+	if p := s.Pause; p != nil {
+		mode += fmt.Sprintf(", paused until %s by %s: %s", p.Until.Format(time.TimeOnly), p.Actor, p.Reason)
+	}
+	c.say(plain, "  mode       %s", mode)
+	if !s.Cooldown.IsZero() {
+		c.say(plain, "  cool-down  until %s", s.Cooldown.Format(time.TimeOnly))
+	}
+	if s.Chain != nil {
+		c.say(plain, "  last move  %s", lastMove(s.Chain))
+	}
+}
+
+func lastMove(c *watchdog.ChainStatus) string {
+	text := fmt.Sprintf("%s %s from %s to %s, ", c.Kind, c.ID, c.From, c.To)
+	switch o := c.Outcome; {
+	case o == nil:
+		return text + "running"
+	case o.OK:
+		return text + "done in " + o.Took.Round(100*time.Millisecond).String()
+	default:
+		return text + "ended: " + o.Error
 	}
 }

@@ -6,11 +6,13 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mattn/go-isatty"
 
 	"edgewatch/actions"
+	"edgewatch/integration/lab"
 	"edgewatch/watchdog"
 )
 
@@ -21,9 +23,14 @@ type console struct {
 	fancy bool // a terminal: colours, and a prompt that stays last
 	begun time.Time
 
+	taken atomic.Bool // a person changed something: a scenario is theirs from then on
+
 	mu       sync.Mutex
 	prompted bool // guarded by mu: the prompt is the last thing written
 }
+
+// took notes that a person changes something.
+func (c *console) took() { c.taken.Store(true) }
 
 const prompt = "edgelab> "
 
@@ -87,6 +94,9 @@ func (c *console) answered() {
 // step of one host found is cut so that it can be followed; history has all of
 // it. What edgewatch decides, tells and fails at is never cut.
 func (c *console) tell(e watchdog.Entry) {
+	if e.Kind == watchdog.KindCommand && e.Command.Via == "cli" && e.Command.Actor != lab.Person {
+		c.took() // over the socket
+	}
 	text := strings.ReplaceAll(e.Sentence(), "\n", " ")
 	if e.Kind == watchdog.KindStep && e.Step.Error == "" {
 		text = clip(text, 160)

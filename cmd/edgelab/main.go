@@ -32,6 +32,21 @@ import (
 	"edgewatch/integration/sim"
 )
 
+// exitUsage is the exit code of a wrong command line, as edgewatch has it.
+const exitUsage = 64
+
+const usageText = `Usage:
+  edgelab                    the lab: the first pool dies, edgewatch fails it over, and you play on
+  edgelab --scenario NAME    another scenario; --list says what each is about
+  edgelab --scenario NAME --exit
+                             played headless and judged, summed up in one line of JSON; all plays all
+  edgelab simulate …         thousands of stories in virtual time; edgelab simulate --help
+  edgelab replay …           recorded rounds against other thresholds; edgelab replay --help
+
+Exit codes: 0 all was as it should be; 1 it was not; 64 wrong usage
+
+`
+
 // options are the command line.
 type options struct {
 	scenario string
@@ -67,11 +82,12 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		return child(ctx, args[1], in, errOut)
 	}
 	o, err := parse(args, errOut)
-	if errors.Is(err, flag.ErrHelp) {
+	switch {
+	case errors.Is(err, flag.ErrHelp):
 		return 0
-	}
-	if err != nil {
-		return 2
+	case err != nil:
+		fmt.Fprintf(errOut, "edgelab: %v\n\"edgelab --help\" tells more\n", err)
+		return exitUsage
 	}
 	switch {
 	case o.version:
@@ -86,12 +102,12 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		return playAll(ctx, o, out, errOut)
 	case o.scenario == allScenarios:
 		fmt.Fprintf(errOut, "edgelab: --scenario %s wants --exit: nobody could follow them all\n", allScenarios)
-		return 2
+		return exitUsage
 	}
 	scenario, err := lab.Find(o.scenario)
 	if err != nil {
-		fmt.Fprintf(errOut, "edgelab: %v\n", err)
-		return 2
+		fmt.Fprintf(errOut, "edgelab: %v\n\"edgelab --help\" tells more\n", err)
+		return exitUsage
 	}
 	if o.exit {
 		return tellReport(headless(ctx, o, scenario), out, errOut)
@@ -120,23 +136,36 @@ func tellReport(r lab.Report, out, errOut io.Writer) int {
 func parse(args []string, errOut io.Writer) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("edgelab", flag.ContinueOnError)
-	fs.SetOutput(errOut)
-	fs.StringVar(&o.scenario, "scenario", "primary-down", "what `happens`; --list names them, all plays all of them")
+	fs.SetOutput(io.Discard)
+	fs.StringVar(&o.scenario, "scenario", "primary-down", "`NAME` of what happens; --list names them, all plays all of them")
 	fs.BoolVar(&o.exit, "exit", false, "play the scenario, print one line of JSON and end")
 	fs.BoolVar(&o.list, "list", false, "list the scenarios")
 	fs.BoolVar(&o.version, "version", false, "print the version")
-	fs.StringVar(&o.dir, "dir", "", "keep configuration, log and state in this `directory`, which no other lab has used; default: one that is removed at the end")
-	fs.DurationVar(&o.after, "after", 8*time.Second, "how long all is well before the scenario begins")
-	fs.DurationVar(&o.limit, "timeout", 45*time.Second, "how long a scenario may take with --exit")
-	if err := fs.Parse(args); err != nil {
-		return o, err
+	fs.StringVar(&o.dir, "dir", "", "keep configuration, log and state in this `DIRECTORY`, which no other lab has used; default: one that is removed at the end")
+	fs.DurationVar(&o.after, "after", 8*time.Second, "`TIME` in which all is well before the scenario begins")
+	fs.DurationVar(&o.limit, "timeout", 45*time.Second, "`TIME` that a scenario may take with --exit")
+	err := fs.Parse(args)
+	if errors.Is(err, flag.ErrHelp) || err == nil && fs.NArg() > 0 && fs.Arg(0) == "help" {
+		fmt.Fprint(errOut, usageText)
+		fs.SetOutput(errOut)
+		fs.PrintDefaults()
+		return o, flag.ErrHelp
 	}
-	if fs.NArg() > 0 {
-		err := fmt.Errorf("unknown argument %q", fs.Arg(0))
-		fmt.Fprintf(errOut, "edgelab: %v\n", err)
-		return o, err
+	if err == nil && fs.NArg() > 0 {
+		err = stray(fs.Arg(0))
 	}
-	return o, nil
+	return o, err
+}
+
+// stray says what is probably meant by a word where there should be none.
+func stray(word string) error {
+	switch _, err := lab.Find(word); {
+	case word == "list" || word == "version":
+		return fmt.Errorf("there is no command %q: did you mean --%[1]s?", word)
+	case word == allScenarios || err == nil:
+		return fmt.Errorf("there is no command %q: did you mean --scenario %[1]s?", word)
+	}
+	return fmt.Errorf("there is no command %q: there are simulate and replay, and the lab without any", word)
 }
 
 // headless plays a scenario without a person. It fails only in its report.

@@ -76,11 +76,17 @@ func TestUsage(t *testing.T) {
 	}{
 		{[]string{"--list"}, 0, "primary-down"},
 		{[]string{"--version"}, 0, "edgelab "},
-		{[]string{"--scenario", "all"}, 2, "wants --exit"},
-		{[]string{"--help"}, 0, "-scenario"},
-		{[]string{"--scenario", "nonsense"}, 2, "there are primary-down"},
-		{[]string{"--nonsense"}, 2, "not defined"},
-		{[]string{"extra"}, 2, "extra"},
+		{[]string{"--scenario", "all"}, exitUsage, "wants --exit"},
+		{[]string{"--help"}, 0, "-scenario NAME"},
+		{[]string{"--help"}, 0, "edgelab simulate …"},
+		{[]string{"--help"}, 0, "edgelab replay …"},
+		{[]string{"--help"}, 0, "64 wrong usage"},
+		{[]string{"help"}, 0, "edgelab simulate …"},
+		{[]string{"list"}, exitUsage, "did you mean --list?\n\"edgelab --help\" tells more"},
+		{[]string{"zombie"}, exitUsage, "did you mean --scenario zombie?"},
+		{[]string{"--scenario", "nonsense"}, exitUsage, "there are primary-down"},
+		{[]string{"--nonsense"}, exitUsage, "edgelab: flag provided but not defined"},
+		{[]string{"extra"}, exitUsage, "there is no command \"extra\": there are simulate and replay"},
 	} {
 		var out bytes.Buffer
 		code := run(t.Context(), tt.args, strings.NewReader(""), &out, &out)
@@ -112,6 +118,9 @@ func TestConversation(t *testing.T) {
 		{"partner", "on EdgePool2"},
 		{"slack", "failed over to EdgePool2"},
 		{"status", "EdgePool2  active"},
+		{"status", "last move  failover"},
+		{"status", "mode       auto"},
+		{"help", "history 10"},
 		{"history", "verify"},
 		{"history nonsense", "no number of entries"},
 		{"zombie EdgePool9", "there is no pool or server"},
@@ -137,6 +146,31 @@ func TestConversation(t *testing.T) {
 		}
 	}
 	if code := <-ended; code != 0 {
+		t.Errorf("exit code %d\n%s", code, out.text())
+	}
+}
+
+// TestTakenOver: whoever answers what a scenario would answer has not made it
+// fail.
+func TestTakenOver(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	in, typed := io.Pipe()
+	out := &screen{changed: make(chan struct{}, 1)}
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, []string{"--scenario", "approve", "--after", "0s"}, in, out, out) }()
+	for _, step := range []struct{ want, typed string }{
+		{"waiting for approval", "approve EdgePool2 it is mine"},
+		{"you took over", "quit"},
+	} {
+		if !out.await(ctx, 60*time.Second, step.want) {
+			t.Fatalf("no %q in\n%s", step.want, out.text())
+		}
+		if _, err := io.WriteString(typed, step.typed+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code := <-ended; code != 0 || strings.Contains(out.text(), "did not end as it should") {
 		t.Errorf("exit code %d\n%s", code, out.text())
 	}
 }

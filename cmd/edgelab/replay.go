@@ -21,7 +21,7 @@ against the breaker and min_up of another configuration, and says which
 incidents these would have caught, how much later, and how often they would
 have tripped where there was no incident.
 
-Exit codes: 0 it was replayed, whatever came of it; 1 it could not be; 2 wrong usage
+Exit codes: 0 it was replayed, whatever came of it; 1 it could not be; 64 wrong usage
 
 `
 
@@ -30,26 +30,25 @@ func replay(ctx context.Context, in lab.Bubble, args []string, out, errOut io.Wr
 	o := lab.ReplayOptions{Now: time.Now()}
 	var last, form string
 	fs := flag.NewFlagSet("edgelab replay", flag.ContinueOnError)
-	fs.SetOutput(errOut)
-	fs.Usage = func() {
-		fmt.Fprint(errOut, replayUsage)
-		fs.PrintDefaults()
-	}
-	fs.StringVar(&o.State, "state", "", "the state `file` with the rounds")
-	fs.StringVar(&o.Config, "config", "", "the configuration `file` with the thresholds to try")
-	fs.StringVar(&o.Federation, "federation", "", "replay only the federation of this `name`")
-	fs.StringVar(&last, "last", "", "replay only so much `time`, e.g. 30d")
-	fs.StringVar(&form, "o", "text", "`form` of the output: text or json, which is stable")
+	fs.SetOutput(io.Discard)
+	fs.StringVar(&o.State, "state", "", "the state `FILE` with the rounds")
+	fs.StringVar(&o.Config, "config", "", "the configuration `FILE` with the thresholds to try")
+	fs.StringVar(&o.Federation, "federation", "", "replay only the federation of this `NAME`")
+	fs.StringVar(&last, "last", "", "replay only so much `TIME`, e.g. 30d")
+	fs.StringVar(&form, "o", "text", "`FORM` of the output: text or json, which is stable")
 	err := fs.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(errOut, replayUsage)
+		fs.SetOutput(errOut)
+		fs.PrintDefaults()
 		return 0
 	}
-	if err != nil {
-		return 2
+	if err == nil {
+		err = replayArgs(fs, &o, last, form)
 	}
-	if err := replayArgs(fs, &o, last, form); err != nil {
+	if err != nil {
 		fmt.Fprintf(errOut, "edgelab replay: %v\n\"edgelab replay --help\" tells more\n", err)
-		return 2
+		return exitUsage
 	}
 	report, err := lab.Replay(ctx, in, o)
 	if err == nil {

@@ -80,6 +80,8 @@ func play(ctx context.Context, c *console, l *lab.Lab, o options, s lab.Scenario
 	r := l.Play(limited, s)
 	switch {
 	case ctx.Err() != nil:
+	case !r.OK && c.taken.Load():
+		c.say(yellow, "%s", c.stamp(time.Now(), "lab: you took over, so the scenario is not judged; it would have gone on by itself"))
 	case !r.OK:
 		c.say(red, "%s", c.stamp(time.Now(), "lab: the scenario did not end as it should: "+r.Error))
 	case r.Restored > 0:

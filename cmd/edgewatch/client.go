@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"edgewatch/configs"
 	"edgewatch/watchdog"
 	"edgewatch/watchdog/web"
 )
@@ -30,6 +32,18 @@ func remoteFlags(cmd *cobra.Command) remote {
 	}
 }
 
+// given are the flags that a plan of the same federation wants too.
+func (r remote) given() string {
+	text := ""
+	if *r.federation != "" {
+		text += " -f " + *r.federation
+	}
+	if *r.config != "" {
+		text += " -c " + *r.config
+	}
+	return text
+}
+
 // client connects to nobody yet.
 func (r remote) client() (*web.Client, error) {
 	switch {
@@ -38,14 +52,50 @@ func (r remote) client() (*web.Client, error) {
 	case *r.config == "":
 		return web.NewClient(defaultSocket), nil
 	}
-	cfg, err := load(*r.config)
+	socket, err := configs.Socket(*r.config)
 	if err != nil {
-		return nil, err
+		return nil, noSocket{err}
 	}
-	if cfg.Socket == "" {
-		return nil, fmt.Errorf("%s switches the socket off: there is nothing to talk to", *r.config)
+	if socket == "" {
+		return nil, noSocket{fmt.Errorf("%s switches the socket off: there is nothing to talk to", *r.config)}
 	}
-	return web.NewClient(cfg.Socket), nil
+	return web.NewClient(socket), nil
+}
+
+// noSocket is an error of a configuration that does not tell where the running
+// edgewatch listens. Nothing is known of that edgewatch then.
+type noSocket struct{ err error }
+
+// Error implements error.
+func (n noSocket) Error() string { return n.err.Error() }
+
+// Unwrap gives the cause.
+func (n noSocket) Unwrap() error { return n.err }
+
+// hint is what to do about it.
+func (noSocket) hint() string {
+	return "the running edgewatch was not asked: it is reached with --socket PATH, by default " + defaultSocket
+}
+
+// known is err, with the federations that there are when it says that there is
+// no such one.
+func known(ctx context.Context, client *web.Client, federation string, err error) error {
+	if federation == "" || !errors.Is(err, watchdog.ErrNoFederation) {
+		return err
+	}
+	snaps, serr := client.Status(ctx, "")
+	if serr != nil || len(snaps) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w: known are %s", err, strings.Join(federations(snaps), ", "))
+}
+
+func federations(snaps []*watchdog.Snapshot) []string {
+	names := make([]string, len(snaps))
+	for i, s := range snaps {
+		names[i] = s.Federation
+	}
+	return names
 }
 
 // submitter is what submit asks; *web.Client is one.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -80,13 +81,16 @@ func (t *tool) checkConfig(file string, bare bool) error {
 	if err == nil && !bare {
 		err = cfg.LoadSecrets()
 	}
+	warnings := 0
 	if cfg != nil {
+		warnings = len(cfg.Warnings)
 		for _, p := range cfg.Warnings {
 			fmt.Fprintln(t.out, printable(p.String()))
 		}
 	}
 	if problems, ok := errors.AsType[configs.Errors](err); ok {
 		fmt.Fprintln(t.out, printableLines(problems.Error()))
+		fmt.Fprintln(t.out, sum(problems, warnings))
 		return &failure{code: exitFailed}
 	}
 	if err != nil {
@@ -96,7 +100,20 @@ func (t *tool) checkConfig(file string, bare bool) error {
 		fmt.Fprintf(t.out, "%s: ok: federation %s, mode %s, %s\n", printable(file), f.Name, f.Mode, plural(len(f.Pools), "pool"))
 		fmt.Fprintf(t.out, "  %s\n  %s\n", f.Detection(), f.Witnessed())
 	}
+	fmt.Fprintln(t.out, sum(nil, warnings))
 	return nil
+}
+
+// sum is the last line of a check.
+func sum(problems configs.Errors, warnings int) string {
+	text := plural(len(problems), "problem")
+	if warnings > 0 {
+		text += ", " + plural(warnings, "warning")
+	}
+	if len(problems) > 0 && !slices.ContainsFunc(problems, func(p configs.Problem) bool { return !p.Absent }) {
+		text += ", all of them files that are not there: --without-secrets checks the rest"
+	}
+	return text
 }
 
 func (t *tool) configShowCommand() *cobra.Command {

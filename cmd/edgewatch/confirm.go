@@ -4,28 +4,32 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"edgewatch/actions"
+	"edgewatch/probe"
 	"edgewatch/watchdog"
 )
 
-// confirm shows what the order will do and asks whether to give it. It answers
-// the federation that the person was shown.
-func (t *tool) confirm(snaps []*watchdog.Snapshot, cmd watchdog.Command) (federation string, err error) {
-	if len(snaps) == 0 {
-		return "", &failure{exitLater, errors.New("edgewatch is starting: nothing is known yet")}
+// only is the federation that an order is about, which must be clear before
+// anybody is asked.
+func only(snaps []*watchdog.Snapshot) (*watchdog.Snapshot, error) {
+	switch len(snaps) {
+	case 0:
+		return nil, &failure{exitLater, errors.New("edgewatch is starting: nothing is known yet")}
+	case 1:
+		return snaps[0], nil
 	}
-	if len(snaps) > 1 {
-		names := make([]string, len(snaps))
-		for i, s := range snaps {
-			names[i] = s.Federation
-		}
-		return "", usage(fmt.Errorf("say which federation with -f: %s", strings.Join(names, " or ")))
-	}
-	s := snaps[0]
+	return nil, usage(fmt.Errorf("say which federation with -f: %s", strings.Join(federations(snaps), " or ")))
+}
+
+// confirm shows what the order will do and asks whether to give it. given are
+// the flags that a plan wants too.
+func (t *tool) confirm(s *watchdog.Snapshot, cmd watchdog.Command, given string) error {
 	fmt.Fprintf(t.err, "Now: %s\n", printable(s.Federation+": "+s.Headline()))
-	for _, line := range effect(s, cmd) {
+	for _, line := range effect(s, cmd, given) {
 		fmt.Fprintln(t.err, printable(line))
 	}
 	if cmd.Force {
@@ -34,35 +38,99 @@ func (t *tool) confirm(snaps []*watchdog.Snapshot, cmd watchdog.Command) (federa
 	fmt.Fprint(t.err, "Do it? [y/N] ")
 	said, err := bufio.NewReader(t.in).ReadString('\n')
 	if said = strings.ToLower(strings.TrimSpace(said)); err == nil && (said == "y" || said == "yes") {
-		return s.Federation, nil
+		return nil
 	}
-	return "", &failure{exitFailed, errors.New("nothing was done: it was not confirmed")}
+	return &failure{exitFailed, errors.New("nothing was done: it was not confirmed")}
+}
+
+// refused reports whether the snapshot shows that the machine will refuse the
+// order: a person is not asked about it then, and reads the machine's words
+// instead. Where the snapshot leaves it open they are asked.
+func refused(s *watchdog.Snapshot, cmd watchdog.Command, now time.Time) bool {
+	c := s.Chain
+	runs, waits := c != nil && c.Outcome == nil, s.State == watchdog.Faulted
+	switch cmd.Verb {
+	case watchdog.VerbAbort:
+		return !runs && !waits
+	case watchdog.VerbSkipStep:
+		return runs || !halfWay(s) || c.Outcome.Step != cmd.Step || !actions.Skippable(cmd.Step)
+	case watchdog.VerbAdopt:
+		return runs || !has(s, cmd.Pool) || cmd.Pool == s.Active && !halfWay(s)
+	case watchdog.VerbFailover:
+		if cmd.Pool == s.Active {
+			return runs || waits || !halfWay(s) && found(s)
+		}
+		return runs || waits || !has(s, cmd.Pool) || !cmd.Force && found(s) && answers(s, now)
+	case watchdog.VerbSwitchover:
+		return runs || waits || !has(s, cmd.Pool) || cmd.Pool == s.Active
+	case watchdog.VerbFailback:
+		return runs || waits || !has(s, cmd.Pool) || cmd.Pool == s.Active || place(s, cmd.Pool) > place(s, s.Active)
+	default:
+		return false
+	}
+}
+
+// halfWay: the last move took the route along and did not get through. A person
+// may have said since that nothing is left to do, which a snapshot does not
+// tell: who would be refused for the opposite is asked.
+func halfWay(s *watchdog.Snapshot) bool {
+	return s.Chain != nil && s.Chain.Outcome != nil && !s.Chain.Outcome.OK && s.Chain.Outcome.RouteMoved && s.Chain.To == s.Active
+}
+
+func place(s *watchdog.Snapshot, pool string) int {
+	return slices.IndexFunc(s.Pools, func(p watchdog.PoolStatus) bool { return p.Name == pool })
+}
+
+func has(s *watchdog.Snapshot, pool string) bool { return place(s, pool) >= 0 }
+
+// found: partners of every domain find federation on the active pool, so that
+// there is nothing to bring back.
+func found(s *watchdog.Snapshot) bool {
+	return len(s.Partner) > 0 && !slices.ContainsFunc(s.Partner, func(v watchdog.PartnerView) bool {
+		return v.Level != probe.Up && v.Level != probe.Degraded || v.Pool != s.Active
+	})
+}
+
+// answers: the active pool was seen well just now.
+func answers(s *watchdog.Snapshot, now time.Time) bool {
+	i := place(s, s.Active)
+	return i >= 0 && s.Frozen == "" && now.Sub(s.LastRound) <= s.Interval &&
+		s.Pools[i].Verdict == watchdog.PoolUp && !s.Pools[i].Breaker.Tripped() && s.Pools[i].Breaker.Bad == 0
 }
 
 // effect is what the order will do, if it is accepted.
-func effect(s *watchdog.Snapshot, cmd watchdog.Command) []string {
+func effect(s *watchdog.Snapshot, cmd watchdog.Command, given string) []string {
 	chain := "the failover"
 	if s.Chain != nil {
 		chain = fmt.Sprintf("the %s %s to %s", s.Chain.Kind, s.Chain.ID, s.Chain.To)
 	}
 	switch cmd.Verb {
 	case watchdog.VerbAbort:
+		if s.Chain != nil && s.Chain.Outcome != nil {
+			return []string{fmt.Sprintf("Ends the further tries of %s, which stopped at %s: nothing more is done by itself, and nothing that it changed is rolled back.", chain, s.Chain.Outcome.Step)}
+		}
 		return []string{fmt.Sprintf("Ends %s: what it stopped is started again, nothing that it changed is rolled back.", chain)}
 	case watchdog.VerbSkipStep:
 		return []string{fmt.Sprintf("Takes up %s again without %s: what it would prove is not proven.", chain, cmd.Step)}
 	case watchdog.VerbAdopt:
+		if cmd.Pool == s.Active {
+			return []string{fmt.Sprintf("edgewatch takes it that %s carries federation and nothing of %s is left to do, and changes nothing.", cmd.Pool, chain)}
+		}
 		return []string{fmt.Sprintf("edgewatch takes %s for the pool that carries federation, instead of %s, and changes nothing.", cmd.Pool, s.Active)}
 	default:
 	}
-	if cmd.Pool == s.Active {
+	switch {
+	case cmd.Pool == s.Active && halfWay(s):
+		return []string{fmt.Sprintf("Takes up %s again, which stopped at %s: what is done is left alone.", chain, s.Chain.Outcome.Step)}
+	case cmd.Pool == s.Active:
 		return []string{fmt.Sprintf("Brings route and records of %s back to %s, which carries federation already; what is right is left alone.", s.Federation, cmd.Pool)}
 	}
-	return moveEffect(s, actions.PlanKind(cmd.Verb), cmd.Pool)
+	return moveEffect(s, actions.PlanKind(cmd.Verb), cmd.Pool, given)
 }
 
 // moveEffect is the headline of the plan: what there is to know of it without
 // the configuration.
-func moveEffect(s *watchdog.Snapshot, kind actions.PlanKind, to string) []string {
+func moveEffect(s *watchdog.Snapshot, kind actions.PlanKind, to, given string) []string {
 	var steps []string
 	for _, step := range kind.Steps() {
 		steps = append(steps, string(step))
@@ -78,6 +146,6 @@ func moveEffect(s *watchdog.Snapshot, kind actions.PlanKind, to string) []string
 	return []string{
 		fmt.Sprintf("%s of %s from %s to %s: %s.", capital(kind.String()), s.Federation, s.Active, to, strings.Join(steps, ", ")),
 		stops + " Once the route has moved nothing is rolled back.",
-		fmt.Sprintf("Every command of it: edgewatch plan --to %s%s", to, flag),
+		fmt.Sprintf("Every command of it: edgewatch plan --to %s%s%s", to, flag, given),
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"edgewatch/watchdog"
 )
 
-// fakeWatchdog answers as a watchdog of two federations does.
+// fakeWatchdog answers as a watchdog of three federations does.
 type fakeWatchdog struct {
 	mu       sync.Mutex
 	accepted []watchdog.Command
@@ -21,7 +21,7 @@ type fakeWatchdog struct {
 
 func (f *fakeWatchdog) Snapshots() []*watchdog.Snapshot {
 	now := time.Now()
-	return []*watchdog.Snapshot{failingOver(now), calm(now)}
+	return []*watchdog.Snapshot{failingOver(now), calm(now), down(now)}
 }
 
 func (f *fakeWatchdog) Submit(_ context.Context, cmd watchdog.Command) (watchdog.Answer, error) {
@@ -165,6 +165,18 @@ func asked(now time.Time) *watchdog.Snapshot {
 	}
 	s.Pools[1].Stopped = []string{"edgeserver2.contoso.local"}
 	s.Pools[1].Quarantined = "EdgePool2 answers again since 2026-11-22 11:50:00 UTC only and counts as stable from 2026-11-22 12:20:00 UTC on"
+	return s
+}
+
+// down is a federation whose active pool is the second of three and does not
+// answer; nothing is under way.
+func down(now time.Time) *watchdog.Snapshot {
+	s := failingOver(now)
+	s.Federation, s.Mode, s.Active, s.State, s.Chain, s.Pause, s.Partner = "northwind", watchdog.ModeObserve, "EdgePool2", watchdog.Held, nil, nil, nil
+	s.Decision = watchdog.Decision{State: watchdog.Held, Will: watchdog.WillHold, BlockedBy: watchdog.GuardMode, Because: "would fail over now, but mode is observe"}
+	first, second := s.Pools[1], s.Pools[0]
+	first.Name, second.Name = "EdgePool1", "EdgePool2"
+	s.Pools = []watchdog.PoolStatus{first, second, {Name: "EdgePool3"}}
 	return s
 }
 

@@ -73,6 +73,9 @@ func (t *tool) complain(f *failure) {
 	} else {
 		fmt.Fprintln(t.err, "edgewatch: "+printable(f.err.Error()))
 	}
+	if lost, ok := errors.AsType[noSocket](f.err); ok {
+		fmt.Fprintln(t.err, "edgewatch: "+lost.hint())
+	}
 	if f.code == exitUsage {
 		fmt.Fprintln(t.err, "\"edgewatch --help\" and \"edgewatch COMMAND --help\" tell more")
 	}
@@ -97,7 +100,9 @@ func (t *tool) root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
+		Version:       versionLine(),
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.RunE = action(func(cmd *cobra.Command, args []string) error { return usage(unknown(cmd, args)) })
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.SuggestionsMinimumDistance = 2

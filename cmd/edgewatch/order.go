@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -109,24 +110,35 @@ func (t *tool) order(ctx context.Context, r remote, info watchdog.VerbInfo, cmd 
 	if err != nil {
 		return err
 	}
+	hopeless := false
 	if ask {
 		snaps, err := client.Status(ctx, cmd.Federation)
 		if err != nil {
-			return overSocket(err)
+			return overSocket(known(ctx, client, cmd.Federation, err))
 		}
-		if cmd.Federation, err = t.confirm(snaps, cmd); err != nil {
+		s, err := only(snaps)
+		if err != nil {
 			return err
+		}
+		cmd.Federation = s.Federation
+		if hopeless = refused(s, cmd, time.Now()); !hopeless {
+			if err := t.confirm(s, cmd, r.given()); err != nil {
+				return err
+			}
 		}
 	}
 	cmd.ID = "cli-" + rand.Text()
 	answer, err := submit(ctx, client, cmd)
 	if err != nil {
-		return overSocket(err)
+		return overSocket(known(ctx, client, cmd.Federation, err))
 	}
 	if !answer.Accepted {
 		return &failure{exitRefused, fmt.Errorf("refused: %s", answer.Text)}
 	}
 	fmt.Fprintln(t.out, printable(answer.Text))
+	if hopeless {
+		fmt.Fprintln(t.err, "it was not asked about: a moment ago edgewatch would have refused it")
+	}
 	if begins(cmd.Verb) {
 		fmt.Fprintln(t.err, "\"edgewatch status\" shows how far it is")
 	}

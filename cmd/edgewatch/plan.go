@@ -54,6 +54,9 @@ func (t *tool) planCommand() *cobra.Command {
 			return err
 		}
 		plan, err := app.Plan(cfg, kind, *federation, *to)
+		if _, ok := errors.AsType[app.NotPlannedError](err); ok {
+			return usage(err)
+		}
 		if err != nil {
 			return err
 		}

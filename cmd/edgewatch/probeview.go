@@ -20,12 +20,21 @@ func (t *tool) printResults(results []probe.Result) {
 			version = r.TLS.Version
 		}
 		tab.row(cell{r.Target.Addr.String(), plain}, levelCell(r.Level), cell{className(r), plain}, cell{r.Phase.String(), plain},
-			cell{r.Blame.String(), plain}, cell{span(r.Took), plain}, certCell(r, now), cell{version, plain}, cell{phaseTimes(r), faint})
+			blameCell(r.Blame), cell{span(r.Took), plain}, certCell(r, now), cell{version, plain}, cell{phaseTimes(r), faint})
 	}
 	tab.print(t.out)
 	for i := range results {
 		t.explain(&results[i])
 	}
+}
+
+// blameCell is whose fault it was; nobody's, where there is none or it is not
+// clear.
+func blameCell(b probe.Blame) cell {
+	if b == probe.Unclear {
+		return cell{"–", faint}
+	}
+	return cell{b.String(), plain}
 }
 
 func phaseTimes(r *probe.Result) string {

@@ -36,12 +36,15 @@ blocked_by, next_at), pools (name, active, verdict, why, breaker, servers,
 states, readiness, stopped, quarantined, uptime), canaries, approval (to, since,
 until, then), hold, pause, cooldown_until, incident, chain, partner, partner_at,
 witnesses (url, vantage, at, says, why), vantage, lease_lost, frozen,
-journal_error, history_error, last_round, interval and
-last_seq. What does not apply is left out; durations are nanoseconds.
+journal_error, history_error, last_round, interval and last_seq.
+What does not apply is left out; durations are nanoseconds.
 It is stable: fields are only ever added.`
 
 func (t *tool) whyCommand() *cobra.Command {
-	return t.readCommand("why", "Why edgewatch acts, or does not", t.printWhy)
+	cmd := t.readCommand("why", "Why edgewatch acts, or does not", t.printWhy)
+	cmd.Long = "Shows what edgewatch will do or what keeps it from acting, in its own words, and who holds\n" +
+		"it off. \"-o json\" prints what \"status -o json\" does: the reason is in decision."
+	return cmd
 }
 
 // readCommand is a command that shows the snapshots.
@@ -60,7 +63,7 @@ func (t *tool) readCommand(name, short string, show func(*watchdog.Snapshot, tim
 		}
 		snaps, err := client.Status(cmd.Context(), *r.federation)
 		if err != nil {
-			return overSocket(err)
+			return overSocket(known(cmd.Context(), client, *r.federation, err))
 		}
 		if asJSON {
 			return t.printJSON(statusJSON{snaps})
@@ -82,7 +85,7 @@ func (t *tool) readCommand(name, short string, show func(*watchdog.Snapshot, tim
 func (t *tool) printWhy(s *watchdog.Snapshot, now time.Time) {
 	d := s.Decision
 	t.headline(s)
-	t.fact("will", d.Intent())
+	t.fact("will", will(d))
 	t.fact("because", d.Because)
 	if d.BlockedBy != watchdog.GuardNone {
 		t.fact("blocked by", string(d.BlockedBy))
@@ -127,7 +130,7 @@ func (t *tool) history(ctx context.Context, r remote, n int, asJSON bool) error 
 	}
 	entries, err := client.History(ctx, *r.federation, n)
 	if err != nil {
-		return overSocket(err)
+		return overSocket(known(ctx, client, *r.federation, err))
 	}
 	if asJSON {
 		return t.printJSON(historyJSON{entries})

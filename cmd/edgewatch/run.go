@@ -74,11 +74,17 @@ func serve(ctx context.Context, cfg *configs.Config, log zerolog.Logger) error {
 	defer n.stop()
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
-	return await(stop, done, func(s os.Signal) {
+	err = await(stop, done, func(s os.Signal) {
 		log.Info().Str("component", "main").Stringer("signal", s).Msg("edgewatch stops; a second signal ends it at once")
 		n.stopping()
 		cancel()
 	}, func() string { return undone(a.Supervisor().Snapshots(), cfg) })
+	if err != nil {
+		return err
+	}
+	n.stop()
+	log.Info().Str("component", "main").Msg("edgewatch stopped")
+	return nil
 }
 
 // await waits for the end: the first signal begins it, a second one cuts it

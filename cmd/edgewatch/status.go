@@ -33,7 +33,7 @@ func (t *tool) printStatus(s *watchdog.Snapshot, now time.Time) {
 		fmt.Fprintln(t.out)
 		t.printChain(s.Chain, now)
 	}
-	t.printPartner(s)
+	t.printPartner(s, now)
 }
 
 func (t *tool) printPools(s *watchdog.Snapshot, now time.Time) {
@@ -167,7 +167,7 @@ func certCell(r *probe.Result, now time.Time) cell {
 
 // intent is what edgewatch will do, what blocks it, and when it looks again.
 func intent(d watchdog.Decision, now time.Time) string {
-	text := d.Intent()
+	text := will(d)
 	if d.BlockedBy != watchdog.GuardNone {
 		text += ", blocked by " + string(d.BlockedBy)
 	}
@@ -175,6 +175,15 @@ func intent(d watchdog.Decision, now time.Time) string {
 		text += ", next at " + clock(d.NextAt, now)
 	}
 	return text
+}
+
+// will is what the decision announces. Nobody needs to know that holding is the
+// machine's word for doing nothing: hold is an order too.
+func will(d watchdog.Decision) string {
+	if d.Will == watchdog.WillHold {
+		return "nothing"
+	}
+	return d.Intent()
 }
 
 // printSurroundings prints what persons said or are asked, and what holds
@@ -317,19 +326,37 @@ func stepMark(s watchdog.StepStatus, now time.Time) (string, tone, string) {
 	return "· " + string(watchdog.StepWaiting), faint, ""
 }
 
-func (t *tool) printPartner(s *watchdog.Snapshot) {
+// printPartner prints what partners find and how long ago that was looked at.
+// What was found before federation last moved says nothing of where it is now.
+func (t *tool) printPartner(s *watchdog.Snapshot, now time.Time) {
 	if len(s.Partner) == 0 {
 		return
 	}
+	checked := cell{"–", faint}
+	if !s.PartnerAt.IsZero() {
+		checked.text = span(now.Sub(s.PartnerAt)) + " ago"
+	}
+	stale := s.Chain != nil && !s.PartnerAt.IsZero() && s.PartnerAt.Before(moved(s.Chain))
 	fmt.Fprintln(t.out)
 	tab := table{style: t.style, indent: "  "}
-	tab.header("PARTNERS OF", "FIND", "LEADS TO", "")
+	tab.header("PARTNERS OF", "FIND", "LEADS TO", "CHECKED", "")
 	for _, p := range s.Partner {
-		pool := p.Pool
+		level, pool, text := levelCell(p.Level), p.Pool, p.Text
 		if pool == "" {
 			pool = "–"
 		}
-		tab.row(cell{p.Domain, plain}, levelCell(p.Level), cell{pool, plain}, cell{p.Text, faint})
+		if stale {
+			level, pool, text = cell{"?", warning}, "?", "looked at before federation last moved"
+		}
+		tab.row(cell{p.Domain, plain}, level, cell{pool, plain}, checked, cell{text, faint})
 	}
 	tab.print(t.out)
+}
+
+// moved is when the chain ended that moved federation, or may have.
+func moved(c *watchdog.ChainStatus) time.Time {
+	if c.Outcome == nil || !c.Outcome.OK && !c.Outcome.RouteMoved {
+		return time.Time{}
+	}
+	return c.EndedAt
 }

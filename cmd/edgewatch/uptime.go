@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,19 +14,28 @@ import (
 // answered, once that is known.
 func (t *tool) printUptime(s *watchdog.Snapshot) {
 	tab := table{style: t.style, indent: "  "}
+	young := !slices.ContainsFunc(s.Pools, func(p watchdog.PoolStatus) bool { return !alike(p.Uptime) })
 	for _, p := range s.Pools {
 		if len(p.Uptime) == 0 {
 			continue
 		}
+		windows := p.Uptime
+		if young {
+			windows = windows[:1]
+		}
 		if len(tab.rows) == 0 {
 			heads := []string{"UPTIME OF"}
-			for _, u := range p.Uptime {
-				heads = append(heads, "LAST "+strings.ToUpper(long(u.Window)))
+			for _, u := range windows {
+				head := "LAST " + strings.ToUpper(long(u.Window))
+				if young {
+					head = "SINCE EDGEWATCH WATCHES"
+				}
+				heads = append(heads, head)
 			}
 			tab.header(heads...)
 		}
 		cells := []cell{{p.Name, plain}}
-		for _, u := range p.Uptime {
+		for _, u := range windows {
 			cells = append(cells, uptimeCell(u))
 		}
 		tab.row(cells...)
@@ -36,10 +46,24 @@ func (t *tool) printUptime(s *watchdog.Snapshot) {
 	}
 }
 
-// long is a span of hours or days.
+// alike reports whether all windows hold the same: edgewatch watches no longer
+// than the shortest.
+func alike(windows []watchdog.Uptime) bool {
+	return !slices.ContainsFunc(windows, func(u watchdog.Uptime) bool {
+		u.Window = windows[0].Window
+		return u != windows[0]
+	})
+}
+
+// long is a span of minutes, hours or days.
 func long(d time.Duration) string {
 	const day = 24 * time.Hour
-	if d < 2*day {
+	switch {
+	case d < time.Minute:
+		return "less than a minute"
+	case d < 2*time.Hour:
+		return plural(int(d/time.Minute), "minute")
+	case d < 2*day:
 		return plural(int(d.Round(time.Hour)/time.Hour), "hour")
 	}
 	return plural(int(d.Round(day)/day), "day")

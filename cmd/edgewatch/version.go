@@ -46,9 +46,13 @@ func (t *tool) versionCommand() *cobra.Command {
 		GroupID: groupAlone,
 		Args:    cobra.NoArgs,
 		RunE: action(func(*cobra.Command, []string) error {
-			b := buildOf()
-			fmt.Fprintf(t.out, "edgewatch %s (revision %s, %s %s/%s)\n", b.version, b.revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return nil
+			_, err := fmt.Fprintln(t.out, versionLine())
+			return err
 		}),
 	}
+}
+
+func versionLine() string {
+	b := buildOf()
+	return fmt.Sprintf("edgewatch %s (revision %s, %s %s/%s)", b.version, b.revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -57,7 +57,18 @@ func TestStatusText(t *testing.T) {
 	endless := asked(now)
 	endless.Hold, endless.Lease, endless.Approval.Until, endless.Decision.NextAt = nil, "", time.Time{}, time.Time{}
 
-	for _, s := range []*watchdog.Snapshot{failingOver(now), failed, fresh, asked(now), endless, home} {
+	young := well(now)
+	for i := range young.Pools {
+		for _, u := range []time.Duration{day, 30 * day, 90 * day} {
+			young.Pools[i].Uptime = append(young.Pools[i].Uptime, watchdog.Uptime{Window: u, Up: time.Duration(i+7) * time.Minute})
+		}
+	}
+	young.PartnerAt = now.Add(-12 * time.Second)
+	moved := well(now)
+	moved.PartnerAt, moved.Chain = now.Add(-2*time.Minute), halfway(now).Chain
+	moved.Chain.EndedAt = now.Add(-time.Minute)
+
+	for _, s := range []*watchdog.Snapshot{failingOver(now), failed, fresh, asked(now), endless, home, down(now), young, moved} {
 		(&tool{out: &b}).printStatus(s, now)
 		b.WriteString("----\n")
 		(&tool{out: &b}).printWhy(s, now)

@@ -148,12 +148,15 @@ func Settled(s *watchdog.Snapshot) bool {
 	return len(s.Pools) > 0
 }
 
+// Person is the operator of the lab, as the journal names them.
+const Person = "operator@edgelab"
+
 // Order gives the product a command as the operator of the lab.
 func (l *Lab) Order(ctx context.Context, c watchdog.Command) (watchdog.Answer, error) {
 	if l.product == nil {
 		return watchdog.Answer{}, errNoProduct
 	}
-	c.ID, c.Federation, c.Actor, c.Via = "lab-"+rand.Text(), l.Federation, "operator@edgelab", "cli"
+	c.ID, c.Federation, c.Actor, c.Via = "lab-"+rand.Text(), l.Federation, Person, "cli"
 	return l.product.Submit(ctx, c)
 }
 

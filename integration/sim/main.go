@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"regexp"
 	"runtime"
@@ -19,7 +20,7 @@ import (
 )
 
 // Main is the command line of the simulator. It ends the process, with 0 when
-// every promise was kept, 1 when one was broken and 2 when it was called
+// every promise was kept, 1 when one was broken and 64 when it was called
 // wrongly: virtual time needs a *testing.T, and what gives one in an ordinary
 // program does not return.
 func Main(args []string, out, errOut io.Writer) {
@@ -28,18 +29,31 @@ func Main(args []string, out, errOut io.Writer) {
 	case errors.Is(err, flag.ErrHelp):
 		os.Exit(0)
 	case err != nil:
-		os.Exit(2)
+		os.Exit(exitUsage)
 	}
 	if c.mutants {
 		os.Exit(c.findMutants(out, errOut))
 	}
-	code := 2
+	code := 1
 	os.Args = os.Args[:1]
 	testing.Main(regexp.MatchString, []testing.InternalTest{{Name: "TestSim", F: func(t *testing.T) {
 		code = c.run(t, out, errOut)
 		os.Exit(code)
 	}}}, nil, nil)
 }
+
+// exitUsage is the exit code of what cannot be simulated, as edgewatch has it.
+const exitUsage = 64
+
+const usage = `Usage: edgelab simulate [--seeds N | --years N | --mutants] [--config FILE] [-o json]
+
+Plays the product in virtual time against an estate in which everything goes
+wrong, and holds it to what it promises.
+
+Exit codes: 0 every promise was kept; 1 one was broken, or a defect that was put
+in was not found; 64 wrong usage
+
+`
 
 // commandLine is what was asked for.
 type commandLine struct {
@@ -54,24 +68,30 @@ func parse(args []string, errOut io.Writer) (*commandLine, error) {
 	c := &commandLine{}
 	var config, federation, form string
 	fs := flag.NewFlagSet("edgelab simulate", flag.ContinueOnError)
-	fs.SetOutput(errOut)
-	fs.StringVar(&config, "config", "", "simulate the federation of this `file` instead of the shipped example; no secret is read")
-	fs.StringVar(&federation, "f", "", "`name` of the federation, when the file has several")
-	fs.IntVar(&c.Seeds, "seeds", 200, "play so `many` stories")
-	fs.Float64Var(&c.years, "years", 0, "instead of stories, play the faults of so `many` years one by one and print figures")
-	fs.Uint64Var(&c.From, "from", 1, "the first `seed`; the same seed is the same story")
-	fs.DurationVar(&c.Life, "life", 40*time.Minute, "how long things go wrong in a story, in virtual time")
-	fs.IntVar(&c.Workers, "workers", runtime.GOMAXPROCS(0), "play so `many` at the same time")
-	fs.IntVar(&c.everyDisk, "disk", 5, "every so `manieth` seed keeps its journal in a real file, the others in memory; 0: none does")
+	fs.SetOutput(io.Discard)
+	fs.StringVar(&config, "config", "", "simulate the federation of this `FILE` instead of the shipped example; no secret is read")
+	fs.StringVar(&federation, "f", "", "`NAME` of the federation, when the file has several")
+	fs.IntVar(&c.Seeds, "seeds", 200, "play `N` stories")
+	fs.Float64Var(&c.years, "years", 0, "instead of stories, play the faults of `N` years one by one and print figures")
+	fs.Uint64Var(&c.From, "from", 1, "the first seed is `N`; the same seed is the same story")
+	fs.DurationVar(&c.Life, "life", 40*time.Minute, "`TIME` in which things go wrong in a story, in virtual time")
+	fs.IntVar(&c.Workers, "workers", runtime.GOMAXPROCS(0), "play `N` at the same time")
+	fs.IntVar(&c.everyDisk, "disk", 5, "every `N`th seed keeps its journal in a real file, the others in memory; 0: none does")
 	fs.BoolVar(&c.Witness, "witness", false, "give the federation a witness: another edgewatch that must see the pool down too")
 	fs.BoolVar(&c.first, "first", false, "end at the first violation")
 	fs.BoolVar(&c.mutants, "mutants", false, "build the product with one defect after another and see that each is found; in the source tree, with Go")
-	fs.StringVar(&c.only, "only", "", "of the defects, those whose names contain these `words`")
-	fs.StringVar(&form, "o", "text", "text or json")
-	if err := fs.Parse(args); err != nil {
+	fs.StringVar(&c.only, "only", "", "of the defects, those whose names contain this `TEXT`")
+	fs.StringVar(&form, "o", "text", "`FORM` of the output: text or json")
+	err := fs.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(errOut, usage)
+		fs.SetOutput(errOut)
+		fs.PrintDefaults()
 		return nil, err
 	}
-	err := func() error {
+	years := false
+	fs.Visit(func(f *flag.Flag) { years = years || f.Name == "years" })
+	check := func() error {
 		switch {
 		case fs.NArg() > 0:
 			return fmt.Errorf("unknown argument %q", fs.Arg(0))
@@ -79,6 +99,8 @@ func parse(args []string, errOut io.Writer) (*commandLine, error) {
 			return fmt.Errorf("-o %s: text or json", form)
 		case c.Seeds < 1:
 			return errors.New("--seeds must be at least 1")
+		case years && (!(c.years > 0) || math.IsInf(c.years, 1)):
+			return errors.New("--years must be more than 0")
 		case c.Life < time.Minute || c.Life > 24*time.Hour:
 			return errors.New("--life must be from 1m to 24h")
 		case c.everyDisk < 0:
@@ -89,9 +111,12 @@ func parse(args []string, errOut io.Writer) (*commandLine, error) {
 		var err error
 		c.Federation, err = load(config, federation)
 		return err
-	}()
+	}
+	if err == nil {
+		err = check()
+	}
 	if err != nil {
-		fmt.Fprintf(errOut, "edgelab simulate: %v\n", err)
+		fmt.Fprintf(errOut, "edgelab simulate: %v\n\"edgelab simulate --help\" tells more\n", err)
 		return nil, err
 	}
 	c.json = form == "json"
@@ -106,7 +131,7 @@ func (c *commandLine) findMutants(out, errOut io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintf(errOut, "edgelab simulate: the defects are put into the source tree that this is run in: %v\n", err)
-		return 2
+		return exitUsage
 	}
 	if err := FindMutants(context.Background(), root, c.only, c.Seeds, out); err != nil {
 		return 1
@@ -155,11 +180,11 @@ func (c *commandLine) run(t *testing.T, out, errOut io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintf(errOut, "edgelab simulate: %v\n", err)
-		return 2
+		return exitUsage
 	}
 	if err := c.show(report, out); err != nil {
 		fmt.Fprintf(errOut, "edgelab simulate: print the report: %v\n", err)
-		return 2
+		return 1
 	}
 	if violations > 0 {
 		return 1

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -18,7 +17,8 @@ import (
 // needs no secret and contacts nobody. An empty federation means the only one;
 // an empty pool means the first one for a failback and else the second. The
 // pool that federation leaves is taken to be the first, or the second where
-// that is the target.
+// that is the target; for a failback, which leads to a preferred pool, the one
+// after the target.
 func Plan(cfg *configs.Config, kind actions.PlanKind, federation, to string) (*actions.Plan, error) {
 	f, err := pick(cfg, federation)
 	if err != nil {
@@ -33,10 +33,13 @@ func Plan(cfg *configs.Config, kind actions.PlanKind, federation, to string) (*a
 	case to == "":
 		to = f.Pools[1].Name
 	case f.Pool(to) == nil:
-		return nil, fmt.Errorf("federation %s has no pool %q: known are %s", f.Name, to, strings.Join(poolNames(f), ", "))
+		return nil, NotPlannedError(fmt.Sprintf("federation %s has no pool %q: known are %s", f.Name, to, strings.Join(poolNames(f), ", ")))
 	}
-	if to == from && len(f.Pools) > 1 {
-		from = f.Pools[1].Name
+	switch i := slices.Index(poolNames(f), to); {
+	case kind == actions.Failback && i == len(f.Pools)-1 && i > 0:
+		return nil, NotPlannedError(fmt.Sprintf("%s is not preferred to %s, so that there is nothing to fail back: switchover %[1]s REASON", to, from))
+	case kind == actions.Failback && i < len(f.Pools)-1, to == from && len(f.Pools) > 1:
+		from = f.Pools[i+1].Name
 	}
 	b, err := newBuilder(f, true)
 	if err != nil {
@@ -55,17 +58,32 @@ func Planner(f *configs.Federation) (func(kind actions.PlanKind, from, to string
 	return b.plan, nil
 }
 
+// NotPlannedError says that what was asked for cannot be: there is no such
+// federation or pool, or no such move between pools.
+type NotPlannedError string
+
+// Error implements error.
+func (e NotPlannedError) Error() string { return string(e) }
+
 func pick(cfg *configs.Config, federation string) (*configs.Federation, error) {
 	if federation == "" {
 		if len(cfg.Federations) == 1 {
 			return &cfg.Federations[0], nil
 		}
-		return nil, errors.New("there are several federations: say which with -f")
+		return nil, NotPlannedError("there are several federations: say which with -f: " + strings.Join(federationNames(cfg), " or "))
 	}
 	if f := cfg.Federation(federation); f != nil {
 		return f, nil
 	}
-	return nil, fmt.Errorf("there is no federation %q", federation)
+	return nil, NotPlannedError(fmt.Sprintf("no such federation: %q: known are %s", federation, strings.Join(federationNames(cfg), ", ")))
+}
+
+func federationNames(cfg *configs.Config) []string {
+	names := make([]string, len(cfg.Federations))
+	for i := range cfg.Federations {
+		names[i] = cfg.Federations[i].Name
+	}
+	return names
 }
 
 func poolNames(f *configs.Federation) []string {

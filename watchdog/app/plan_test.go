@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -138,7 +139,7 @@ func TestPlanRefuses(t *testing.T) {
 		kind                 actions.PlanKind
 		federation, to, says string
 	}{
-		{"", "fabrikam", "", "no federation"},
+		{"", "fabrikam", "", "no such federation"},
 		{"", "", "EdgePool9", "known are"},
 		{"sideways", "", "", "no procedure"},
 	} {
@@ -148,6 +149,9 @@ func TestPlanRefuses(t *testing.T) {
 	}
 	for _, kind := range actions.PlanKinds() {
 		for i, pool := range cfg.Federations[0].Pools {
+			if kind == actions.Failback && i > 0 {
+				continue // see TestFailbackIsToAPreferredPool
+			}
 			p, err := Plan(cfg, kind, "", pool.Name)
 			if err != nil || p.To != pool.Name || p.From != cfg.Federations[0].Pools[1-min(i, 1)].Name {
 				t.Errorf("%s to %s: %+v, %v", kind, pool.Name, p, err)
@@ -159,5 +163,30 @@ func TestPlanRefuses(t *testing.T) {
 		if _, err := Plan(cfg, kind, "", ""); err == nil || !strings.Contains(err.Error(), "no second pool") {
 			t.Errorf("%s with one pool: %v", kind, err)
 		}
+	}
+}
+
+// TestFailbackIsToAPreferredPool: of three pools the last is none to return to,
+// and federation returns to the second from the third.
+func TestFailbackIsToAPreferredPool(t *testing.T) {
+	cfg, err := configs.Load(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &cfg.Federations[0]
+	third := f.Pools[1]
+	third.Name = "EdgePool3"
+	f.Pools = append(f.Pools, third)
+	for to, from := range map[string]string{"": "EdgePool2", "EdgePool1": "EdgePool2", "EdgePool2": "EdgePool3"} {
+		if p, err := Plan(cfg, actions.Failback, "", to); err != nil || p.From != from {
+			t.Errorf("to %q: %+v, %v; want one from %s", to, p, err, from)
+		}
+	}
+	_, err = Plan(cfg, actions.Failback, "", "EdgePool3")
+	if _, ok := errors.AsType[NotPlannedError](err); !ok || err.Error() != "EdgePool3 is not preferred to EdgePool1, so that there is nothing to fail back: switchover EdgePool3 REASON" {
+		t.Errorf("to the last: %v", err)
+	}
+	if p, err := Plan(cfg, actions.Failover, "", "EdgePool3"); err != nil || p.From != "EdgePool1" {
+		t.Errorf("a failover to the last: %+v, %v", p, err)
 	}
 }

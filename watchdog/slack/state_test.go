@@ -102,7 +102,7 @@ func TestRoutineIsOneMessage(t *testing.T) {
 		r.told(t)
 	}
 	msgs := r.srv.Messages()
-	if len(msgs) != 1 || !strings.Contains(msgs[0].Text, "28 earlier, see history") || !strings.Contains(msgs[0].Text, "confirming: EdgePool1 does not answer") {
+	if len(msgs) != 1 || !strings.Contains(msgs[0].Text, "28 earlier, see history") || !strings.Contains(msgs[0].Text, "Confirming: EdgePool1 does not answer") {
 		t.Fatalf("messages:\n%s", show(msgs))
 	}
 	r.add(t, story("contoso-7")[0], because(watchdog.Watching, "later"))

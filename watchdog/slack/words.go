@@ -140,7 +140,7 @@ func decisionDetail(d *watchdog.Decision) string {
 	case watchdog.WillWatch:
 		head = "Watching"
 		if d.State != watchdog.Watching {
-			head = strings.ReplaceAll(d.State.String(), "_", " ")
+			head = capital(strings.ReplaceAll(d.State.String(), "_", " "))
 		}
 	case watchdog.WillFailover:
 		head = "Failing over to " + d.To
