@@ -108,6 +108,7 @@ type Command struct {
 	For        time.Duration    `json:"for,omitempty"`   // pause: how long; never without an end
 	Step       actions.StepName `json:"step,omitempty"`  // skip-step: which
 	Force      bool             `json:"force,omitempty"` // do it although the machine advises against it; never past a preflight
+	Dry        bool             `json:"dry,omitempty"`   // only say what the answer would be now: nothing is done, kept or told
 	Reason     string           `json:"reason"`
 	Actor      string           `json:"actor"` // who, as the surface knows them: "U012AB3CD (anna)", "root@host"
 	Via        string           `json:"via"`   // the surface: "slack", "cli", "api"

@@ -355,6 +355,12 @@ func (e *Engine) save(ctx context.Context, ready *Ready) error {
 
 // obey answers a command once it is durable, or tells that nothing changed.
 func (e *Engine) obey(ctx context.Context, o order) {
+	if o.cmd.Dry {
+		e.levels.Lease = e.lease()
+		ready := e.machine.Step(Input{At: e.ports.Now(), Levels: e.levels, Event: Submitted{o.cmd}})
+		o.reply <- reply{answer: ready.Answer}
+		return
+	}
 	ready, err := e.do(ctx, Submitted{o.cmd})
 	switch {
 	case ready.Refused != "":

@@ -208,3 +208,33 @@ func TestEngineNamesWhatADefectLeftStopped(t *testing.T) {
 		p.stop()
 	})
 }
+
+// A dry order is answered as if it were given, and nothing comes of it.
+func TestEngineAnswersDryOrders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		p := startEngine(t, w, j)
+		time.Sleep(time.Minute)
+		dry := func(verb watchdog.Verb, pool string) watchdog.Answer {
+			a, err := p.Submit(t.Context(), watchdog.Command{ID: string(verb), Verb: verb, Pool: pool, Reason: "why", Actor: "anna", Dry: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		before := len(kinds(t, j))
+		if a := dry(watchdog.VerbSwitchover, "EdgePool2"); !a.Accepted {
+			t.Errorf("switchover: %+v", a)
+		}
+		if a := dry(watchdog.VerbFailover, "EdgePool2"); a.Accepted || !strings.Contains(a.Text, "EdgePool1 answers") {
+			t.Errorf("failover: %+v", a)
+		}
+		time.Sleep(10 * time.Minute)
+		if s := p.Snapshot(); s.Chain != nil || len(w.log) != 0 || len(kinds(t, j)) != before {
+			t.Errorf("something came of it: %+v, %v, %v", s.Chain, w.log, kinds(t, j))
+		}
+		p.order(watchdog.Command{ID: "switchover", Verb: watchdog.VerbSwitchover, Pool: "EdgePool2", Reason: "why"})
+		p.until(2*time.Minute, "moved", activeIs("EdgePool2"))
+		p.stop()
+	})
+}

@@ -4,12 +4,9 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
 	"edgewatch/actions"
-	"edgewatch/probe"
 	"edgewatch/watchdog"
 )
 
@@ -43,59 +40,9 @@ func (t *tool) confirm(s *watchdog.Snapshot, cmd watchdog.Command, given string)
 	return &failure{exitFailed, errors.New("nothing was done: it was not confirmed")}
 }
 
-// refused reports whether the snapshot shows that the machine will refuse the
-// order: a person is not asked about it then, and reads the machine's words
-// instead. Where the snapshot leaves it open they are asked.
-func refused(s *watchdog.Snapshot, cmd watchdog.Command, now time.Time) bool {
-	c := s.Chain
-	runs, waits := c != nil && c.Outcome == nil, s.State == watchdog.Faulted
-	switch cmd.Verb {
-	case watchdog.VerbAbort:
-		return !runs && !waits
-	case watchdog.VerbSkipStep:
-		return runs || !halfWay(s) || c.Outcome.Step != cmd.Step || !actions.Skippable(cmd.Step)
-	case watchdog.VerbAdopt:
-		return runs || !has(s, cmd.Pool) || cmd.Pool == s.Active && !halfWay(s)
-	case watchdog.VerbFailover:
-		if cmd.Pool == s.Active {
-			return runs || waits || !halfWay(s) && found(s)
-		}
-		return runs || waits || !has(s, cmd.Pool) || !cmd.Force && found(s) && answers(s, now)
-	case watchdog.VerbSwitchover:
-		return runs || waits || !has(s, cmd.Pool) || cmd.Pool == s.Active
-	case watchdog.VerbFailback:
-		return runs || waits || !has(s, cmd.Pool) || cmd.Pool == s.Active || place(s, cmd.Pool) > place(s, s.Active)
-	default:
-		return false
-	}
-}
-
-// halfWay: the last move took the route along and did not get through. A person
-// may have said since that nothing is left to do, which a snapshot does not
-// tell: who would be refused for the opposite is asked.
+// halfWay: the last move took the route along and did not get through.
 func halfWay(s *watchdog.Snapshot) bool {
 	return s.Chain != nil && s.Chain.Outcome != nil && !s.Chain.Outcome.OK && s.Chain.Outcome.RouteMoved && s.Chain.To == s.Active
-}
-
-func place(s *watchdog.Snapshot, pool string) int {
-	return slices.IndexFunc(s.Pools, func(p watchdog.PoolStatus) bool { return p.Name == pool })
-}
-
-func has(s *watchdog.Snapshot, pool string) bool { return place(s, pool) >= 0 }
-
-// found: partners of every domain find federation on the active pool, so that
-// there is nothing to bring back.
-func found(s *watchdog.Snapshot) bool {
-	return len(s.Partner) > 0 && !slices.ContainsFunc(s.Partner, func(v watchdog.PartnerView) bool {
-		return v.Level != probe.Up && v.Level != probe.Degraded || v.Pool != s.Active
-	})
-}
-
-// answers: the active pool was seen well just now.
-func answers(s *watchdog.Snapshot, now time.Time) bool {
-	i := place(s, s.Active)
-	return i >= 0 && s.Frozen == "" && now.Sub(s.LastRound) <= s.Interval &&
-		s.Pools[i].Verdict == watchdog.PoolUp && !s.Pools[i].Breaker.Tripped() && s.Pools[i].Breaker.Bad == 0
 }
 
 // effect is what the order will do, if it is accepted.

@@ -32,8 +32,11 @@ func (f *fakeWatchdog) Submit(_ context.Context, cmd watchdog.Command) (watchdog
 		return watchdog.Answer{}, watchdog.ErrStopping
 	case cmd.Federation == "":
 		return watchdog.Answer{Text: "no such federation: say which with -f: [contoso fabrikam]"}, nil
-	case cmd.Pool == "EdgePool1":
+	case cmd.Pool == "EdgePool1" && cmd.Federation != "northwind":
 		return watchdog.Answer{Text: "EdgePool1 carries federation already"}, nil
+	}
+	if cmd.Dry {
+		return watchdog.Answer{Accepted: true, Text: "would be accepted"}, nil
 	}
 	for i, c := range f.accepted {
 		if c.ID == cmd.ID {

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -110,7 +109,6 @@ func (t *tool) order(ctx context.Context, r remote, info watchdog.VerbInfo, cmd 
 	if err != nil {
 		return err
 	}
-	hopeless := false
 	if ask {
 		snaps, err := client.Status(ctx, cmd.Federation)
 		if err != nil {
@@ -121,10 +119,11 @@ func (t *tool) order(ctx context.Context, r remote, info watchdog.VerbInfo, cmd 
 			return err
 		}
 		cmd.Federation = s.Federation
-		if hopeless = refused(s, cmd, time.Now()); !hopeless {
-			if err := t.confirm(s, cmd, r.given()); err != nil {
-				return err
-			}
+		if err := t.hopeless(ctx, client, cmd); err != nil {
+			return err
+		}
+		if err := t.confirm(s, cmd, r.given()); err != nil {
+			return err
 		}
 	}
 	cmd.ID = "cli-" + rand.Text()
@@ -136,11 +135,22 @@ func (t *tool) order(ctx context.Context, r remote, info watchdog.VerbInfo, cmd 
 		return &failure{exitRefused, fmt.Errorf("refused: %s", answer.Text)}
 	}
 	fmt.Fprintln(t.out, printable(answer.Text))
-	if hopeless {
-		fmt.Fprintln(t.err, "it was not asked about: a moment ago edgewatch would have refused it")
-	}
 	if begins(cmd.Verb) {
 		fmt.Fprintln(t.err, "\"edgewatch status\" shows how far it is")
+	}
+	return nil
+}
+
+// hopeless is the machine's refusal of the order as things stand: nobody is
+// asked about what will not be done.
+func (t *tool) hopeless(ctx context.Context, client submitter, cmd watchdog.Command) error {
+	cmd.ID, cmd.Dry = "dry-"+rand.Text(), true
+	answer, err := client.Submit(ctx, cmd)
+	switch {
+	case err != nil:
+		return overSocket(err)
+	case !answer.Accepted:
+		return &failure{exitRefused, fmt.Errorf("refused: %s", answer.Text)}
 	}
 	return nil
 }

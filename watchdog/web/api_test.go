@@ -201,7 +201,7 @@ func TestCommandsAreStrict(t *testing.T) {
 		t.Fatalf("commands: %+v", w.commands)
 	}
 	want := watchdog.Command{
-		ID: "2", Federation: "contoso", Verb: watchdog.VerbFailover, Pool: "EdgePool2", For: time.Second, Step: "verify", Force: true,
+		ID: "2", Federation: "contoso", Verb: watchdog.VerbFailover, Pool: "EdgePool2", For: time.Second, Step: "verify", Force: true, Dry: true,
 		Reason: "why", Actor: unknownPeer, Via: "api",
 	}
 	if diff := cmp.Diff(want, w.commands[1]); diff != "" {
@@ -210,7 +210,7 @@ func TestCommandsAreStrict(t *testing.T) {
 }
 
 // everyField is a command with everything that a command can have.
-const everyField = `{"id":"2","federation":"contoso","verb":"failover","pool":"EdgePool2","for":1000000000,"step":"verify","force":true,"reason":"why","actor":"x","via":"slack"}`
+const everyField = `{"id":"2","federation":"contoso","verb":"failover","pool":"EdgePool2","for":1000000000,"step":"verify","force":true,"dry":true,"reason":"why","actor":"x","via":"slack"}`
 
 // abandon leaves a socket behind the way a killed process does.
 func abandon(t *testing.T, path string) {
