@@ -255,8 +255,7 @@ func (e *Engine) do(ctx context.Context, ev Event) (Ready, error) {
 // step takes one event through the machine: entries durable first, then
 // applied, then effects.
 func (e *Engine) step(ctx context.Context, ev Event) (Ready, error) {
-	e.levels.Lease = e.lease()
-	ready := e.machine.Step(Input{At: e.ports.Now(), Levels: e.levels, Event: ev})
+	ready := e.follows(ev)
 	if ready.Refused != "" {
 		return ready, errors.New(ready.Refused)
 	}
@@ -272,6 +271,12 @@ func (e *Engine) step(ctx context.Context, ev Event) (Ready, error) {
 	}
 	e.publish()
 	return ready, nil
+}
+
+// follows is what follows from the event as things stand. It changes nothing.
+func (e *Engine) follows(ev Event) Ready {
+	e.levels.Lease = e.lease()
+	return e.machine.Step(Input{At: e.ports.Now(), Levels: e.levels, Event: ev})
 }
 
 // lease is why this process may not act any more, "" while it may.
@@ -356,9 +361,7 @@ func (e *Engine) save(ctx context.Context, ready *Ready) error {
 // obey answers a command once it is durable, or tells that nothing changed.
 func (e *Engine) obey(ctx context.Context, o order) {
 	if o.cmd.Dry {
-		e.levels.Lease = e.lease()
-		ready := e.machine.Step(Input{At: e.ports.Now(), Levels: e.levels, Event: Submitted{o.cmd}})
-		o.reply <- reply{answer: ready.Answer}
+		o.reply <- reply{answer: e.follows(Submitted{o.cmd}).Answer}
 		return
 	}
 	ready, err := e.do(ctx, Submitted{o.cmd})
