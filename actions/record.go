@@ -36,7 +36,6 @@ const (
 // Word says how the step or task stands, e.g. "done", "passed" for what only
 // looks, "found done already".
 func (r Record) Word() string {
-	observes := r.Step == Preflight || r.Step == CheckPort || r.Step == Verify
 	switch {
 	case r.Phase == Failed:
 		return "failed"
@@ -44,13 +43,16 @@ func (r Record) Word() string {
 		return "started"
 	case r.Phase == Skipped:
 		return "skipped"
-	case observes:
+	case observes(r.Step):
 		return "passed"
 	case r.Phase == Already:
 		return "found done already"
 	}
 	return "done"
 }
+
+// observes reports whether the step only looks.
+func observes(name StepName) bool { return name == Preflight || name == CheckPort || name == Verify }
 
 // Outcome is how a run of a plan ended.
 type Outcome struct {

@@ -14,6 +14,7 @@ type attempt struct {
 	step Step
 	task Task
 
+	before  RecordPhase // what earlier runs recorded of it
 	begin   time.Time
 	tries   int       // how often this run applied it
 	applied time.Time // when it was last applied without an error; zero after one
@@ -33,7 +34,7 @@ func (x *run) task(ctx context.Context, s Step, t Task) (did bool, err error) {
 	x.mu.Lock()
 	phase := x.progress.Task(s.Name, t.Target())
 	x.mu.Unlock()
-	a := &attempt{run: x, step: s, task: t, begin: time.Now(), touched: phase != "" && phase != Already}
+	a := &attempt{run: x, step: s, task: t, before: phase, begin: time.Now(), touched: phase != "" && phase != Already}
 	if err := a.converge(ctx); err != nil {
 		x.recordBestEffort(ctx, a.recordOf(Failed, err))
 		return a.did(), err
@@ -52,6 +53,9 @@ func (a *attempt) converge(ctx context.Context) error {
 		switch {
 		case err == nil && obs.Status == Done:
 			a.saw = obs.Detail
+			if a.tries == 0 && !observes(a.step.Name) && (a.before == Finished || a.before == Already) {
+				return nil // as the journal has it
+			}
 			if a.did() {
 				return a.record(ctx, a.recordOf(Finished, nil))
 			}

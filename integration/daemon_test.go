@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // daemon is a real server that can be killed, stopped, frozen and started
@@ -111,8 +114,22 @@ func (d *daemon) end(sig syscall.Signal) error {
 	return d.proc.end(sig, 15*time.Second)
 }
 
-// Freeze lets the daemon hang: the kernel still accepts, nothing answers.
-func (d *daemon) Freeze() error { return d.signal(syscall.SIGSTOP) }
+// Freeze lets the daemon hang: the kernel still accepts, nothing answers. It
+// returns when the last of its threads has stopped.
+func (d *daemon) Freeze() error {
+	if err := d.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	pid := d.proc.cmd.Process.Pid
+	d.mu.Unlock()
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
 
 // Thaw ends Freeze.
 func (d *daemon) Thaw() error { return d.signal(syscall.SIGCONT) }
