@@ -95,6 +95,7 @@ soak: fuzz
 ## figures: false and missed failovers, detection and restoration over 1,000 years, for the README
 figures:
 	$(GO) run ./cmd/edgelab simulate --years 1000
+	$(GO) run ./cmd/edgelab simulate --years 1000 --witness
 
 clean:
 	rm -rf $(BIN)
