@@ -146,7 +146,7 @@ var classTable = []ClassInfo{
 	{ServFail, inDNS, Inconclusive, Unclear, true, "The name server could not answer (SERVFAIL). Check the zone's name servers and its DNSSEC signatures."},
 	{Lame, inDNS, Inconclusive, Unclear, true, "The name server neither knows the zone nor asks others for it. Check the list of resolvers and the delegation."},
 	{NoAddress, inDNS, Inconclusive, Remote, true, "The SRV target has no address. Add its A or AAAA record, or take the SRV record away."},
-	{BadAnswer, inDNS, Inconclusive, Unclear, true, "The name server's answer makes no sense (another rcode, a malformed message). Check the resolver."},
+	{BadAnswer, inDNS, Inconclusive, Unclear, true, "The name server's answer makes no sense (another rcode, a malformed message, an SRV record with port 0). Check the resolver and the zone."},
 	{DNSNoSRV, inDNS, Up, Remote, true, "The domain has no SRV record for XMPP federation, so partners fall back to the domain itself on port 5269. Add _xmpp-server._tcp."},
 	{SRVCNAME, inDNS, Up, Remote, true, "An SRV target is an alias (CNAME), which RFC 2782 forbids and some partners refuse. Point the SRV record at the real name."},
 	{NoStartTLSService, inDNS, Up, Remote, true, "Only direct TLS (_xmpps-server) is published; partners without it cannot connect. Add _xmpp-server._tcp too."},

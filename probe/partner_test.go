@@ -92,6 +92,8 @@ func TestPartner(t *testing.T) {
 		{0, "all down", srv + "0 0 5269 down.contoso.test.", nil, probe.PhaseConnect, probe.Refused, probe.Down, nil, 1},
 		{0, "one down, one not to be asked", srv + "0 0 5269 down.contoso.test.\n" + srv + "0 0 5269 lost.contoso.test.", nil, probe.PhaseConnect, probe.Refused, probe.Inconclusive, nil, 2},
 		{0, "more than are followed", manyTargets(srv, 20), nil, probe.PhaseDone, probe.OK, probe.Up, []probe.Class{probe.TooManyTargets}, 16},
+		{0, "port 0", srv + "0 0 0 x1.contoso.test.", nil, probe.PhaseDNS, probe.BadAnswer, probe.Inconclusive, nil, 1},
+		{0, "one of two with port 0", srv + "0 0 0 x1.contoso.test.\n" + srv + "0 0 5269 x2.contoso.test.", nil, probe.PhaseDNS, probe.BadAnswer, probe.Degraded, nil, 2},
 		{0, "degraded", srv + "0 0 5269 no.contoso.test.", nil, probe.PhaseStartTLS, probe.NoStartTLS, probe.Degraded, nil, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 type tally struct {
 	up, degraded, down int
 	unsure             int // could not be found out, for reasons of ours or of DNS
-	homeless           int // DNS names no address
+	homeless           int // DNS names no address, or no port
 	worst              *Result
 	dns                *PartnerTarget
 }
@@ -17,7 +17,7 @@ type tally struct {
 func (c *tally) answers() int { return c.up + c.degraded }
 
 func (c *tally) take(t *PartnerTarget) {
-	if t.Class == NoAddress || t.Class == NXDomain {
+	if t.Class == NoAddress || t.Class == NXDomain || t.Port == 0 {
 		c.homeless++
 		c.dns = t
 	} else if t.Class != OK {

@@ -140,6 +140,9 @@ func (t *PartnerTarget) settle(fallback bool) {
 			t.Class, t.Error = l.Class, l.Error
 		}
 	}
+	if t.Class == OK && t.Port == 0 {
+		t.Class, t.Error = BadAnswer, fmt.Sprintf("the SRV record leads to port 0 of %s", t.Target)
+	}
 	if addrs > 0 || t.Class != OK {
 		return
 	}
@@ -186,6 +189,9 @@ func (v *partnerView) probe(ctx context.Context) {
 // addresses is where the target leads: an IPv4 address in an AAAA record is
 // reached over IPv4.
 func (t *PartnerTarget) addresses() []netip.AddrPort {
+	if t.Port == 0 {
+		return nil
+	}
 	var out []netip.AddrPort
 	for _, l := range t.Lookups {
 		for _, a := range l.Addrs {

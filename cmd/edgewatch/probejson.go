@@ -53,7 +53,7 @@ type partnerJSON struct {
 	Agree   bool         `json:"agree"`   // whether those that know tell the same
 	Drift   *driftJSON   `json:"drift"`   // null without a configuration
 
-	// Durations are seconds here, as everywhere in this output.
+	// The whole took seconds here; lookups and services keep nanoseconds (took).
 	Nanoseconds struct{} `json:"took,omitzero"`
 }
 
