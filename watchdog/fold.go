@@ -26,6 +26,7 @@ type fold struct {
 	down      map[string]bool      // addresses of servers that were told to be down
 	quit      map[string]bool      // pools that were failed over from and have not been seen back
 	back      map[string]time.Time // those that were: since when
+	shaky     map[string]bool      // those that were and died again: they are believed later
 	owed      map[string][]string  // servers that a chain to their pool stopped and did not see running again
 	drift     map[string]string
 	lost      map[string]bool // domains whose partners cannot reach an active pool that answers
@@ -99,6 +100,7 @@ func newFold(active string) fold {
 		down:     map[string]bool{},
 		quit:     map[string]bool{},
 		back:     map[string]time.Time{},
+		shaky:    map[string]bool{},
 		owed:     map[string][]string{},
 		drift:    map[string]string{},
 		lost:     map[string]bool{},
@@ -109,7 +111,7 @@ func newFold(active string) fold {
 func (f *fold) clone() fold {
 	c := *f
 	c.tripped, c.degraded, c.quit = maps.Clone(f.tripped), maps.Clone(f.degraded), maps.Clone(f.quit)
-	c.down = maps.Clone(f.down)
+	c.down, c.shaky = maps.Clone(f.down), maps.Clone(f.shaky)
 	c.drift, c.lost, c.failed, c.back = maps.Clone(f.drift), maps.Clone(f.lost), maps.Clone(f.failed), maps.Clone(f.back)
 	c.owed = maps.Clone(f.owed) // its lists are replaced, never changed
 	c.autos, c.accepted, c.told = slices.Clone(f.autos), slices.Clone(f.accepted), slices.Clone(f.told)
@@ -303,6 +305,7 @@ func (f *fold) takeOver(pool string) {
 	f.tripped[pool] = false
 	delete(f.quit, pool)
 	delete(f.back, pool)
+	delete(f.shaky, pool)
 }
 
 func (f *fold) applyChain(e Entry) {
@@ -412,7 +415,7 @@ func (f *fold) applyNotice(e Entry) {
 		f.back[n.Pool] = e.At
 	case NoticeOldPoolGone:
 		delete(f.back, n.Pool)
-		f.quit[n.Pool] = true
+		f.quit[n.Pool], f.shaky[n.Pool] = true, true
 	case NoticeHeld:
 		if f.hold != nil {
 			f.hold.told = e.At

@@ -67,7 +67,7 @@ func (s *script) anew() {
 //
 //	anew | wait 10s | mode observe | boot | restart | tick | lease lost|back
 //	rules witnesses=2,1 (so many of them must see it down) | unproven=next | approval=10m,hold|failover | failback=1h,02:00,05:00 | partner=15m
-//	round EdgePool1=up|degraded|unclear|down|tripped|back … [canaries=bad] [frozen] [witness=host2:up|degraded|down|unsure|unclear|stale|silent|stranger …]
+//	round EdgePool1=up|fresh|degraded|unclear|down|tripped|back … [canaries=bad] [frozen] [witness=host2:up|degraded|down|unsure|unclear|stale|silent|stranger …]
 //	ready EdgePool2 | unready EdgePool2 why…
 //	step NAME started|finished|failed [TARGET]
 //	end ok [skipped] | end STEP moved|interrupted|aborted|(nothing)
@@ -266,6 +266,9 @@ func (s *script) poolRound(name, value string) PoolRound {
 	switch value {
 	case "up":
 		p.Healthy = healthyRounds
+		p.Verdict, result.Level, result.Class, result.Phase = PoolUp, probe.Up, probe.OK, probe.PhaseDone
+	case "fresh": // well, but not for long yet
+		p.Healthy = 1
 		p.Verdict, result.Level, result.Class, result.Phase = PoolUp, probe.Up, probe.OK, probe.PhaseDone
 	case "degraded":
 		p.Verdict, result.Level, result.Class, result.Phase, p.Degraded = PoolDegraded, probe.Degraded, "cert_expired", probe.PhaseCert, degradedRounds

@@ -41,7 +41,8 @@ const (
 func (s *step) noticePool(p PoolRound) {
 	f := &s.fold
 	answers := p.Verdict == PoolUp || p.Verdict == PoolDegraded
-	if f.quit[p.Pool] && p.Pool != f.active && answers && !p.Breaker.Tripped() {
+	calm := !f.shaky[p.Pool] || max(p.Healthy, p.Degraded) >= healthyRounds
+	if f.quit[p.Pool] && p.Pool != f.active && answers && !p.Breaker.Tripped() && calm {
 		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeOldPoolBack, Pool: p.Pool, Text: fmt.Sprintf(
 			"%s answers again. Federation stays on %s%s", p.Pool, f.active, s.wayBack(p.Pool))}})
 	}
