@@ -98,20 +98,41 @@ func (s *step) failover() {
 	}
 }
 
+// unplanned refuses a planned move to where federation is, or away from where
+// it has only half arrived.
+func (s *step) unplanned() bool {
+	f := &s.fold
+	switch pool := s.command().Pool; {
+	case pool == f.active:
+		s.no("%s carries federation already", pool)
+	case f.unfinished():
+		s.no("the last failover to %s is not through: retry it, or say adopt %s REASON once what is left was done by hand", f.active, f.active)
+	default:
+		return false
+	}
+	return true
+}
+
+// unready refuses a planned move to a pool that could not take over as far as
+// anybody knows, unless somebody insists.
+func (s *step) unready() bool {
+	cmd := s.command()
+	why := s.Levels.Readiness[cmd.Pool].lacks(cmd.Pool, s.At, s.rules.ReadinessAge)
+	if why == "" || cmd.Force {
+		return false
+	}
+	s.no("%s. To try it all the same (its preflight still has to pass): %s %s --force REASON", why, cmd.Verb, cmd.Pool)
+	return true
+}
+
 func (s *step) switchover() {
 	cmd := s.command()
 	f := &s.fold
-	ready := s.Levels.Readiness[cmd.Pool].lacks(cmd.Pool, s.At, s.rules.ReadinessAge)
 	switch {
-	case s.impossible():
-	case cmd.Pool == f.active:
-		s.no("%s carries federation already", cmd.Pool)
-	case f.unfinished():
-		s.no("the last failover to %s is not through: retry it, or say adopt %s REASON once what is left was done by hand", f.active, f.active)
+	case s.impossible() || s.unplanned():
 	case s.answers() == Inconclusive && !cmd.Force:
 		s.no("%s was not seen answering just now, and a switchover is for a pool that does. If it is down: failover %s REASON", f.active, cmd.Pool)
-	case ready != "" && !cmd.Force:
-		s.no("%s. To try it all the same (its preflight still has to pass): switchover %s --force REASON", ready, cmd.Pool)
+	case s.unready():
 	default:
 		s.accept("switching over from %s to %s now", f.active, cmd.Pool)
 		s.startChain(actions.Switchover, f.active, cmd.Pool, cmd)
@@ -121,20 +142,14 @@ func (s *step) switchover() {
 func (s *step) failback() {
 	cmd := s.command()
 	f := &s.fold
-	ready := s.Levels.Readiness[cmd.Pool].lacks(cmd.Pool, s.At, s.rules.ReadinessAge)
 	quarantine := f.quarantine(cmd.Pool, s.At, s.rules)
 	switch {
-	case s.impossible():
-	case cmd.Pool == f.active:
-		s.no("%s carries federation already", cmd.Pool)
-	case f.unfinished():
-		s.no("the last failover to %s is not through: retry it, or say adopt %s REASON once what is left was done by hand", f.active, f.active)
+	case s.impossible() || s.unplanned():
 	case slices.Index(s.rules.Pools, cmd.Pool) > slices.Index(s.rules.Pools, f.active):
 		s.no("%s is not preferred to %s, so that there is nothing to fail back: switchover %s REASON", cmd.Pool, f.active, cmd.Pool)
 	case quarantine != "" && !cmd.Force:
 		s.no("%s. To return all the same: failback %s --force REASON", quarantine, cmd.Pool)
-	case ready != "" && !cmd.Force:
-		s.no("%s. To try it all the same (its preflight still has to pass): failback %s --force REASON", ready, cmd.Pool)
+	case s.unready():
 	default:
 		s.accept("failing back from %s to %s now", f.active, cmd.Pool)
 		s.startChain(actions.Failback, f.active, cmd.Pool, cmd)
