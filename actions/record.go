@@ -73,6 +73,10 @@ type Outcome struct {
 	// never both interrupted and aborted.
 	Aborted bool `json:"aborted,omitempty"`
 
+	// Unrecorded says that the run ended because a record could not be made
+	// durable. That is our own fault: nothing is known against the target.
+	Unrecorded bool `json:"unrecorded,omitempty"`
+
 	// Skipped are the steps that a person ordered skipped, in documented
 	// order: what they would have proven is not proven, even if OK.
 	Skipped []StepName `json:"skipped,omitempty"`

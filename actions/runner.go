@@ -55,6 +55,7 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, chain string, progress Pro
 		out.RouteMoved = x.routeMoved(ctx)
 		out.Aborted = errors.Is(context.Cause(ctx), ErrAborted)
 		out.Interrupted = ctx.Err() != nil && !out.Aborted
+		out.Unrecorded = errors.Is(err, errUnrecorded)
 		if out.Aborted {
 			err = aborted(err, context.Cause(ctx), out.RouteMoved)
 		}
@@ -362,6 +363,9 @@ func (x *run) changed(ctx context.Context, name StepName) bool {
 	return false
 }
 
+// errUnrecorded is why nothing more is done: it could not be written down.
+var errUnrecorded = errors.New("not in the journal")
+
 func (x *run) record(ctx context.Context, rec Record) error {
 	rec.Chain = x.chain
 	x.mu.Lock()
@@ -369,7 +373,7 @@ func (x *run) record(ctx context.Context, rec Record) error {
 	x.mu.Unlock()
 	err := x.Record(ctx, rec)
 	if err != nil && !rec.Rescue {
-		return fmt.Errorf("journal %s of %s: %w", rec.Phase, strings.TrimSpace(string(rec.Step)+" "+rec.Target), err)
+		return fmt.Errorf("%w: %s of %s: %w", errUnrecorded, rec.Phase, strings.TrimSpace(string(rec.Step)+" "+rec.Target), err)
 	}
 	if err != nil {
 		// Bringing services back matters more than writing it down.

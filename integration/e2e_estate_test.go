@@ -172,12 +172,12 @@ func (e *estate) await(what string, ok func(watchdog.Entry) bool) watchdog.Entry
 	return found
 }
 
-// awaitRestored waits for the end of the failover, which must be a good one,
-// and holds that a partner finds the pool.
+// awaitRestored returns when a failover to the pool is through and partners
+// find it. One that edgewatch itself could not go on with is followed by another.
 func (e *estate) awaitRestored(pool string) {
 	e.t.Helper()
 	end := e.await("the end of the failover to "+pool, func(entry watchdog.Entry) bool {
-		return entry.Kind == watchdog.KindChainEnd && !entry.ChainEnd.Outcome.Interrupted && e.chain(entry.ChainEnd.ID).To == pool
+		return entry.Kind == watchdog.KindChainEnd && !entry.ChainEnd.Outcome.Interrupted && !entry.ChainEnd.Outcome.Unrecorded && e.chain(entry.ChainEnd.ID).To == pool
 	})
 	if !end.ChainEnd.Outcome.OK {
 		e.t.Fatalf("the failover ended badly: %s", end.Sentence())

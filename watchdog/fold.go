@@ -382,7 +382,9 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 	case out.Interrupted:
 		f.attempts = max(f.attempts-1, 0)
 	default:
-		f.failed[f.chain.To] = e.At
+		if !out.Unrecorded { // it is not the pool that failed, but so often is often enough
+			f.failed[f.chain.To] = e.At
+		}
 		if f.attempts >= rules.MaxAttempts {
 			f.confirm = "failovers of this incident failed " + times(f.attempts)
 		}
