@@ -233,14 +233,16 @@ func (s *surveyor) hurry() {
 }
 
 func (s *surveyor) run(ctx context.Context) {
-	timer := time.NewTimer(0)
+	every := s.engine.settings.Watch.SurveyInterval
+	s.survey(ctx)
+	last := time.Now()
+	timer := time.NewTimer(every)
 	defer timer.Stop()
-	var last time.Time
 	for {
 		select {
 		case <-timer.C:
 		case <-s.wanted:
-			if time.Since(last) < min(time.Minute, s.engine.settings.Watch.SurveyInterval) {
+			if time.Since(last) < min(time.Minute, every) {
 				continue
 			}
 		case <-ctx.Done():
@@ -248,7 +250,7 @@ func (s *surveyor) run(ctx context.Context) {
 		}
 		s.survey(ctx)
 		last = time.Now()
-		timer.Reset(s.engine.settings.Watch.SurveyInterval)
+		timer.Reset(every)
 	}
 }
 

@@ -139,7 +139,7 @@ func (r *Recorder) run(ctx context.Context) {
 	if r.o.Keep > 0 {
 		r.pruneAt = time.Now()
 	}
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(r.work(ctx))
 	defer timer.Stop()
 	for {
 		select {
