@@ -67,7 +67,7 @@ var chainMutants = []Mutant{
 
 var journalMutants = []Mutant{
 	{"doubt about the journal ignored", "watchdog/engine.go", "if errors.Is(err, ErrJournalUnsure) {", "if false {", []string{"I2", "I8", "I9"}},
-	{"effects without a durable journal", "watchdog/engine.go", "if err := e.save(ctx, &ready); err != nil {\n\t\treturn ready, err\n\t}", "_ = e.save(ctx, &ready)", []string{"I1", "I2"}},
+	{"effects without a durable journal", "watchdog/engine.go", "if err := e.save(ctx, &ready); err != nil {\n\t\treturn ready, err\n\t}", "_ = e.save(ctx, &ready)", []string{"I1", "I2", "I5"}},
 }
 
 var outboxMutants = []Mutant{
