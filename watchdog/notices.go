@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -122,6 +123,25 @@ func (s *step) noticePartners(round *Round) {
 		case v.Level.Answers() && lost:
 			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerBack, Domain: v.Domain, Text: fmt.Sprintf(
 				"partners of %s reach federation again: %s", v.Domain, v.Text)}})
+		}
+	}
+}
+
+// forgetDomains ends what was told of domains that nobody looks at any more:
+// nothing else ever would, and it would stand for trouble that is nobody's. It
+// is an entry, so that the journal means the same whatever is configured later.
+func (s *step) forgetDomains() {
+	gone := func(domain, what string) string {
+		return fmt.Sprintf("partners of %s are no longer looked at: that %s counts no more", domain, what)
+	}
+	for _, d := range slices.Sorted(maps.Keys(s.fold.drift)) {
+		if s.fold.drift[d] != "" && !knows(s.rules.Domains, d) {
+			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDrift, Domain: d, Text: gone(d, "DNS led them to "+s.fold.drift[d])}})
+		}
+	}
+	for _, d := range slices.Sorted(maps.Keys(s.fold.lost)) {
+		if !knows(s.rules.Domains, d) {
+			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerBack, Domain: d, Text: gone(d, "they did not find federation")}})
 		}
 	}
 }
