@@ -314,7 +314,7 @@ func (e *Engine) surveyed(v survey) {
 	}
 	if v.pool == "" {
 		if v.began.After(e.moved) {
-			e.partner, e.seen, e.glimpsed = v.partner, e.ports.Now(), v.began
+			e.partner, e.seen, e.glimpsed = e.tally(v.partner, v.began), e.ports.Now(), v.began
 		}
 		return
 	}

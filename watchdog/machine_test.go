@@ -221,9 +221,9 @@ func (s *script) round(words []string) {
 		case name == "nowhere":
 			r.Seen, r.Partner = s.now, []PartnerView{{Domain: "contoso.com", Text: "dns/servfail"}}
 		case name == "lost":
-			r.Seen, r.Partner = s.now, []PartnerView{{Domain: "contoso.com", Pool: value, Level: probe.Down, Text: "connect/refused"}}
+			r.Seen, r.Partner = s.now, []PartnerView{{Domain: "contoso.com", Pool: value, Level: probe.Down, Text: "connect/refused", lost: lostSurveys}}
 		case name == "drift":
-			r.Seen, r.Partner = s.now, []PartnerView{{Domain: "contoso.com", Pool: value, Level: probe.Up, Text: "xmpp.contoso.com"}}
+			r.Seen, r.Partner = s.now, []PartnerView{{Domain: "contoso.com", Pool: value, Level: probe.Up, Text: "xmpp.contoso.com", found: backSurveys}}
 		default:
 			r.Pools = append(r.Pools, s.poolRound(name, value))
 		}

@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"edgewatch/probe"
 )
 
 // notice tells what became true or ended, once each.
@@ -107,24 +105,6 @@ func (s *step) driftText(v PartnerView) string {
 		text += fmt.Sprintf("; if %s is, adopt %s REASON tells edgewatch so", v.Pool, v.Pool)
 	}
 	return text
-}
-
-// noticePartners tells when partners cannot reach a pool that answers us:
-// DNS or the way to it is wrong, and no failover by itself would mend that.
-func (s *step) noticePartners(round *Round) {
-	active := round.Pool(s.fold.active)
-	answers := active.Verdict == PoolUp || active.Verdict == PoolDegraded
-	for _, v := range round.Partner {
-		lost := s.fold.lost[v.Domain]
-		switch {
-		case v.Level == probe.Down && answers && !round.Outdated && !lost:
-			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerLost, Domain: v.Domain, Text: fmt.Sprintf(
-				"%s answers, but partners of %s do not find it: %s. Look at DNS; failover %s REASON brings route and records back to it", s.fold.active, v.Domain, v.Text, s.fold.active)}})
-		case v.Level.Answers() && lost:
-			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerBack, Domain: v.Domain, Text: fmt.Sprintf(
-				"partners of %s reach federation again: %s", v.Domain, v.Text)}})
-		}
-	}
 }
 
 // forgetDomains ends what was told of domains that nobody looks at any more:
