@@ -91,6 +91,7 @@ type Levels struct {
 	Since     time.Time // when this process began to watch
 	Round     *Round    // the newest complete round; nil before the first
 	Readiness map[string]Readiness
+	Hearings  []Hearing // how the witnesses have answered lately, in their order; empty before they were first asked
 }
 
 // Input is one thing that happened, when, and the levels at that moment.

@@ -24,6 +24,7 @@ func (s *step) notice() {
 	}
 	s.noticeDrift(round)
 	s.noticePartners(round)
+	s.noticeWitnesses()
 }
 
 // heldReminder is how often people are told that a hold is on: unlike a pause
