@@ -134,6 +134,7 @@ type ChainStatus struct {
 type StepStatus struct {
 	Step      actions.StepName `json:"step"`
 	State     StepState        `json:"state"`
+	Already   bool             `json:"already,omitempty"` // it is done, and nothing had to be changed: all was found as it should be
 	StartedAt time.Time        `json:"started_at,omitzero"`
 	Took      time.Duration    `json:"took,omitempty"`
 	Error     string           `json:"error,omitempty"`

@@ -292,7 +292,11 @@ var phaseMarks = map[actions.RecordPhase]string{actions.Started: "…", actions.
 func stepDetail(p *stepPost) string {
 	var b strings.Builder
 	phase := standing(p.Targets)
-	fmt.Fprintf(&b, "%s *%s* %s", phaseMarks[phase], esc(string(p.Step)), phase)
+	word := string(phase)
+	if slices.ContainsFunc(p.Targets, func(r actions.Record) bool { return r.Target == "" && r.Unneeded() }) {
+		word = actions.Needless
+	}
+	fmt.Fprintf(&b, "%s *%s* %s", phaseMarks[phase], esc(string(p.Step)), word)
 	if p.Rescue {
 		b.WriteString(", so that nothing stays stopped")
 	}
