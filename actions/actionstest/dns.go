@@ -57,8 +57,8 @@ const (
 type DNSServer struct {
 	addr string
 	keys map[string]DNSKey
-	udp  *dns.Server
-	tcp  *dns.Server
+
+	servers []*dns.Server // by TCP, and by UDP
 
 	ctx  context.Context // ends hanging handlers and the follower; never used for a request
 	stop context.CancelFunc
@@ -76,11 +76,42 @@ type DNSServer struct {
 	updateFault  DNSFault
 	clock        time.Duration
 	beforeUpdate func()
+	afterUpdate  func(DNSUpdate)
+	lose         int           // answers to changes
+	lag          time.Duration // of a secondary
 	updates      []DNSUpdate
 }
 
 // ListenDNS starts a server on addr, e.g. "127.0.0.1:0". The caller closes it.
 func ListenDNS(addr string, cfg DNSConfig) (*DNSServer, error) {
+	s, err := newDNS(cfg)
+	if err != nil {
+		return nil, err
+	}
+	l, p, err := listenBoth(addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.start(l, p); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ServeDNS starts a server on whatever l accepts, by TCP alone. The caller
+// closes it, and l with it.
+func ServeDNS(l net.Listener, cfg DNSConfig) (*DNSServer, error) {
+	s, err := newDNS(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.start(l, nil); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func newDNS(cfg DNSConfig) (*DNSServer, error) {
 	s := &DNSServer{keys: map[string]DNSKey{}, zones: map[string]*dnsZone{}, poke: make(chan struct{}, 1), changed: make(chan struct{})}
 	for _, z := range cfg.Zones {
 		parsed, err := parseZone(z)
@@ -100,10 +131,12 @@ func ListenDNS(addr string, cfg DNSConfig) (*DNSServer, error) {
 		}
 		s.keys[k.Name] = k
 	}
-	l, p, err := listenBoth(addr)
-	if err != nil {
-		return nil, err
-	}
+	return s, nil
+}
+
+// start serves on l and, where there is one, p. What was started is closed
+// when something fails.
+func (s *DNSServer) start(l net.Listener, p net.PacketConn) error {
 	s.addr = l.Addr().String()
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	accept := func(h dns.Header) dns.MsgAcceptAction {
@@ -116,9 +149,11 @@ func ListenDNS(addr string, cfg DNSConfig) (*DNSServer, error) {
 	for name, k := range s.keys {
 		secrets[name] = k.Secret
 	}
-	s.tcp = &dns.Server{Listener: l, Handler: dns.HandlerFunc(s.serve), TsigSecret: secrets, MsgAcceptFunc: accept}
-	s.udp = &dns.Server{PacketConn: p, Handler: dns.HandlerFunc(s.serve), TsigSecret: secrets, MsgAcceptFunc: accept}
-	for _, srv := range []*dns.Server{s.tcp, s.udp} {
+	s.servers = []*dns.Server{{Listener: l, Handler: dns.HandlerFunc(s.serve), TsigSecret: secrets, MsgAcceptFunc: accept}}
+	if p != nil {
+		s.servers = append(s.servers, &dns.Server{PacketConn: p, Handler: dns.HandlerFunc(s.serve), TsigSecret: secrets, MsgAcceptFunc: accept})
+	}
+	for _, srv := range s.servers {
 		started := make(chan struct{})
 		srv.NotifyStartedFunc = func() { close(started) }
 		failed := make(chan error, 1)
@@ -127,10 +162,10 @@ func ListenDNS(addr string, cfg DNSConfig) (*DNSServer, error) {
 		case <-started:
 		case err := <-failed:
 			s.Close()
-			return nil, fmt.Errorf("serve DNS on %s: %w", s.addr, err)
+			return fmt.Errorf("serve DNS on %s: %w", s.addr, err)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // listenBoth opens TCP and UDP on the same port. A free port of one need not
@@ -161,8 +196,9 @@ func (s *DNSServer) Close() {
 	s.once.Do(func() {
 		s.stop()
 		// Only "not started" can come back, after a start that failed.
-		_ = s.tcp.Shutdown()
-		_ = s.udp.Shutdown()
+		for _, srv := range s.servers {
+			_ = srv.Shutdown()
+		}
 		s.wg.Wait()
 	})
 }
@@ -196,6 +232,22 @@ func (s *DNSServer) BeforeUpdate(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.beforeUpdate = f
+}
+
+// AfterUpdate has f called whenever an UPDATE was judged, before it is
+// answered. It may ask and change the server.
+func (s *DNSServer) AfterUpdate(f func(DNSUpdate)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.afterUpdate = f
+}
+
+// LoseAnswers makes the server carry the next n UPDATEs that change something
+// out and close the connection instead of answering.
+func (s *DNSServer) LoseAnswers(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lose = n
 }
 
 // Edit replaces the records of name and type by hand, as somebody with an
@@ -279,7 +331,7 @@ func (s *DNSServer) Updates() []DNSUpdate {
 func (s *DNSServer) Follow(primary *DNSServer, delay time.Duration) error {
 	s.mu.Lock()
 	already := s.secondary
-	s.secondary = true
+	s.secondary, s.lag = true, delay
 	s.mu.Unlock()
 	if already {
 		return errors.New("the server follows another one already")
@@ -288,19 +340,29 @@ func (s *DNSServer) Follow(primary *DNSServer, delay time.Duration) error {
 	primary.mu.Lock()
 	primary.followers = append(primary.followers, s)
 	primary.mu.Unlock()
-	s.wg.Go(func() { s.follow(primary, delay) })
+	s.wg.Go(func() { s.follow(primary) })
 	return nil
 }
 
-func (s *DNSServer) follow(primary *DNSServer, delay time.Duration) {
+// Lag changes how long a secondary takes to follow.
+func (s *DNSServer) Lag(delay time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lag = delay
+}
+
+func (s *DNSServer) follow(primary *DNSServer) {
 	for {
 		select {
 		case <-s.poke:
 		case <-s.ctx.Done():
 			return
 		}
+		s.mu.Lock()
+		lag := s.lag
+		s.mu.Unlock()
 		select {
-		case <-time.After(delay):
+		case <-time.After(lag):
 		case <-s.ctx.Done():
 			return
 		}

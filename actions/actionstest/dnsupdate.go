@@ -115,12 +115,32 @@ func (s *DNSServer) serveUpdate(w dns.ResponseWriter, m, r *dns.Msg, fault DNSFa
 		r.Rcode = dns.RcodeServerFailure
 	case fault == DNSIgnore:
 	default:
-		r.Rcode = s.update(m, key)
+		u := s.update(m, key)
+		r.Rcode = dns.StringToRcode[u.Rcode]
+		if s.judged(u) {
+			fault = DNSDropAnswer
+		}
 		s.answerUpdate(w, r, fault)
 		return
 	}
 	s.log(m, key.Name, r.Rcode, false)
 	_ = w.WriteMsg(r)
+}
+
+// judged tells whoever asked to be told of it about an update, and reports
+// whether its answer is to be lost.
+func (s *DNSServer) judged(u DNSUpdate) (lost bool) {
+	s.mu.Lock()
+	after := s.afterUpdate
+	lost = u.Changed && s.lose > 0
+	if lost {
+		s.lose--
+	}
+	s.mu.Unlock()
+	if after != nil {
+		after(u)
+	}
+	return lost
 }
 
 // answerUpdate answers an update that was carried out, in the way of fault.
@@ -147,8 +167,8 @@ func (s *DNSServer) answerUpdate(w dns.ResponseWriter, r *dns.Msg, fault DNSFaul
 }
 
 // update carries m out as a whole or not at all (RFC 2136 section 3) and
-// returns the rcode.
-func (s *DNSServer) update(m *dns.Msg, key DNSKey) int {
+// returns what came of it.
+func (s *DNSServer) update(m *dns.Msg, key DNSKey) DNSUpdate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, served := s.zones[dns.CanonicalName(m.Question[0].Name)]
@@ -165,8 +185,7 @@ func (s *DNSServer) update(m *dns.Msg, key DNSKey) int {
 		rcode = require(old, m.Answer)
 	}
 	if rcode != dns.RcodeSuccess {
-		s.logLocked(m, key.Name, rcode, false)
-		return rcode
+		return s.logLocked(m, key.Name, rcode, false)
 	}
 	z := old.clone()
 	for _, rr := range m.Ns {
@@ -177,8 +196,7 @@ func (s *DNSServer) update(m *dns.Msg, key DNSKey) int {
 		z.bump()
 		s.storeLocked(z)
 	}
-	s.logLocked(m, key.Name, rcode, changed)
-	return rcode
+	return s.logLocked(m, key.Name, rcode, changed)
 }
 
 // prescan checks that every record lies in the zone and that the key may
@@ -286,7 +304,7 @@ func (s *DNSServer) log(m *dns.Msg, key string, rcode int, changed bool) {
 	s.logLocked(m, key, rcode, changed)
 }
 
-func (s *DNSServer) logLocked(m *dns.Msg, key string, rcode int, changed bool) {
+func (s *DNSServer) logLocked(m *dns.Msg, key string, rcode int, changed bool) DNSUpdate {
 	u := DNSUpdate{Zone: m.Question[0].Name, Key: key, Rcode: dns.RcodeToString[rcode], Changed: changed}
 	for _, rr := range m.Answer {
 		u.Requires = append(u.Requires, rr.String())
@@ -298,4 +316,5 @@ func (s *DNSServer) logLocked(m *dns.Msg, key string, rcode int, changed bool) {
 		u.Serial = z.serial()
 	}
 	s.updates = append(s.updates, u)
+	return u
 }

@@ -8,6 +8,7 @@
 package rfc2136
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -39,7 +40,13 @@ type Zone struct {
 	MaySilent int
 
 	Timeout time.Duration // for one conversation with one server; 0 means DefaultTimeout
+
+	// Dial opens a TCP connection; nil means net.Dialer's DialContext.
+	Dial Dial
 }
+
+// Dial opens a connection, as net.Dialer.DialContext does.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 // DefaultTimeout is the Zone.Timeout used when none is given.
 const DefaultTimeout = 5 * time.Second
@@ -110,6 +117,9 @@ func NewUpdater(z Zone) (*Updater, error) {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	u := &Updater{zone: z}
 	u.zone.Authoritative = slices.Clone(z.Authoritative)
+	if z.Dial == nil {
+		u.zone.Dial = new(net.Dialer).DialContext
+	}
 
 	var err error
 	if u.zone.Name, err = canonical(z.Name); err != nil {

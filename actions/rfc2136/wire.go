@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/miekg/dns"
@@ -21,8 +20,7 @@ const fudge = 300
 // and cannot be forged from off the path. The caller calls the returned
 // function once it is done.
 func (u *Updater) dial(ctx context.Context, server, op string) (*dns.Conn, func(), error) {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", server)
+	c, err := u.zone.Dial(ctx, "tcp", server)
 	if err != nil {
 		return nil, nil, &actions.Error{Kind: actions.Transient, Host: server, Op: op, Err: cause(ctx, err),
 			Next: "check that the server runs and that TCP to it is open from here"}

@@ -103,7 +103,7 @@ func (a *App) HealthAddr() string {
 
 // engine builds the engine of one federation.
 func (a *App) engine(f *configs.Federation) (*watchdog.Engine, error) {
-	b, err := newBuilder(f, false)
+	b, err := newBuilder(f, false, nil)
 	if err != nil {
 		return nil, err
 	}

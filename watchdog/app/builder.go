@@ -34,6 +34,7 @@ type builder struct {
 	resolver  *probe.Resolver
 	witnesses *web.WitnessClient
 	zones     []zone
+	dial      func(zone string) rfc2136.Dial
 	chain     map[string]*winrm.Client // by host: of failovers
 	survey    map[string]*winrm.Client // by host: of readiness checks, so that none holds a failover up
 	refused   sync.Map                 // by pool: the logonRefusal that its last readiness check met
@@ -45,8 +46,10 @@ type zone struct {
 	updater *rfc2136.Updater
 }
 
-func newBuilder(f *configs.Federation, offline bool) (*builder, error) {
-	b := &builder{f: f, offline: offline, chain: map[string]*winrm.Client{}, survey: map[string]*winrm.Client{}}
+// newBuilder takes for dial what gives a zone its way to name servers; nil leaves
+// them the network.
+func newBuilder(f *configs.Federation, offline bool, dial func(zone string) rfc2136.Dial) (*builder, error) {
+	b := &builder{f: f, offline: offline, dial: dial, chain: map[string]*winrm.Client{}, survey: map[string]*winrm.Client{}}
 	if err := b.buildProber(); err != nil {
 		return nil, err
 	}
@@ -101,6 +104,9 @@ func (b *builder) buildZones() error {
 			Name: z.Name, Server: z.Server.String(),
 			Authoritative: addrPorts(z.Authoritative), MaySilent: z.MaySilent, Timeout: z.Timeout.Duration,
 		}
+		if b.dial != nil {
+			rz.Dial = b.dial(z.Name)
+		}
 		if z.TSIG != nil {
 			rz.TSIG = rfc2136.Key{Name: z.TSIG.Name, Algorithm: z.TSIG.Algorithm, Secret: b.secret(z.TSIG.Secret)}
 		} else if b.offline || b.f.Mode == watchdog.ModeObserve {
@@ -130,11 +136,15 @@ func (b *builder) validateRecords(p *configs.Pool) error {
 	return nil
 }
 
-// secret is s, or where none was loaded because nothing will be sent, some
-// well-formed placeholder.
+// OfflineSecret stands in plans of Planner for a secret that was not loaded: it
+// is well-formed, in base64.
+const OfflineSecret = "bm90IGxvYWRlZA=="
+
+// secret is s, or OfflineSecret where none was loaded because nothing will be
+// sent.
 func (b *builder) secret(s actions.Secret) actions.Secret {
 	if b.offline && s.IsZero() {
-		return actions.NewSecret("bm90IGxvYWRlZA==")
+		return actions.NewSecret(OfflineSecret)
 	}
 	return s
 }

@@ -21,7 +21,7 @@ func canaryOf(t *testing.T, timeout time.Duration, targets ...configs.Canary) *b
 	}
 	f := &cfg.Federations[0]
 	f.Canaries.Targets, f.Canaries.Timeout.Duration = targets, timeout
-	b, err := newBuilder(f, true)
+	b, err := newBuilder(f, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,17 +41,19 @@ func Plan(cfg *configs.Config, kind actions.PlanKind, federation, to string) (*a
 	case kind == actions.Failback && i < len(f.Pools)-1, to == from && len(f.Pools) > 1:
 		from = f.Pools[i+1].Name
 	}
-	b, err := newBuilder(f, true)
+	b, err := newBuilder(f, true, nil)
 	if err != nil {
 		return nil, err
 	}
 	return b.plan(kind, from, to)
 }
 
-// Planner makes the moves of a federation from one pool to another, to be shown
-// or simulated: it reads no file, needs no secret and contacts nobody.
-func Planner(f *configs.Federation) (func(kind actions.PlanKind, from, to string) (*actions.Plan, error), error) {
-	b, err := newBuilder(f, true)
+// Planner makes the moves of a federation from one pool to another, to be
+// simulated: it reads no file and needs no secret. The tasks of its plans that
+// read and change a zone reach name servers through what dial gives for its
+// name; nil leaves them the network.
+func Planner(f *configs.Federation, dial func(zone string) rfc2136.Dial) (func(kind actions.PlanKind, from, to string) (*actions.Plan, error), error) {
+	b, err := newBuilder(f, true, dial)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func TestOneStreamPerServer(t *testing.T) {
 	}
 	f := &cfg.Federations[0]
 	f.Probe.Timeout.Duration = 300 * time.Millisecond
-	b, err := newBuilder(f, true)
+	b, err := newBuilder(f, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func TestReadinessSparesTheAccount(t *testing.T) {
 	for i := range f.DNS.Zones {
 		f.DNS.Zones[i].Server, f.DNS.Zones[i].Authoritative = closed, []netip.AddrPort{closed}
 	}
-	b, err := newBuilder(f, true)
+	b, err := newBuilder(f, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

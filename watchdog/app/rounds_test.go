@@ -37,7 +37,7 @@ func firstRound(t *testing.T, s *probetest.Server, edit func(*configs.Federation
 		t.Fatal(err)
 	}
 	edit(f)
-	b, err := newBuilder(f, true)
+	b, err := newBuilder(f, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func standby(t *testing.T, change func(*configs.Federation)) (*builder, *configs
 	p := f.Pool("EdgePool2")
 	p.Servers, p.Addresses = nil, []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	change(f)
-	b, err := newBuilder(f, true)
+	b, err := newBuilder(f, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
