@@ -17,9 +17,8 @@ type fold struct {
 	decision  Decision // the last one recorded
 	told      []told   // the newest decisions recorded
 	incident  string   // the open incident, "" when there is none
-	incidents int      // how many there ever were; numbers the next
-	chains    int      // failovers begun in the open incident; numbers the next
-	attempts  int      // those of them that count as tried
+	incidents int      // the largest number that one was ever named by
+	attempts  int      // failovers of the open incident that count as tried
 	charged   bool     // an automatic failover of the open incident is in autos
 	tripped   map[string]bool
 	degraded  map[string]bool
@@ -79,7 +78,6 @@ const keptCommands = 256
 type chainFold struct {
 	ChainStart
 	incident  string
-	number    int // of the failovers of its incident
 	startedAt time.Time
 	endedAt   time.Time
 	progress  actions.Progress
@@ -174,6 +172,7 @@ func (c *chainFold) verifying() bool {
 // fact starts.
 func (f *fold) apply(e Entry, rules *Rules) {
 	f.lastSeq = max(f.lastSeq, e.Seq)
+	f.incidents = max(f.incidents, numberOf(e.Incident, incidentMark))
 	f.rewind(e.At, rules)
 	switch e.Kind {
 	case KindPool:
@@ -220,14 +219,13 @@ func (f *fold) open(e Entry) {
 		return
 	}
 	f.incident = e.Incident
-	f.incidents++
-	f.chains, f.attempts, f.charged = 0, 0, false
+	f.attempts, f.charged = 0, false
 }
 
 func (f *fold) close() {
 	f.incident = ""
 	f.ask, f.denied = nil, ""
-	f.chains, f.attempts, f.charged = 0, 0, false
+	f.attempts, f.charged = 0, false
 	clear(f.failed)
 }
 
@@ -316,18 +314,17 @@ func (f *fold) applyChain(e Entry) {
 	if f.chain != nil && f.chain.ID == e.Chain.ID {
 		f.chain.outcome, f.chain.endedAt = nil, time.Time{}
 		f.chain.Retry, f.chain.Skip = e.Chain.Retry, e.Chain.Skip
-		if f.incident == "" { // it goes on, with the failovers that were counted in it
-			f.incident, f.chains, f.charged = e.Incident, f.chain.number, f.chain.Trigger == TriggerAuto
+		if f.incident == "" { // it goes on
+			f.incident, f.charged = e.Incident, f.chain.Trigger == TriggerAuto
 		}
 		return
 	}
 	f.open(e)
-	f.chains++
 	f.attempts++
 	if e.Chain.Trigger == TriggerAuto && !f.charged {
 		f.autos, f.charged = append(f.autos, e.At), true
 	}
-	f.chain = &chainFold{ChainStart: *e.Chain, incident: e.Incident, number: f.chains, startedAt: e.At}
+	f.chain = &chainFold{ChainStart: *e.Chain, incident: e.Incident, startedAt: e.At}
 }
 
 func (f *fold) applyStep(e Entry) {

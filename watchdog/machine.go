@@ -214,23 +214,11 @@ func (s *step) refuse(why string) Ready {
 	return Ready{Refused: why, Answer: Answer{Text: why}}
 }
 
-// nextIncident names the incident that an entry opens, or the open one.
-func (s *step) nextIncident() string {
-	if s.fold.incident != "" {
-		return s.fold.incident
-	}
-	return fmt.Sprintf("%s-%d", s.rules.Federation, s.fold.incidents+1)
-}
-
 // startChain begins a failover, switchover or failback.
 func (s *step) startChain(kind actions.PlanKind, from, to string, by Command) {
 	incident := s.nextIncident()
-	n := 1
-	if incident == s.fold.incident {
-		n = s.fold.chains + 1
-	}
 	start := ChainStart{
-		ID: fmt.Sprintf("%s.%d", incident, n), Kind: kind, From: from, To: to,
+		ID: s.nextChain(incident), Kind: kind, From: from, To: to,
 		Trigger: by.Via, Actor: by.Actor, Reason: by.Reason, Repair: to == s.fold.active,
 		Detected: s.Levels.Round.Pool(from).Breaker.Since, Owed: slices.Clone(s.fold.owed[to]),
 	}
