@@ -392,10 +392,8 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 
 // stuck: the route moved, and the failover is not through.
 func (f *fold) stuck(at time.Time, aborted string, rules *Rules) {
-	if to := f.chain.To; knows(rules.Pools, to) {
-		f.leave(f.chain.From)
-		f.takeOver(to)
-	}
+	f.leave(f.chain.From)
+	f.takeOver(f.chain.To)
 	switch {
 	case aborted != "":
 		f.confirm = fmt.Sprintf("the failover to %s was aborted by %s after its route had moved", f.chain.To, aborted)
@@ -440,10 +438,12 @@ func (f *fold) applyNotice(e Entry) {
 	case NoticeWitnessBack:
 		delete(f.silent, n.Witness)
 	case NoticeStarted:
-		if n.Pool != f.active { // which is no longer configured: its outage is nobody's any more
-			f.close()
+		if n.Pool != f.active { // so earlier versions told that it is no longer configured
+			f.forget(n.Pool)
 		}
-		f.active, f.told = n.Pool, nil
+		f.told = nil
+	case NoticeActiveGone:
+		f.forget(n.Pool)
 	}
 }
 

@@ -91,6 +91,7 @@ type NoticeKind string
 // The notices.
 const (
 	NoticeStarted     NoticeKind = "started"       // edgewatch started; Pool is the active pool it goes on from
+	NoticeActiveGone  NoticeKind = "active_gone"   // the active pool is no longer configured; Pool is taken for it
 	NoticeOldPoolBack NoticeKind = "old_pool_back" // a pool that was failed over from answers again
 	NoticeOldPoolGone NoticeKind = "old_pool_gone" // it is down again
 	NoticeHeld        NoticeKind = "held"          // a hold is still on: told once a day

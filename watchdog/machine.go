@@ -259,6 +259,7 @@ func (s *step) settle() {
 	if s.Levels.Ending {
 		return
 	}
+	s.noticeGone()
 	s.notice()
 	d := decide(s.At, s.Levels, s.rules, &s.fold)
 	asks := d.Will == WillAsk && s.fold.ask == nil // its deadline counts from this entry

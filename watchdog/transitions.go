@@ -110,17 +110,12 @@ func (s *step) tick() {}
 // booted tells that edgewatch started and takes up what the last process
 // left undone.
 func (s *step) booted() {
-	active, text := s.fold.active, ""
-	switch {
-	case !knows(s.rules.Pools, active):
-		active = s.rules.Pools[0]
-		text = fmt.Sprintf("the journal's active pool %s is no longer configured: %s is taken as active", s.fold.active, active)
-	case s.fold.running():
+	s.noticeGone()
+	text := fmt.Sprintf("watching %s in mode %s", s.fold.active, s.rules.Mode)
+	if s.fold.running() {
 		text = fmt.Sprintf("the failover %s to %s was under way when edgewatch ended: taking it up", s.fold.chain.ID, s.fold.chain.To)
-	default:
-		text = fmt.Sprintf("watching %s in mode %s", active, s.rules.Mode)
 	}
-	s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeStarted, Pool: active, Text: text}})
+	s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeStarted, Pool: s.fold.active, Text: text}})
 	s.forgetDomains()
 	if s.fold.running() {
 		s.continueChain()

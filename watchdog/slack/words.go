@@ -276,7 +276,7 @@ func endDetail(end *watchdog.ChainEnd) string {
 
 func noticeDetail(n *watchdog.Notice) string {
 	mark := map[watchdog.NoticeKind]string{
-		watchdog.NoticeStarted: "●", watchdog.NoticeOldPoolBack: "✓", watchdog.NoticeDrift: "⚠", watchdog.NoticePauseEnded: "▶", watchdog.NoticeDegraded: "⚠",
+		watchdog.NoticeStarted: "●", watchdog.NoticeActiveGone: "⚠", watchdog.NoticeOldPoolBack: "✓", watchdog.NoticeDrift: "⚠", watchdog.NoticePauseEnded: "▶", watchdog.NoticeDegraded: "⚠",
 		watchdog.NoticeRecovered: "✓", watchdog.NoticeOldPoolGone: "✕", watchdog.NoticeHeld: "⏸", watchdog.NoticePartnerLost: "✕", watchdog.NoticePartnerBack: "✓",
 		watchdog.NoticeServerDown: "⚠", watchdog.NoticeServerBack: "✓", watchdog.NoticeWitnessSilent: "⚠", watchdog.NoticeWitnessBack: "✓",
 	}[n.Kind]

@@ -1,0 +1,81 @@
+package watchdog
+
+import (
+	"strings"
+	"testing"
+)
+
+// The pool that carries federation is taken out of the configuration, and the
+// one that is taken for active is dead: its outage is an incident of its own.
+func TestOutageOfThePoolThatIsTakenForActive(t *testing.T) {
+	s := newScript(t)
+	s.plays("mode approve", "boot", "ready EdgePool2", "round EdgePool1=tripped", "approve EdgePool2 go", "end ok", "wait 40m")
+	s.rules.Pools = []string{"EdgePool1", "EdgePool3"}
+	s.plays("restart", "ready EdgePool3")
+	n := len(s.kept)
+	got := s.plays("round EdgePool1=tripped")
+	for _, e := range s.kept[n:] {
+		if e.Incident == "" {
+			t.Errorf("%s without an incident: %s", e.Kind, e.Sentence())
+		}
+		if e.Kind == KindPool {
+			return
+		}
+	}
+	t.Errorf("no entry says that EdgePool1 is down, with its evidence:\n%s", got)
+}
+
+// A failover whose route moved is acknowledged, then its pool is renamed: the
+// start says that the active pool is no longer configured.
+func TestStartTellsThatTheActivePoolIsGone(t *testing.T) {
+	s := newScript(t)
+	s.plays("boot", "ready EdgePool2", "round EdgePool1=tripped", "step preflight already", "end dns-records moved", "ack seen")
+	if s.m.Active() != "EdgePool2" {
+		t.Fatal(s.m.Active())
+	}
+	s.rules.Pools = []string{"EdgePool1", "EdgeB"}
+	got := s.plays("restart")
+	if !strings.Contains(got, "EdgePool2, which carries federation by the journal, is no longer configured") || s.m.Active() != "EdgePool1" {
+		t.Errorf("active was EdgePool2, is %s; told at the start:\n%s", s.m.Active(), got)
+	}
+	if got := s.plays("restart"); strings.Contains(got, "no longer configured") {
+		t.Errorf("told again:\n%s", got)
+	}
+}
+
+// A failover is half done, and its pool is taken out of the configuration: what
+// cannot be carried on is not tried for ever, and people are told.
+func TestHalfDoneFailoverToAPoolThatIsGone(t *testing.T) {
+	s := newScript(t)
+	s.plays("boot", "ready EdgePool2", "round EdgePool1=tripped", "step preflight already", "step set-route started site2", "end dns-records moved")
+	s.rules.Pools = []string{"EdgePool1", "EdgePool3"}
+	got := s.plays("restart", "ready EdgePool3", "round EdgePool1=tripped", "wait 10m", "tick")
+	if s.m.fold.running() || s.m.fold.faulted() {
+		t.Errorf("still at it:\n%s", s.out.String())
+	}
+	if d := s.m.Decide(s.now, s.levels); d.BlockedBy != GuardUnconfirmed {
+		t.Errorf("%s %s\n%s", d.Will, d.Because, got)
+	}
+	s.plays("ready EdgePool3", "round EdgePool1=tripped")
+	if got := s.plays("ack seen"); !strings.Contains(got, "EFFECT run contoso-2.1 from EdgePool1 to EdgePool3") {
+		t.Errorf("after an ack:\n%s", got)
+	}
+}
+
+// What the journal adds up to does not depend on which pools are configured
+// when it is read.
+func TestReplayUnderOtherPools(t *testing.T) {
+	s := newScript(t)
+	s.plays("boot", "ready EdgePool2", "round EdgePool1=tripped", "step preflight already", "step set-route started site2", "end dns-records moved",
+		"round EdgePool2=tripped", "wait 2m", "round EdgePool2=up", "ack seen")
+	other := s.rules
+	other.Pools = []string{"EdgePool1", "EdgePool3"}
+	m := NewMachine(other)
+	for _, e := range s.kept {
+		m.Apply(e)
+	}
+	if m.Active() != s.m.Active() || m.fold.incident != s.m.fold.incident || m.fold.incidents != s.m.fold.incidents || m.State() != s.m.State() {
+		t.Errorf("active %s, incident %q of %d, %s; in life %s, %q of %d, %s", m.Active(), m.fold.incident, m.fold.incidents, m.State(),
+			s.m.Active(), s.m.fold.incident, s.m.fold.incidents, s.m.State())
+	}
+}
