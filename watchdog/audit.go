@@ -54,16 +54,23 @@ func NewAuditor(rules Rules) *Auditor {
 // Check says which promise the entries would break if they were written next,
 // in that order; nil when none. It changes nothing.
 func (a *Auditor) Check(entries []Entry) error {
+	_, err := a.sound(entries)
+	return err
+}
+
+// sound counts the entries that may be written, up to the first that would
+// break a promise, and says which.
+func (a *Auditor) sound(entries []Entry) (int, error) {
 	c := *a
 	c.autos = maps.Clone(a.autos)
 	c.chain.steps, c.chain.tasks = maps.Clone(a.chain.steps), maps.Clone(a.chain.tasks)
-	for _, e := range entries {
+	for i, e := range entries {
 		if err := c.check(e); err != nil {
-			return fmt.Errorf("%w (%s: %s)", err, e.Kind, e.Sentence())
+			return i, fmt.Errorf("%w (%s: %s)", err, e.Kind, e.Sentence())
 		}
 		c.Apply(e)
 	}
-	return nil
+	return len(entries), nil
 }
 
 func (a *Auditor) check(e Entry) error {

@@ -233,12 +233,12 @@ func TestEngineRefusesWhatBreaksAPromise(t *testing.T) {
 		if err := e.Replay(t.Context()); err != nil {
 			t.Fatalf("an old journal: %v", err)
 		}
-		ready := Ready{Entries: []Entry{{Kind: KindChain, At: time.Now(), Incident: "c-1", Chain: &ChainStart{ID: "c-1.3", Trigger: "cli"}}}}
+		ready := Ready{own: 1, Entries: []Entry{{Kind: KindChain, At: time.Now(), Incident: "c-1", Chain: &ChainStart{ID: "c-1.3", Trigger: "cli"}}}}
 		if err := e.save(t.Context(), &ready); err == nil || !strings.Contains(err.Error(), "a defect in edgewatch") {
 			t.Errorf("save = %v", err)
 		}
-		if len(j.entries) != 2 {
-			t.Errorf("%d entries are kept", len(j.entries))
+		if len(j.entries) != 3 || j.entries[2].Kind != KindNotice {
+			t.Errorf("more is kept than that it was refused: %+v", j.entries[2:])
 		}
 		if s := e.Snapshot(); !strings.Contains(s.JournalError, "I2") || !strings.Contains(s.Headline(), "a defect in edgewatch") {
 			t.Errorf("headline %q", s.Headline())

@@ -72,6 +72,7 @@ type Engine struct {
 	endChain  context.CancelCauseFunc // ends it
 	booted    bool                    // that this life began is durable, and what the last one left undone taken up
 	unsaved   *Ended                  // an end that could not be made durable yet
+	confessed map[string]bool         // refusals of our own that were told
 	journal   error                   // why the newest entries could not be kept; nil when they were
 	fatal     error
 	work      sync.WaitGroup
@@ -101,7 +102,7 @@ func NewEngine(s Settings, p Ports) *Engine {
 		settings: s, ports: p, log: p.Log.With().Str("component", "engine").Logger(),
 		commands: make(chan order), records: make(chan record), ended: make(chan Ended),
 		rounds: make(chan *Round), surveys: make(chan survey), dead: make(chan struct{}),
-		machine: NewMachine(s.Rules), auditor: NewAuditor(s.Rules), detectors: map[string]*detector{}, servers: servers{},
+		machine: NewMachine(s.Rules), auditor: NewAuditor(s.Rules), detectors: map[string]*detector{}, servers: servers{}, confessed: map[string]bool{},
 		levels: Levels{Readiness: map[string]Readiness{}},
 	}
 	for _, pool := range s.Rules.Pools {
@@ -309,22 +310,13 @@ func (e *Engine) end(chain string, cause error) {
 // saveTimeout bounds one write of the journal.
 const saveTimeout = 15 * time.Second
 
-func (e *Engine) save(ctx context.Context, ready *Ready) error {
+// write makes the entries durable and takes them in.
+func (e *Engine) write(ctx context.Context, ready *Ready) error {
 	if len(ready.Entries) == 0 {
 		if e.unsaved == nil {
 			e.journal = nil // nothing waits to be written
 		}
 		return nil
-	}
-	if e.fatal != nil {
-		return e.fatal // what the journal holds must be read back first
-	}
-	if err := e.auditor.Check(ready.Entries); err != nil {
-		err = fmt.Errorf("a defect in edgewatch, report it: %w; nothing of it is done", err)
-		e.log.Error().Err(err).Msg("entries refused")
-		e.journal = err
-		e.publish()
-		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()

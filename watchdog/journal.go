@@ -104,6 +104,8 @@ const (
 	NoticeServerDown  NoticeKind = "server_down"   // a server of a pool that answers stays down
 	NoticeServerBack  NoticeKind = "server_back"   // it answers again, and has for a while
 
+	NoticeRefused NoticeKind = "refused" // edgewatch was about to break a promise, and did not
+
 	NoticeWitnessSilent NoticeKind = "witness_silent" // a witness gives no fresh answer for long
 	NoticeWitnessBack   NoticeKind = "witness_back"   // it does again, and has for as long
 )

@@ -129,6 +129,8 @@ type Ready struct {
 	Effects []Effect
 	Answer  Answer // to a Submitted; Entry is filled in by the engine
 	Refused string // why the event is impossible now; nothing else is set then
+
+	own, ownEffects int // so many of Entries and Effects are the event's own; the rest is what was noticed and decided beside it
 }
 
 // Effect is something to start once the entries are durable.
@@ -183,6 +185,7 @@ func (m *Machine) Step(in Input) Ready {
 	if s.ready.Refused != "" {
 		return s.ready
 	}
+	s.ready.own, s.ready.ownEffects = len(s.ready.Entries), len(s.ready.Effects)
 	s.settle()
 	return s.ready
 }
