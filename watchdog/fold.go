@@ -444,6 +444,7 @@ func (f *fold) applyNotice(e Entry) {
 		f.told = nil
 	case NoticeActiveGone:
 		f.forget(n.Pool)
+	case NoticeRefused: // changes nothing
 	}
 }
 
