@@ -132,6 +132,11 @@ func (p Progress) Begun(name StepName) bool {
 	return false
 }
 
+// Touched reports whether any task that changes something may have been applied.
+func (p Progress) Touched() bool {
+	return slices.ContainsFunc(Steps(), func(name StepName) bool { return !observes(name) && p.touched(name) })
+}
+
 // Task returns the newest phase of one task, "" before it began.
 func (p Progress) Task(name StepName, target string) RecordPhase {
 	return p.last[progressKey{name, target}]

@@ -25,7 +25,7 @@ func decide(at time.Time, levels Levels, rules *Rules, f *fold) Decision {
 		return q.hold(GuardUnconfirmed, time.Time{}, fmt.Sprintf("%s: once what it stopped at is mended, take it up again with retry; or do the rest by hand, then adopt %s REASON", f.confirm, f.active))
 	case f.confirm != "":
 		return q.hold(GuardUnconfirmed, time.Time{}, f.confirm+"; a person's ack is needed before edgewatch acts again")
-	case levels.Round == nil && f.chain != nil && f.chain.endedAt.After(levels.Since):
+	case levels.Round == nil && f.chain != nil && f.chain.endedAt.After(levels.Since) && !f.chain.outcome.Interrupted:
 		return q.watch(f.active + " carries federation from now on; its first round of probes is under way")
 	case levels.Round == nil:
 		return q.watch("no round of probes is complete yet")

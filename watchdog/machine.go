@@ -239,14 +239,17 @@ func (s *step) continueChain() {
 
 func (s *step) continueAs(start ChainStart) {
 	start.Retry++
-	tooOld := s.At.Sub(s.fold.chain.startedAt) > s.rules.ResumeWithin
+	age := s.At.Sub(s.fold.chain.startedAt)
+	tooOld := age.Abs() > s.rules.ResumeWithin // Abs: under a clock that is behind nobody knows how old it is
 	routeBegun := s.fold.chain.progress.Begun(actions.SetRoute)
 	effect := Effect{Chain: start, Progress: s.fold.chain.progress.Clone()}
 	switch {
 	case s.fold.aborting != "":
 		effect.Abandon = "it was aborted by " + s.fold.aborting
+	case s.fold.moot():
+		effect.Abandon = "edgewatch ended before anything was touched, and decides anew"
 	case tooOld && !routeBegun:
-		effect.Abandon = fmt.Sprintf("it began %s ago and its route had not moved: too old to be carried on", s.At.Sub(s.fold.chain.startedAt).Round(time.Second))
+		effect.Abandon = fmt.Sprintf("it began %s and its route had not moved: too old to be carried on", ago(age))
 	}
 	incident := s.fold.incident
 	if incident == "" {

@@ -137,3 +137,46 @@ func TestEngineForgetsAJournalErrorThatNothingWaitsFor(t *testing.T) {
 		p.stop()
 	})
 }
+
+// One blow takes the active pool and edgewatch's own host, in the preflight of
+// the failover that it caused. Both are well again some minutes later: nothing
+// was touched, and federation stays where it is.
+func TestEngineLeavesAPoolThatIsWellAgainAfterACrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		p := startEngineWith(t, w, j, func(ports *watchdog.Ports) {
+			plan := ports.Plan
+			ports.Plan = func(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
+				made, err := plan(kind, from, to)
+				made.Steps[0].Tasks[0] = slow{made.Steps[0].Tasks[0]}
+				return made, err
+			}
+		})
+		p.until(time.Minute, "failing over", func(s *watchdog.Snapshot) bool { return s.State == watchdog.FailingOver })
+		if got := kinds(t, j); got[len(got)-1] != "preflight started" {
+			t.Fatalf("not in the preflight: %v", got)
+		}
+		w.with(func(w *estate) { w.life++; w.dead["EdgePool1"] = false })
+		dead := j.CrashAt(1, false)
+		<-dead
+		p.cancel()
+		j = j.Reopen()
+		<-p.ended
+		time.Sleep(10 * time.Minute)
+		p = startEngine(t, w, j)
+		time.Sleep(10 * time.Minute)
+		if s := p.Snapshot(); s.Active != "EdgePool1" || s.State != watchdog.Watching || len(w.log) != 0 {
+			t.Errorf("EdgePool1 answers for 20 minutes: active %s, %s, %v", s.Active, s.State, w.log)
+		}
+		p.stop()
+	})
+}
+
+// slow is a task whose Check takes its time.
+type slow struct{ actions.Task }
+
+func (s slow) Check(ctx context.Context) (actions.Observation, error) {
+	time.Sleep(10 * time.Second)
+	return s.Task.Check(ctx)
+}

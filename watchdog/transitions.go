@@ -113,7 +113,12 @@ func (s *step) booted() {
 	s.noticeGone()
 	text := fmt.Sprintf("watching %s in mode %s", s.fold.active, s.rules.Mode)
 	if s.fold.running() {
-		text = fmt.Sprintf("the failover %s to %s was under way when edgewatch ended: taking it up", s.fold.chain.ID, s.fold.chain.To)
+		text = fmt.Sprintf("the failover %s to %s was under way when edgewatch ended: ", s.fold.chain.ID, s.fold.chain.To)
+		if s.fold.moot() {
+			text += "nothing was touched, so that it is abandoned and decided anew"
+		} else {
+			text += "taking it up"
+		}
 	}
 	s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeStarted, Pool: s.fold.active, Text: text}})
 	s.forgetDomains()

@@ -42,6 +42,14 @@ func short(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
+// ago is how long something is past by the clock, which may have been set back.
+func ago(d time.Duration) string {
+	if d < 0 {
+		return fmt.Sprintf("at a time that is still %s ahead by the clock", short(-d))
+	}
+	return short(d) + " ago"
+}
+
 // Sentence tells the entry to a person in one plain sentence, without its
 // time. Slack, history, logs and the lab's narration all use it.
 func (e Entry) Sentence() string {
