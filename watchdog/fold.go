@@ -287,7 +287,7 @@ func (f *fold) abort(cmd Command) {
 
 // adopt takes a person's word that the pool carries federation.
 func (f *fold) adopt(pool string) {
-	f.leave(f.active)
+	f.leave(f.active, false)
 	if f.chain != nil {
 		f.over = f.chain.ID
 	}
@@ -299,10 +299,11 @@ func (f *fold) adopt(pool string) {
 	f.close()
 }
 
-// leave notes that federation was moved off a dead pool. One that was well all
-// along, or was seen back since, will not come back.
-func (f *fold) leave(pool string) {
-	if _, back := f.back[pool]; f.tripped[pool] && !back {
+// leave notes that federation was moved off a pool that was dead, or that
+// nobody saw answering. One that was well all along, or was seen back since,
+// will not come back.
+func (f *fold) leave(pool string, unseen bool) {
+	if _, back := f.back[pool]; (f.tripped[pool] || unseen) && !back {
 		f.quit[pool] = true
 	}
 }
@@ -370,7 +371,7 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 	f.aborting = ""
 	switch {
 	case out.OK:
-		f.leave(f.chain.From)
+		f.leave(f.chain.From, f.chain.Unseen)
 		f.takeOver(f.chain.To)
 		f.close()
 		if automatic {
@@ -400,7 +401,7 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 
 // stuck: the route moved, and the failover is not through.
 func (f *fold) stuck(at time.Time, aborted string, rules *Rules) {
-	f.leave(f.chain.From)
+	f.leave(f.chain.From, f.chain.Unseen)
 	f.takeOver(f.chain.To)
 	switch {
 	case aborted != "":

@@ -223,6 +223,7 @@ func (s *step) startChain(kind actions.PlanKind, from, to string, by Command) {
 	start := ChainStart{
 		ID: s.nextChain(incident), Kind: kind, From: from, To: to,
 		Trigger: by.Via, Actor: by.Actor, Reason: by.Reason, Repair: to == s.fold.active,
+		Unseen:   from == s.fold.active && s.answers() == Inconclusive,
 		Detected: s.Levels.Round.Pool(from).Breaker.Since, Owed: slices.Clone(s.fold.owed[to]),
 	}
 	s.emit(Entry{Kind: KindChain, Incident: incident, Chain: &start})
