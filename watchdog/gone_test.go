@@ -79,3 +79,14 @@ func TestReplayUnderOtherPools(t *testing.T) {
 			s.m.Active(), s.m.fold.incident, s.m.fold.incidents, s.m.State())
 	}
 }
+
+// A failover to a pool that is gone cannot be tried again.
+func TestRetryToAPoolThatIsGone(t *testing.T) {
+	s := newScript(t)
+	s.plays("boot", "ready EdgePool2", "round EdgePool1=tripped", "end preflight", "wait 1m", "tick")
+	s.rules.Pools = []string{"EdgePool1", "EdgePool3"}
+	s.plays("restart", "round EdgePool1=tripped")
+	if got := s.plays("retry"); !strings.Contains(got, "refused: the failover that failed led to EdgePool2, which is no longer configured") {
+		t.Errorf("%s", got)
+	}
+}

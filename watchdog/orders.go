@@ -248,6 +248,8 @@ func (s *step) retried() {
 	case f.unfinished():
 		s.accept("the failover %s to %s is taken up again now", f.chain.ID, f.chain.To)
 		s.continueChain()
+	case f.failedChain() && !knows(s.rules.Pools, f.chain.To):
+		s.no("the failover that failed led to %s, which is no longer configured: failover POOL REASON", f.chain.To)
 	case f.failedChain() && f.chain.From == f.active && f.chain.incident == f.incident && f.incident != "":
 		cmd := s.command()
 		s.accept("the failover to %s is tried anew now", f.chain.To)
