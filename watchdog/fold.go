@@ -149,14 +149,6 @@ func (f *fold) failedChain() bool {
 	return f.chain != nil && f.chain.outcome != nil && !f.chain.outcome.OK && f.chain.ID != f.over
 }
 
-// moot: edgewatch began the failover by itself, and whatever ran it ended before
-// anything was touched. What was known when it began is no reason to carry it
-// on: the guards are to be asked again. What a person ordered, and what was
-// stopped for a failover, is not left lying.
-func (f *fold) moot() bool {
-	return f.running() && f.aborting == "" && f.chain.Trigger == TriggerAuto && !f.chain.progress.Touched()
-}
-
 // state is where the fold stands in the transition table.
 func (f *fold) state() State {
 	switch {
@@ -453,6 +445,8 @@ func (f *fold) applyNotice(e Entry) {
 		f.told = nil
 	case NoticeActiveGone:
 		f.forget(n.Pool)
+	case NoticeServerGone:
+		f.settle(n.Pool, n.Server)
 	case NoticeRefused: // changes nothing
 	}
 }

@@ -2,21 +2,54 @@ package watchdog
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
-// noticeGone tells when nobody can see how the active pool is, because it is no
-// longer configured, and what is taken as active instead.
+// noticeGone tells of what stands in the journal and is no longer configured. A
+// failover that runs is awaited: it may lead elsewhere, and names what it left.
 func (s *step) noticeGone() {
+	if s.fold.running() {
+		return
+	}
+	s.noticePoolGone()
+	s.noticeServersGone()
+}
+
+// noticePoolGone tells when nobody can see how the active pool is, and which is
+// taken for it instead.
+func (s *step) noticePoolGone() {
 	gone := s.fold.active
-	if s.fold.running() || knows(s.rules.Pools, gone) {
-		return // a failover that runs may lead to one that is
+	if knows(s.rules.Pools, gone) {
+		return
 	}
 	text := fmt.Sprintf("%s, which carries federation by the journal, is no longer configured: %s is taken for the active pool", gone, s.rules.Pools[0])
 	if len(s.rules.Pools) > 1 {
 		text += ". If another one is: adopt POOL REASON"
 	}
 	s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeActiveGone, Pool: s.rules.Pools[0], Text: text}})
+}
+
+// noticeServersGone ends that a server is named as left stopped, which no
+// failover would ever start again.
+func (s *step) noticeServersGone() {
+	for _, pool := range slices.Sorted(maps.Keys(s.fold.owed)) {
+		for _, server := range s.fold.owed[pool] {
+			if known := s.rules.Servers[pool]; len(known) > 0 && !knows(known, server) {
+				s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeServerGone, Pool: pool, Server: server, Text: fmt.Sprintf(
+					"%s of %s, where a failover left services stopped, is no longer configured and is not named any more: if it still serves, run Start-CsWindowsService there", server, pool)}})
+			}
+		}
+	}
+}
+
+// settle notes that nothing is left to start on the server.
+func (f *fold) settle(pool, server string) {
+	left := slices.DeleteFunc(slices.Clone(f.owed[pool]), func(s string) bool { return s == server })
+	if f.owed[pool] = left; len(left) == 0 {
+		delete(f.owed, pool)
+	}
 }
 
 // forget makes the pool the active one because the one that was is no longer

@@ -1,8 +1,11 @@
 package watchdog
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"edgewatch/actions"
 )
 
 // The pool that carries federation is taken out of the configuration, and the
@@ -88,5 +91,27 @@ func TestRetryToAPoolThatIsGone(t *testing.T) {
 	s.plays("restart", "round EdgePool1=tripped")
 	if got := s.plays("retry"); !strings.Contains(got, "refused: the failover that failed led to EdgePool2, which is no longer configured") {
 		t.Errorf("%s", got)
+	}
+}
+
+// A server that was left stopped and then taken out of the configuration is
+// not named for ever, and people are told so once; the others are still named.
+func TestServerLeftStoppedThatIsGone(t *testing.T) {
+	s := newScript(t)
+	s.plays("boot", "ready EdgePool2", "round EdgePool1=tripped")
+	s.event(Ended{Chain: s.chain, Outcome: actions.Outcome{OK: true, RouteMoved: true, Stopped: []string{"edge3", "edge4"}}})
+	if got := s.plays("restart"); strings.Contains(got, "edge4") {
+		t.Errorf("which servers there are is not known, and it is told:\n%s", got)
+	}
+	s.rules.Servers = map[string][]string{"EdgePool1": {"edge1", "edge4"}, "EdgePool2": {"edge3", "edge5"}}
+	got := s.plays("restart")
+	if !strings.Contains(got, "edge4 of EdgePool2, where a failover left services stopped, is no longer configured") || strings.Contains(got, "edge3") {
+		t.Errorf("told at the start:\n%s", got)
+	}
+	if left := s.m.fold.owed["EdgePool2"]; !slices.Equal(left, []string{"edge3"}) {
+		t.Errorf("still named as stopped: %v", left)
+	}
+	if got := s.plays("restart"); strings.Contains(got, "edge4") {
+		t.Errorf("told again:\n%s", got)
 	}
 }

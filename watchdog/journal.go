@@ -104,6 +104,7 @@ const (
 	NoticeRecovered   NoticeKind = "recovered"     // the trouble of a degraded pool is over
 	NoticeServerDown  NoticeKind = "server_down"   // a server of a pool that answers stays down
 	NoticeServerBack  NoticeKind = "server_back"   // it answers again, and has for a while
+	NoticeServerGone  NoticeKind = "server_gone"   // a server of Pool that was left stopped is no longer configured; Server is its name
 
 	NoticeRefused NoticeKind = "refused" // edgewatch was about to break a promise, and did not
 
@@ -116,7 +117,7 @@ type Notice struct {
 	Kind    NoticeKind `json:"kind"`
 	Pool    string     `json:"pool,omitempty"`
 	Domain  string     `json:"domain,omitempty"`
-	Server  string     `json:"server,omitempty"`  // address and port
+	Server  string     `json:"server,omitempty"`  // address and port, where nothing else is said
 	Witness string     `json:"witness,omitempty"` // its URL
 	Text    string     `json:"text"`
 }

@@ -12,9 +12,10 @@ import (
 type Rules struct {
 	Federation string
 	Mode       Mode
-	Pools      []string // in priority order, the preferred one first
-	Domains    []string // of which it is looked at what partners find; what the journal says of others no longer counts
-	Unable     string   // why no failover is possible at all, e.g. what is not configured; empty when one is
+	Pools      []string            // in priority order, the preferred one first
+	Domains    []string            // of which it is looked at what partners find; what the journal says of others no longer counts
+	Servers    map[string][]string // of each pool, as failovers name them; what was left stopped on others is nobody's any more. Empty: not known
+	Unable     string              // why no failover is possible at all, e.g. what is not configured; empty when one is
 
 	Cooldown     time.Duration // after an automatic failover, before the next one
 	Budget       int           // automatic failovers allowed …

@@ -127,6 +127,14 @@ func (s *step) booted() {
 	}
 }
 
+// moot: edgewatch began the failover by itself, and whatever ran it ended before
+// anything was touched. What was known when it began is no reason to carry it
+// on: the guards are to be asked again. What a person ordered, and what was
+// stopped for a failover, is not left lying.
+func (f *fold) moot() bool {
+	return f.running() && f.aborting == "" && f.chain.Trigger == TriggerAuto && !f.chain.progress.Touched()
+}
+
 func (s *step) recorded() {
 	r := s.Event.(Recorded).Record
 	if r.Chain != s.fold.chain.ID {

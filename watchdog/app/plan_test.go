@@ -190,3 +190,23 @@ func TestFailbackIsToAPreferredPool(t *testing.T) {
 		t.Errorf("a failover to the last: %+v, %v", p, err)
 	}
 }
+
+// The rules know servers by the names that failovers stop and start them by.
+func TestServersOfRules(t *testing.T) {
+	cfg, err := configs.Load(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Plan(cfg, actions.Failover, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	step, _ := p.Step(actions.StartServices)
+	var started []string
+	for _, task := range step.Tasks {
+		started = append(started, task.Target())
+	}
+	if d := cmp.Diff(started, settings(&cfg.Federations[0]).Rules.Servers[p.To]); d != "" || len(started) == 0 {
+		t.Errorf("started by the plan and known to the rules (-plan +rules):\n%s", d)
+	}
+}

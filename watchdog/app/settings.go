@@ -25,10 +25,13 @@ const unable = "the configuration does not say all that a failover needs; edgewa
 // settings maps the configuration of a federation to what its engine goes by.
 func settings(f *configs.Federation) watchdog.Settings {
 	names := make([]string, len(f.Pools))
-	pools := make([]watchdog.WatchPool, len(f.Pools))
+	pools, servers := make([]watchdog.WatchPool, len(f.Pools)), map[string][]string{}
 	for i := range f.Pools {
 		p := &f.Pools[i]
 		names[i] = p.Name
+		for _, server := range p.Servers {
+			servers[p.Name] = append(servers[p.Name], server.FQDN)
+		}
 		pools[i] = watchdog.WatchPool{Name: p.Name, Targets: targets(f, p), MinUp: p.MinUp}
 	}
 	canaries := make([]string, len(f.Canaries.Targets))
@@ -55,7 +58,7 @@ func settings(f *configs.Federation) watchdog.Settings {
 	from, to, _ := configs.Window(f.Failback.Window)
 	return watchdog.Settings{
 		Rules: watchdog.Rules{
-			Federation: f.Name, Mode: f.Mode, Pools: names, Domains: domains, Unable: why,
+			Federation: f.Name, Mode: f.Mode, Pools: names, Domains: domains, Servers: servers, Unable: why,
 			Cooldown: f.Guards.Cooldown.Duration, Budget: f.Guards.Budget, BudgetWindow: f.Guards.BudgetWindow.Duration,
 			MaxAttempts: maxAttempts, RetryEvery: retryEvery, MaxRetries: maxRetries, RetryFailed: retryFailed,
 			ApprovalTimeout: f.Approval.Timeout.Duration, ApprovalThen: f.Approval.Then, Unproven: f.Guards.Unproven,
