@@ -19,7 +19,7 @@ func (c *Config) validate() {
 	c.validateAddrs()
 	c.validateRoutes()
 	for i := range c.Federations {
-		r := rules{source: c.src, f: &c.Federations[i], path: fmt.Sprintf("federations[%d]", i)}
+		r := rules{source: c.src, f: &c.Federations[i], path: fmt.Sprintf("federations[%d]", i), health: c.Listen.Health}
 		r.probe()
 		r.breaker()
 		r.guards()
@@ -175,8 +175,9 @@ func (c *Config) validateRoutes() {
 // rules are those of one federation.
 type rules struct {
 	*source
-	f    *Federation
-	path string
+	f      *Federation
+	path   string
+	health string // listen.health
 }
 
 // in is the path of a key of the federation.
