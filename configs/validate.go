@@ -2,7 +2,6 @@ package configs
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +32,7 @@ func (c *Config) validate() {
 		r.witnesses()
 		r.pools()
 		r.dns()
+		r.dyingWithPool()
 		r.winrm()
 		r.mode()
 	}
@@ -270,12 +270,6 @@ func (r *rules) timeouts() {
 
 func (r *rules) canaries() {
 	c := &r.f.Canaries
-	pools := map[netip.Addr]string{}
-	for _, p := range r.f.Pools {
-		for _, a := range p.Addresses {
-			pools[a.Unmap()] = p.Name
-		}
-	}
 	if i := r.f.Probe.Interval; c.Timeout.Duration >= i.Duration && !r.wrong(r.in("probe.interval")) {
 		r.bad(r.in("canaries.timeout"), "%s must be shorter than probe.interval (%s): each round asks the canaries", c.Timeout, i)
 	}
@@ -285,7 +279,7 @@ func (r *rules) canaries() {
 		if !t.Addr.IsValid() || r.wrong(path) {
 			continue
 		}
-		if pool, ok := pools[t.Addr.Addr().Unmap()]; ok {
+		if pool := r.poolAt(t.Addr); pool != "" {
 			r.bad(path, "%s is an address of %s: a canary must answer when the pools do not", t.Addr.Addr(), pool)
 		}
 		if t.Domain != "" && slices.Contains(r.f.Domains, t.Domain) {

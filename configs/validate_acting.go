@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -134,6 +135,51 @@ func (r *rules) dns() {
 		}
 	}
 	r.record()
+}
+
+// dyingWithPool tells of what a failover needs and the death of a pool takes
+// along.
+func (r *rules) dyingWithPool() {
+	r.managementAt("management.host", r.f.Management.Host)
+	for i, p := range r.f.Pools {
+		if p.Management != nil {
+			r.managementAt(fmt.Sprintf("pools[%d].management.host", i), p.Management.Host)
+		}
+	}
+	for i, a := range r.f.DNS.Resolvers {
+		if pool := r.poolAt(a); pool != "" {
+			r.warn(r.in("dns.resolvers[%d]", i), "%s is an address of %s: when that pool is dead, nobody says there what partners see", a.Addr(), pool)
+		}
+	}
+	for i, z := range r.f.DNS.Zones {
+		if pool := r.poolAt(z.Server); pool != "" {
+			r.warn(r.in("dns.zones[%d].server", i), "%s is an address of %s: when that pool is dead, the records cannot be changed", z.Server.Addr(), pool)
+		}
+		for k, a := range z.Authoritative {
+			if pool := r.poolAt(a); pool != "" && z.MaySilent == 0 {
+				r.warn(r.in("dns.zones[%d].authoritative[%d]", i, k), "%s is an address of %s: when that pool is dead, the failover waits for it in vain; see may_be_silent", a.Addr(), pool)
+			}
+		}
+	}
+}
+
+// managementAt wants the host that Set-CsSite runs on beside the pools.
+func (r *rules) managementAt(path, host string) {
+	for _, p := range r.f.Pools {
+		if host != "" && slices.ContainsFunc(p.Servers, func(s Server) bool { return s.FQDN == host }) {
+			r.warn(r.in("%s", path), "%s is an Edge Server of %s: it dies with that pool, and an Edge cannot run Set-CsSite; name a host inside, best the one with the CMS", host, p.Name)
+		}
+	}
+}
+
+// poolAt names the pool that has the address, "" when none has.
+func (r *rules) poolAt(a netip.AddrPort) string {
+	for _, p := range r.f.Pools {
+		if a.IsValid() && slices.Contains(p.Addresses, a.Addr().Unmap()) { // those of pools are unmapped
+			return p.Name
+		}
+	}
+	return ""
 }
 
 // record holds what tells one name of all pools from one name per pool.
