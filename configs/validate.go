@@ -330,6 +330,11 @@ func (r *rules) pools() {
 			r.warn(r.in("pools[%d].srv_priority", i), "%d is also that of %s: partners would use both pools at once", p.SRVPriority, first)
 		}
 		priorities[p.SRVPriority] = p.Name
+		behind := func(before Pool) bool { return before.SRVPriority > p.SRVPriority }
+		if k := slices.IndexFunc(r.f.Pools[:i], behind); k >= 0 {
+			r.warn(r.in("pools[%d].srv_priority", i), "%d goes before the %d of %s in SRV records, but edgewatch prefers %[3]s: it chooses by the order of pools alone",
+				p.SRVPriority, r.f.Pools[k].SRVPriority, r.f.Pools[k].Name)
+		}
 	}
 }
 
