@@ -28,6 +28,7 @@ func (c *Config) validate() {
 		r.allCanaries()
 		r.failback()
 		r.timeouts()
+		r.haste()
 		r.canaries()
 		r.witnesses()
 		r.pools()
@@ -263,6 +264,7 @@ func (r *rules) timeouts() {
 			r.bad(r.in("timeouts.%s", s.key), "%s is longer than the whole failover may take (failover: %s)", s.d, t.Failover)
 		}
 	}
+	r.shortSteps()
 	if sum > t.Failover.Duration {
 		r.warn(r.in("timeouts.failover"), "%s is less than all steps together (%s): a slow step takes time from the later ones", t.Failover, Duration{sum})
 	}

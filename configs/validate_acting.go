@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"edgewatch/watchdog"
 )
@@ -111,6 +112,10 @@ func (d *DNS) ZoneOf(name string) *Zone {
 	return nil
 }
 
+// longTTL is how long partners may keep an old address before that deserves a
+// look: a failover takes some minutes itself.
+const longTTL = 10 * time.Minute
+
 func (r *rules) dns() {
 	d := &r.f.DNS
 	if len(d.Zones) > 0 {
@@ -122,6 +127,9 @@ func (r *rules) dns() {
 		if d.Record != "" && d.zone(d.Record) < 0 {
 			r.bad(r.in("dns.record"), "no zone of dns.zones holds %s", d.Record)
 		}
+	}
+	if d.TTL.Duration > longTTL {
+		r.warn(r.in("dns.ttl"), "%s is long: when federation moves the next time, partners keep the old address for up to so long", d.TTL)
 	}
 	for i, z := range d.Zones {
 		if whole := r.f.Timeouts.DNSRecords; z.Timeout.Duration > whole.Duration {
