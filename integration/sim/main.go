@@ -12,6 +12,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +41,9 @@ func Main(args []string, out, errOut io.Writer) {
 		os.Exit(c.findMutants(out, errOut))
 	}
 	code := 1
+	// Every bubble leaves little behind: to collect it less often saves a
+	// quarter of the time.
+	debug.SetGCPercent(400)
 	os.Args = os.Args[:1]
 	testing.Main(regexp.MatchString, []testing.InternalTest{{Name: "TestSim", F: func(t *testing.T) {
 		code = c.run(t, out, errOut)
