@@ -306,6 +306,9 @@ func (r *rules) failback() {
 	case !b.Auto && b.Window != "":
 		r.warn(r.in("failback.window"), "is without effect unless failback.auto is set")
 	}
+	if r.f.Mode == watchdog.ModeApprove && r.f.Guards.Unproven == watchdog.UnprovenNext {
+		r.warn(r.in("guards.unproven"), "next is without effect in mode approve: edgewatch does not ask about a second pool, it tries the same failover again and then wants a person")
+	}
 	if a := r.f.Approval; r.f.Mode == watchdog.ModeApprove && a.Timeout.Duration == 0 && a.Then == watchdog.ApprovalActs {
 		r.bad(r.in("approval.then"), "cannot be failover with a timeout of 0s, which waits without end")
 	}
