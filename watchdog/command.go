@@ -1,6 +1,7 @@
 package watchdog
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -79,6 +80,19 @@ func (v Verb) Info() (VerbInfo, bool) {
 		return VerbInfo{}, false
 	}
 	return verbTable[i], true
+}
+
+// Validate says that there is no such verb, with the nearest there is; nil
+// when there is.
+func (v Verb) Validate() error {
+	if _, ok := v.Info(); ok {
+		return nil
+	}
+	known := make([]string, len(verbTable))
+	for i, row := range verbTable {
+		known[i] = string(row.Verb)
+	}
+	return errors.New(unknownWord("command", string(v), known))
 }
 
 // Form is how the order is typed, e.g. "failover POOL REASON…".

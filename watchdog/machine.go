@@ -166,11 +166,16 @@ func (m *Machine) LastSeq() uint64 { return m.fold.lastSeq }
 // Step says what follows from in. It changes nothing.
 func (m *Machine) Step(in Input) Ready {
 	s := &step{Input: in, rules: &m.rules, fold: m.fold.clone()}
-	if answer, ok := s.repeated(); ok {
-		return Ready{Answer: answer}
-	}
-	if _, order := in.Event.(Submitted); order && in.Levels.Lease != "" {
-		return s.refuse("nothing can be done from here: " + in.Levels.Lease)
+	if order, ok := in.Event.(Submitted); ok {
+		if err := order.Command.Verb.Validate(); err != nil { // it could be the name of another event
+			return s.refuse(err.Error())
+		}
+		if answer, ok := s.repeated(); ok {
+			return Ready{Answer: answer}
+		}
+		if in.Levels.Lease != "" {
+			return s.refuse("nothing can be done from here: " + in.Levels.Lease)
+		}
 	}
 	row := transitions[s.fold.state()][in.Event.event()]
 	if row.refuse != "" {

@@ -16,12 +16,12 @@ func (s *step) command() Command { return s.Event.(Submitted).Command }
 // state is by now: a surface that lost the answer asks again under the same
 // id.
 func (s *step) repeated() (Answer, bool) {
-	order, ok := s.Event.(Submitted)
-	if !ok || order.Command.ID == "" {
+	cmd := s.command()
+	if cmd.ID == "" {
 		return Answer{}, false
 	}
 	for _, a := range s.fold.accepted {
-		if a.id == order.Command.ID {
+		if a.id == cmd.ID {
 			return Answer{Accepted: true, Text: "this command was accepted before; nothing more is done", Entry: a.seq}, true
 		}
 	}
