@@ -73,6 +73,7 @@ type Engine struct {
 	booted    bool                    // that this life began is durable, and what the last one left undone taken up
 	unsaved   *Ended                  // an end that could not be made durable yet
 	journal   error                   // why the newest entries could not be kept; nil when they were
+	hanging   <-chan written          // what becomes of an Append that was waited for in vain; nil when there is none
 	fatal     error
 	work      sync.WaitGroup
 }
@@ -142,7 +143,8 @@ func (e *Engine) Replay(ctx context.Context) error {
 // federation runs any more. An error means that the journal can no longer be
 // relied on.
 func (e *Engine) Run(ctx context.Context) error {
-	defer e.work.Wait()
+	kept := make(chan struct{})
+	defer e.await(kept)
 	defer close(e.dead)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(ErrStopping)
@@ -150,7 +152,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.levels.Since = e.ports.Now()
 	_ = e.boot(ctx) // do tries again
 	e.work.Go(func() { s.run(ctx) })
-	e.work.Go(func() { e.ports.Rounds.run(ctx) })
+	go func() {
+		defer close(kept)
+		e.ports.Rounds.run(ctx)
+	}()
 
 	due, dueWall := time.Now().Add(e.delay), e.ports.Now().Add(e.delay)
 	timer := time.NewTimer(e.delay)
@@ -187,6 +192,8 @@ func (e *Engine) Run(ctx context.Context) error {
 			r.reply <- err
 		case end := <-e.ended:
 			e.finish(ctx, end)
+		case w := <-e.hanging:
+			e.returned(w)
 		case <-ctx.Done():
 			e.drain(ctx)
 			return e.fatal
@@ -195,6 +202,18 @@ func (e *Engine) Run(ctx context.Context) error {
 	cancel(e.fatal)
 	e.drain(ctx)
 	return e.fatal
+}
+
+// await waits until nothing of this federation runs any more, but not for ever
+// for rounds to be recorded, which a disk that hangs prevents.
+func (e *Engine) await(kept <-chan struct{}) {
+	e.work.Wait()
+	late := time.NewTimer(hangTimeout)
+	defer late.Stop()
+	select {
+	case <-kept:
+	case <-late.C:
+	}
 }
 
 // boot tells the machine that this life began, until that is durable: before,
@@ -222,6 +241,8 @@ func (e *Engine) needsSurvey(r *Round) bool {
 func (e *Engine) drain(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	e.levels.Ending = true
+	alive := time.NewTicker(aliveEvery)
+	defer alive.Stop()
 	for e.chain != "" {
 		select {
 		case r := <-e.records:
@@ -238,9 +259,29 @@ func (e *Engine) drain(ctx context.Context) {
 			e.finish(ctx, end)
 		case o := <-e.commands:
 			o.reply <- reply{err: ErrStopping}
+		case w := <-e.hanging:
+			e.returned(w)
+		case <-alive.C:
+			e.tellAlive()
 		}
 	}
 	e.retryUnsaved(ctx)
+}
+
+// aliveEvery is how often an ending engine tells that it is alive: the start of
+// services takes minutes, and whoever watches the loop must not cut it short.
+const aliveEvery = 10 * time.Second
+
+// tellAlive publishes anew what was published last.
+func (e *Engine) tellAlive() {
+	if s := e.snapshot.Load(); s != nil {
+		now := *s
+		now.At = e.ports.Now()
+		if e.fatal != nil {
+			now.JournalError = e.fatal.Error()
+		}
+		e.snapshot.Store(&now)
+	}
 }
 
 // do takes one event through the machine, after the start of this life. Were
@@ -306,59 +347,6 @@ func (e *Engine) end(chain string, cause error) {
 	}
 }
 
-// saveTimeout bounds one write of the journal.
-const saveTimeout = 15 * time.Second
-
-func (e *Engine) save(ctx context.Context, ready *Ready) error {
-	if len(ready.Entries) == 0 {
-		if e.unsaved == nil {
-			e.journal = nil // nothing waits to be written
-		}
-		return nil
-	}
-	if e.fatal != nil {
-		return e.fatal // what the journal holds must be read back first
-	}
-	if err := e.auditor.Check(ready.Entries); err != nil {
-		err = fmt.Errorf("a defect in edgewatch, report it: %w; nothing of it is done", err)
-		e.log.Error().Err(err).Msg("entries refused")
-		e.journal = err
-		e.publish()
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
-	defer cancel()
-	stored, err := e.ports.Journal.Append(ctx, ready.Entries)
-	if errors.Is(err, ErrJournalUnsure) {
-		// What is in the journal now is known again after a restart.
-		e.fatal = fmt.Errorf("journal of %s: %w", e.Name(), err)
-	}
-	if err != nil {
-		if e.journal == nil {
-			e.log.Error().Err(err).Msg("journal cannot be written: nothing is decided until it can")
-		}
-		e.journal = err
-		e.publish()
-		return fmt.Errorf("write the journal of %s: %w", e.Name(), err)
-	}
-	e.journal = nil
-	for _, entry := range stored {
-		e.machine.Apply(entry)
-		e.auditor.Apply(entry)
-		if entry.Kind == KindCommand && ready.Answer.Accepted {
-			ready.Answer.Entry = entry.Seq
-			if entry.Command.Verb == VerbAdopt {
-				e.moveTo(entry.Command.Pool)
-			}
-		}
-		e.log.Info().Uint64("seq", entry.Seq).Str("event", string(entry.Kind)).Str("incident", entry.Incident).Msg(entry.Sentence())
-	}
-	if e.ports.Wake != nil {
-		e.ports.Wake()
-	}
-	return nil
-}
-
 // obey answers a command once it is durable, or tells that nothing changed.
 func (e *Engine) obey(ctx context.Context, o order) {
 	if o.cmd.Dry {
@@ -410,14 +398,6 @@ func (e *Engine) start(ctx context.Context, effect Effect) {
 			out = runner.Run(ctx, plan, c.ID, effect.Progress)
 		}
 	})
-}
-
-// record hands a record to the loop and returns when it is durable. The loop
-// serves records for as long as a chain runs.
-func (e *Engine) record(r actions.Record) error {
-	done := make(chan error, 1)
-	e.records <- record{r, done}
-	return <-done
 }
 
 // finish takes the end of a chain in. An end that cannot be written now is

@@ -121,7 +121,8 @@ type Notice struct {
 type Journal interface {
 	// Append makes the entries durable, all or none, in order, and returns
 	// them with Seq set. After an error nothing was kept, unless the error
-	// is ErrJournalUnsure.
+	// is ErrJournalUnsure. It may hang as long as its disk does, whatever
+	// ctx says; nothing else is appended meanwhile.
 	Append(ctx context.Context, entries []Entry) ([]Entry, error)
 
 	// Read returns up to limit entries with Seq > after, oldest first, of
