@@ -297,6 +297,9 @@ func (e *Engine) do(ctx context.Context, ev Event) (Ready, error) {
 // step takes one event through the machine: entries durable first, then
 // applied, then effects.
 func (e *Engine) step(ctx context.Context, ev Event) (Ready, error) {
+	if e.fatal != nil {
+		return Ready{}, e.fatal // what the journal holds must be read back first
+	}
 	ready := e.follows(ev)
 	if ready.Refused != "" {
 		return ready, errors.New(ready.Refused)
@@ -315,8 +318,18 @@ func (e *Engine) step(ctx context.Context, ev Event) (Ready, error) {
 	return ready, nil
 }
 
-// follows is what follows from the event as things stand. It changes nothing.
-func (e *Engine) follows(ev Event) Ready {
+// follows is what follows from the event as things stand. It changes nothing. A
+// panic of the machine has changed nothing either: the engine ends in order,
+// with what a failover stopped started again, and its next life goes on where
+// the journal ends, without that event.
+func (e *Engine) follows(ev Event) (ready Ready) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.fatal = fmt.Errorf("a defect in edgewatch, report it: on %q: %v", ev.event(), p)
+			e.log.Error().Err(e.fatal).Bytes("stack", debug.Stack()).Msg("edgewatch ends, and goes on at its next start")
+			ready = Ready{Refused: e.fatal.Error(), Answer: Answer{Text: e.fatal.Error()}}
+		}
+	}()
 	e.levels.Lease = e.lease()
 	return e.machine.Step(Input{At: e.ports.Now(), Levels: e.levels, Event: ev})
 }

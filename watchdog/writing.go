@@ -32,9 +32,6 @@ func (e *Engine) save(ctx context.Context, ready *Ready) error {
 		}
 		return nil
 	}
-	if e.fatal != nil {
-		return e.fatal // what the journal holds must be read back first
-	}
 	if err := e.auditor.Check(ready.Entries); err != nil {
 		err = fmt.Errorf("a defect in edgewatch, report it: %w; nothing of it is done", err)
 		e.log.Error().Err(err).Msg("entries refused")
