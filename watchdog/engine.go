@@ -26,7 +26,8 @@ type Settings struct {
 // Ports are what an engine asks and what it acts with.
 type Ports struct {
 	Senses
-	// Plan generates a move of this federation; it contacts nobody.
+	// Plan generates a move of this federation; it contacts nobody. Where from
+	// is "", it is what starts the services of to and nothing else.
 	Plan func(kind actions.PlanKind, from, to string) (*actions.Plan, error)
 	// Lease says why this process may not act any more, nil while it may. It
 	// is asked before everything that is decided and must not block. May be nil.
@@ -375,42 +376,6 @@ func (e *Engine) obey(ctx context.Context, o order) {
 	default:
 		o.reply <- reply{answer: ready.Answer}
 	}
-}
-
-// start runs a chain in a goroutine of its own.
-func (e *Engine) start(ctx context.Context, effect Effect) {
-	c := effect.Chain
-	ctx, cancel := context.WithCancelCause(ctx)
-	e.chain, e.endChain = c.ID, cancel
-	runner := e.settings.Runner
-	runner.Log = e.ports.Log.With().Str("component", "chain").Str("op", c.ID).Logger()
-	runner.Record = func(_ context.Context, r actions.Record) error { return e.record(r) }
-	e.work.Go(func() {
-		defer cancel(nil)
-		out, lost := actions.Outcome{Step: actions.Preflight}, false
-		defer func() {
-			if p := recover(); p != nil {
-				out = actions.Outcome{RouteMoved: true, Error: fmt.Sprintf("a defect in edgewatch: %v\n%s", p, debug.Stack())}
-				lost = true
-			}
-			e.ended <- Ended{Chain: c.ID, Outcome: out, lost: lost}
-		}()
-		plan, err := e.ports.Plan(c.Kind, c.From, c.To)
-		if err == nil {
-			plan.Repair, plan.Skip, plan.Owed = c.Repair, c.Skip, c.Owed
-		}
-		switch {
-		case err != nil:
-			// Nothing can be done, so that what earlier runs did is all there is to say.
-			out.Error = fmt.Sprintf("make the plan from %s to %s: %v", c.From, c.To, err)
-			out.RouteMoved = effect.Progress.Begun(actions.SetRoute)
-			out.Stopped = effect.Progress.StillStopped(c.Owed)
-		case effect.Abandon != "":
-			out = runner.Abandon(ctx, plan, c.ID, effect.Progress, effect.Abandon)
-		default:
-			out = runner.Run(ctx, plan, c.ID, effect.Progress)
-		}
-	})
 }
 
 // finish takes the end of a chain in. An end that cannot be written now is

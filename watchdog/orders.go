@@ -83,8 +83,7 @@ func (s *step) failover() {
 	switch {
 	case s.impossible():
 	case cmd.Pool == f.active && f.unfinished():
-		s.accept("the failover %s to %s is taken up again now", f.chain.ID, cmd.Pool)
-		s.continueChain()
+		s.takeUp()
 	case cmd.Pool == f.active && astray == "":
 		s.no("%s carries federation already", cmd.Pool)
 	case cmd.Pool == f.active:
@@ -242,14 +241,54 @@ func (s *step) aborted() {
 	}
 }
 
+// takeUp carries the unfinished failover on. Where the pool that it left is no
+// longer configured it cannot be: what is left to do is done anew, as from
+// another pool.
+func (s *step) takeUp() {
+	f := &s.fold
+	from := s.elsewhere()
+	switch {
+	case s.rules.Unable != "":
+		s.no("no failover is possible: %s", s.rules.Unable)
+	case !s.rootless():
+		s.accept("the failover %s to %s is taken up again now", f.chain.ID, f.chain.To)
+		s.continueChain()
+	case from == "":
+		s.no("the failover %s cannot be carried on: %s is no longer configured, and no other pool is; do the rest by hand, then adopt %s REASON", f.chain.ID, f.chain.From, f.active)
+	default:
+		s.accept("the failover %s cannot be carried on, as %s is no longer configured: bringing route and records to %s now; what is right already is left alone", f.chain.ID, f.chain.From, f.active)
+		s.startChain(actions.Failover, from, f.active, s.command())
+	}
+}
+
+// elsewhere is where federation is brought to the active pool from, although
+// partners may find it there: "" when there is no other pool.
+func (s *step) elsewhere() string {
+	if pool := s.fold.astray(s.rules.Pools); pool != "" {
+		return pool
+	}
+	for _, pool := range s.rules.Pools {
+		if pool != s.fold.active {
+			return pool
+		}
+	}
+	return ""
+}
+
+// rootless: the pool that the last failover left is no longer configured.
+func (s *step) rootless() bool { return !knows(s.rules.Pools, s.fold.chain.From) }
+
 func (s *step) retried() {
 	f := &s.fold
 	switch {
 	case f.unfinished():
-		s.accept("the failover %s to %s is taken up again now", f.chain.ID, f.chain.To)
-		s.continueChain()
+		s.takeUp()
 	case f.failedChain() && f.chain.From == f.active && f.chain.incident == f.incident && f.incident != "":
 		cmd := s.command()
+		if !knows(s.rules.Pools, f.chain.To) {
+			s.no("the failover to %s cannot be tried anew: %[1]s is no longer configured", f.chain.To)
+			return
+		}
 		s.accept("the failover to %s is tried anew now", f.chain.To)
 		s.startChain(f.chain.Kind, f.active, f.chain.To, cmd)
 	default:
@@ -272,6 +311,8 @@ func (s *step) skipped() {
 		s.no("%s changes something or guards it, and cannot be left out: mend what stops it, then retry; or do the rest by hand and say adopt POOL REASON", cmd.Step)
 	case !f.unfinished():
 		s.no("there is no failover that stopped half-way")
+	case s.rootless():
+		s.no("the failover %s cannot be carried on: %s is no longer configured; retry does anew what is left to do", f.chain.ID, f.chain.From)
 	case f.chain.outcome.Step != cmd.Step:
 		s.no("the failover %s stopped at %s, not at %s", f.chain.ID, f.chain.outcome.Step, cmd.Step)
 	default:
