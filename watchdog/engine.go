@@ -129,6 +129,9 @@ func (e *Engine) Replay(ctx context.Context) error {
 			return fmt.Errorf("replay the journal of %s: %w", e.Name(), err)
 		}
 		for _, entry := range entries {
+			if err := entry.Validate(); err != nil {
+				return fmt.Errorf("replay the journal of %s: %w: it was damaged – keep the state file for analysis and restore it, or move it away to begin an empty journal", e.Name(), err)
+			}
 			e.machine.Apply(entry)
 			e.auditor.Apply(entry)
 		}

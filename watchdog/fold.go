@@ -238,6 +238,9 @@ func (f *fold) applyCommand(e Entry) {
 	if len(f.accepted) > keptCommands {
 		f.accepted = f.accepted[1:]
 	}
+	if f.chain == nil && (cmd.Verb == VerbRetry || cmd.Verb == VerbAbort) {
+		return // of a failover that the journal does not tell of
+	}
 	switch cmd.Verb {
 	case VerbHold:
 		f.hold = &Hold{Since: e.At, Actor: cmd.Actor, Via: cmd.Via, Reason: cmd.Reason, told: e.At}

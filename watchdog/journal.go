@@ -3,6 +3,7 @@ package watchdog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"edgewatch/actions"
@@ -42,6 +43,19 @@ const (
 	KindChainEnd EntryKind = "chain_end" // a failover ended
 	KindNotice   EntryKind = "notice"    // something to tell people that changes no state by itself
 )
+
+// Validate says what the entry lacks that its kind names; nil when it is whole.
+// A kind that is not known, as of a later version, is no fault.
+func (e Entry) Validate() error {
+	there := map[EntryKind]bool{
+		KindPool: e.Pool != nil, KindDecision: e.Decision != nil, KindCommand: e.Command != nil, KindChain: e.Chain != nil,
+		KindStep: e.Step != nil, KindChainEnd: e.ChainEnd != nil, KindNotice: e.Notice != nil,
+	}
+	if whole, known := there[e.Kind]; known && !whole {
+		return fmt.Errorf("entry %d is of kind %q and has no %[2]s", e.Seq, e.Kind)
+	}
+	return nil
+}
 
 // PoolChange records that a pool's breaker tripped or closed again.
 type PoolChange struct {
