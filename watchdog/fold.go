@@ -47,9 +47,8 @@ type fold struct {
 }
 
 type accepted struct {
-	id   string
-	seq  uint64
-	verb Verb
+	Command
+	seq uint64
 }
 
 // ask is a question to a person: may edgewatch fail over?
@@ -234,7 +233,7 @@ func (f *fold) close() {
 func (f *fold) applyCommand(e Entry) {
 	cmd := *e.Command
 	f.told = nil // whoever spoke is told again
-	f.accepted = append(f.accepted, accepted{cmd.ID, e.Seq, cmd.Verb})
+	f.accepted = append(f.accepted, accepted{cmd, e.Seq})
 	if len(f.accepted) > keptCommands {
 		f.accepted = f.accepted[1:]
 	}

@@ -170,8 +170,8 @@ func (m *Machine) Step(in Input) Ready {
 		if err := order.Command.Verb.Validate(); err != nil { // it could be the name of another event
 			return s.refuse(err.Error())
 		}
-		if answer, ok := s.repeated(); ok {
-			return Ready{Answer: answer}
+		if ready, ok := s.repeated(); ok {
+			return ready
 		}
 		if in.Levels.Lease != "" {
 			return s.refuse("nothing can be done from here: " + in.Levels.Lease)

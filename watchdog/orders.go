@@ -14,18 +14,22 @@ func (s *step) command() Command { return s.Event.(Submitted).Command }
 
 // repeated is the answer to an order that was accepted before, whatever the
 // state is by now: a surface that lost the answer asks again under the same
-// id.
-func (s *step) repeated() (Answer, bool) {
+// id. Another order under that id is refused.
+func (s *step) repeated() (Ready, bool) {
 	cmd := s.command()
 	if cmd.ID == "" {
-		return Answer{}, false
+		return Ready{}, false
 	}
 	for _, a := range s.fold.accepted {
-		if a.id == cmd.ID {
-			return Answer{Accepted: true, Text: "this command was accepted before; nothing more is done", Entry: a.seq}, true
+		switch {
+		case a.ID != cmd.ID:
+		case a.Verb != cmd.Verb || a.Pool != cmd.Pool || a.For != cmd.For || a.Step != cmd.Step:
+			return s.refuse(fmt.Sprintf("nothing is done: another order was accepted under the id %q before (%s); give every order an id of its own", cmd.ID, a.sentence())), true
+		default:
+			return Ready{Answer: Answer{Accepted: true, Text: "this command was accepted before; nothing more is done", Entry: a.seq}}, true
 		}
 	}
-	return Answer{}, false
+	return Ready{}, false
 }
 
 // accept makes the order an entry and answers it.

@@ -3,6 +3,7 @@ package watchdog
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // An order whose verb is the name of an internal event is no such event, and is
@@ -37,5 +38,31 @@ func TestRetryToAPoolThatIsGone(t *testing.T) {
 	ready := s.m.Step(Input{At: s.now, Levels: s.levels, Event: Submitted{Command{ID: "x", Verb: VerbRetry}}})
 	if !strings.Contains(ready.Refused, "EdgePool2 is no longer configured") {
 		t.Errorf("%+v", ready)
+	}
+}
+
+// The same order under an id that was used is answered as before; another one
+// is refused, since whoever gave it would take it for done.
+func TestAnotherOrderUnderAUsedID(t *testing.T) {
+	s := newScript(t)
+	for _, line := range []string{"boot", "ready EdgePool2", "round EdgePool1=up EdgePool2=up", "pause 1h patching"} {
+		s.do(line)
+	}
+	order := func(c Command) Ready {
+		return s.m.Step(Input{At: s.now, Levels: s.levels, Event: Submitted{c}})
+	}
+	again := s.last
+	again.Reason = "in other words"
+	if r := order(again); !r.Answer.Accepted || r.Answer.Entry != s.m.LastSeq() || len(r.Entries) > 0 {
+		t.Errorf("the same order again: %+v", r)
+	}
+	for _, c := range []Command{
+		{Verb: VerbFailover, Pool: "EdgePool2", Force: true, Reason: "x"},
+		{Verb: VerbPause, For: 2 * time.Hour, Reason: "patching"},
+	} {
+		c.ID = s.last.ID
+		if r := order(c); r.Answer.Accepted || r.Refused == "" || !strings.Contains(r.Answer.Text, "paused for 1h") {
+			t.Errorf("%s: %+v", c.Verb, r)
+		}
 	}
 }
