@@ -207,8 +207,17 @@ func (s *step) paused() {
 		s.no("a pause may last 30 days at most")
 	case s.lacksReason():
 	default:
-		s.accept("automatic failover is paused until %s; a failover command still works%s", clock(s.At.Add(cmd.For)), s.carriedThrough())
+		s.accept("automatic failover is paused until %s%s; a failover command still works%s", clock(s.At.Add(cmd.For)), s.insteadOf(), s.carriedThrough())
 	}
+}
+
+// insteadOf is the pause that a new one replaces, be it longer or shorter.
+func (s *step) insteadOf() string {
+	p := s.fold.pause
+	if p == nil || !s.At.Before(p.Until) {
+		return ""
+	}
+	return fmt.Sprintf(", instead of until %s by %s for %q", clock(p.Until), p.Actor, p.Reason)
 }
 
 // carriedThrough is what an order that stops automatic failover does not stop.
