@@ -26,6 +26,18 @@ func TestAnswers(t *testing.T) {
 			nil,
 			"instead",
 		},
+		{
+			"a name as near to several",
+			[]string{"boot", "round EdgePool1=up", "failover EdgePool9 gone"},
+			[]string{`there is no pool "EdgePool9": known are EdgePool1, EdgePool2, EdgePool3`},
+			"did you mean",
+		},
+		{
+			"a name nearer to one",
+			[]string{"boot", "round EdgePool1=up", "failover EgdePool2 gone"},
+			[]string{`there is no pool "EgdePool2": did you mean "EdgePool2"?`},
+			"known are",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
