@@ -38,6 +38,48 @@ func TestAnswers(t *testing.T) {
 			[]string{`there is no pool "EgdePool2": did you mean "EdgePool2"?`},
 			"known are",
 		},
+		{
+			"an ack with nothing to end, in an incident",
+			[]string{"boot", "rules partner=15m", "ready EdgePool2", "round EdgePool1=tripped EdgePool2=up drift=EdgePool2", "ack seen"},
+			[]string{"answer: noted, but there was nothing to end; now not acting (drift): EdgePool1 is down, but DNS leads partners of contoso.com to EdgePool2"},
+			"cool-down",
+		},
+		{
+			"an ack with nothing to acknowledge",
+			[]string{"boot", "round EdgePool1=up", "ack seen"},
+			[]string{"refused: there is nothing to acknowledge\n"},
+			"",
+		},
+		{
+			"an ack with nothing to acknowledge, while held",
+			[]string{"boot", "round EdgePool1=up", "hold patching", "ack seen"},
+			[]string{"refused: there is nothing to acknowledge; the hold of anna stays until release"},
+			"",
+		},
+		{
+			"an ack ends the cool-down",
+			[]string{"failed over a while ago", "boot", "ready EdgePool2", "round EdgePool1=tripped", "ack seen"},
+			[]string{"answer: acknowledged: the cool-down is over; now failing over to EdgePool2"},
+			"",
+		},
+		{
+			"an ack after an abort, while paused",
+			[]string{"boot", "ready EdgePool2", "round EdgePool1=tripped", "abort no", "end preflight aborted", "pause 2h patching", "ack seen"},
+			[]string{"answer: acknowledged: it waits for no person any more (the failover to EdgePool2 was aborted by anna)", "; the pause of anna lasts until 2026-01-02 05:00:00 UTC, or until resume"},
+			"cool-down",
+		},
+		{
+			"an ack after a no",
+			[]string{"mode approve", "boot", "ready EdgePool2", "round EdgePool1=tripped", "deny it comes back", "ack ask me again"},
+			[]string{"answer: acknowledged: the no of anna does not count any more; now waiting for approval: EdgePool1 is down"},
+			"cool-down",
+		},
+		{
+			"a no is told with its reason",
+			[]string{"mode approve", "boot", "ready EdgePool2", "round EdgePool1=tripped", "deny it comes back"},
+			[]string{`but anna denied the failover ("it comes back"): failover EdgePool2 REASON moves federation all the same, an ack lets edgewatch ask again`},
+			"",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -205,8 +205,8 @@ func (q *question) drift() string {
 // case that nobody answers in time.
 func (q *question) ask(to, because string) Decision {
 	f, r := q.fold, q.rules
-	if f.denied != "" {
-		d := q.hold(GuardApproval, time.Time{}, fmt.Sprintf("%s, but %s denied the failover: an ack lets edgewatch ask again", because, f.denied))
+	if no := f.denied; no != nil {
+		d := q.hold(GuardApproval, time.Time{}, fmt.Sprintf("%s, but %s denied the failover (%q): failover %s REASON moves federation all the same, an ack lets edgewatch ask again", because, no.Actor, no.Reason, to))
 		d.To = to
 		return d
 	}
@@ -228,7 +228,7 @@ func (q *question) ask(to, because string) Decision {
 	case r.ApprovalThen == ApprovalActs:
 		return Decision{State: FailingOver, Will: WillFailover, To: to, Because: fmt.Sprintf("%s, and nobody answered until %s", because, clock(end))}
 	default:
-		d = q.hold(GuardApproval, time.Time{}, fmt.Sprintf("%s, but nobody approved until %s: failover %s REASON moves federation, an ack lets edgewatch ask again", because, clock(end), to))
+		d = q.hold(GuardApproval, time.Time{}, fmt.Sprintf("%s, but nobody approved until %s: failover %s REASON moves federation all the same, an ack lets edgewatch ask again", because, clock(end), to))
 		d.To = to
 	}
 	return d

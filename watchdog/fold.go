@@ -32,10 +32,10 @@ type fold struct {
 	lost      map[string]bool // domains whose partners cannot reach an active pool that answers
 	hold      *Hold
 	pause     *Pause
-	ask       *ask   // what a person is asked in the open incident
-	denied    string // who said no to it
-	aborting  string // who ordered the running chain to end
-	over      string // the newest chain of which a person said that nothing is left to do
+	ask       *ask     // what a person is asked in the open incident
+	denied    *Command // who said no to it, and why
+	aborting  string   // who ordered the running chain to end
+	over      string   // the newest chain of which a person said that nothing is left to do
 	cooldown  time.Time
 	autos     []time.Time // incidents with an automatic failover: when it began
 	failed    map[string]time.Time
@@ -115,7 +115,7 @@ func (f *fold) clone() fold {
 	c.drift, c.lost, c.failed, c.back = maps.Clone(f.drift), maps.Clone(f.lost), maps.Clone(f.failed), maps.Clone(f.back)
 	c.owed = maps.Clone(f.owed) // its lists are replaced, never changed
 	c.autos, c.accepted, c.told = slices.Clone(f.autos), slices.Clone(f.accepted), slices.Clone(f.told)
-	c.pause, c.hold, c.ask = copied(f.pause), copied(f.hold), copied(f.ask)
+	c.pause, c.hold, c.ask, c.denied = copied(f.pause), copied(f.hold), copied(f.ask), copied(f.denied)
 	if f.chain != nil {
 		ch := *f.chain
 		ch.progress = f.chain.progress.Clone()
@@ -224,7 +224,7 @@ func (f *fold) open(e Entry) {
 
 func (f *fold) close() {
 	f.incident = ""
-	f.ask, f.denied = nil, ""
+	f.ask, f.denied = nil, nil
 	f.chains, f.attempts, f.charged = 0, 0, false
 	clear(f.failed)
 }
@@ -248,7 +248,7 @@ func (f *fold) applyCommand(e Entry) {
 	case VerbAck:
 		f.confirm, f.cooldown, f.retryAt = "", time.Time{}, time.Time{}
 		f.attempts = 0
-		f.ask, f.denied = nil, ""
+		f.ask, f.denied = nil, nil
 		clear(f.failed)
 		if !f.tripped[f.active] {
 			f.close()
@@ -259,7 +259,7 @@ func (f *fold) applyCommand(e Entry) {
 		f.confirm = ""
 		delete(f.failed, f.chain.To)
 	case VerbDeny:
-		f.denied = cmd.Actor
+		f.denied = &cmd
 	case VerbAbort:
 		f.abort(cmd)
 	case VerbAdopt:
@@ -310,7 +310,7 @@ func (f *fold) takeOver(pool string) {
 
 func (f *fold) applyChain(e Entry) {
 	f.retryAt = time.Time{}
-	f.ask, f.denied = nil, ""
+	f.ask, f.denied = nil, nil
 	if f.chain != nil && f.chain.ID == e.Chain.ID {
 		f.chain.outcome, f.chain.endedAt = nil, time.Time{}
 		f.chain.Retry, f.chain.Skip = e.Chain.Retry, e.Chain.Skip

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"edgewatch/actions"
@@ -312,25 +313,54 @@ func (s *step) adopted() {
 
 func (s *step) acked() {
 	f := &s.fold
+	ends := f.ackEnds(s.At)
 	switch {
-	case f.incident == "" && f.confirm == "" && f.retryAt.IsZero() && !s.At.Before(f.cooldown):
-		s.no("there is nothing to acknowledge")
 	case !f.retryAt.IsZero():
 		s.accept("acknowledged: the failover to %s is not tried again by itself", f.chain.To)
+	case len(ends) > 0:
+		s.accept("acknowledged: %s", strings.Join(ends, ", and "))
+		s.ready.Answer.Text += s.heldBack() // as things stand with the ack
+	case f.incident != "": // others see who has seen it
+		s.accept("noted, but there was nothing to end%s", s.heldBack())
 	default:
-		s.accept("acknowledged: the cool-down is over, and edgewatch acts or asks again by itself%s", s.stillHeld())
+		s.no("there is nothing to acknowledge%s", s.heldBack())
 	}
 }
 
-// stillHeld is what an ack does not end.
-func (s *step) stillHeld() string {
+// ackEnds is what an ack ends, in words.
+func (f *fold) ackEnds(at time.Time) (ends []string) {
+	if f.confirm != "" {
+		ends = append(ends, fmt.Sprintf("it waits for no person any more (%s)", f.confirm))
+	}
+	if at.Before(f.cooldown) {
+		ends = append(ends, "the cool-down is over")
+	}
+	switch {
+	case f.denied != nil:
+		ends = append(ends, fmt.Sprintf("the no of %s does not count any more", f.denied.Actor))
+	case f.ask != nil:
+		ends = append(ends, "the question is asked anew")
+	}
+	if pools := slices.Sorted(maps.Keys(f.failed)); len(pools) > 0 && f.confirm == "" {
+		ends = append(ends, fmt.Sprintf("what failed with %s does not count any more", strings.Join(pools, " and ")))
+	}
+	if f.incident != "" && !f.tripped[f.active] {
+		ends = append(ends, "incident "+f.incident+" is over")
+	}
+	return ends
+}
+
+// heldBack is what keeps edgewatch from acting, or what it does, as things
+// stand now.
+func (s *step) heldBack() string {
+	d := decide(s.At, s.Levels, s.rules, &s.fold)
 	switch f := &s.fold; {
 	case f.hold != nil:
-		return fmt.Sprintf("; but the hold of %s stays until release", f.hold.Actor)
+		return fmt.Sprintf("; the hold of %s stays until release", f.hold.Actor)
 	case f.pause != nil && s.At.Before(f.pause.Until):
-		return fmt.Sprintf("; but the pause of %s lasts until %s, or until resume", f.pause.Actor, clock(f.pause.Until))
-	case s.rules.Mode == ModeObserve:
-		return "; but mode is observe, so that acting is a person's"
+		return fmt.Sprintf("; the pause of %s lasts until %s, or until resume", f.pause.Actor, clock(f.pause.Until))
+	case d.Will != WillWatch:
+		return "; now " + d.sentence()
 	}
 	return ""
 }
