@@ -36,6 +36,7 @@ type fold struct {
 	denied    *Command // who said no to it, and why
 	aborting  string   // who ordered the running chain to end
 	over      string   // the newest chain of which a person said that nothing is left to do
+	unproven  string   // the newest chain, if it went well without a step that would have proven it, and nobody acknowledged that
 	cooldown  time.Time
 	autos     []time.Time // incidents with an automatic failover: when it began
 	failed    map[string]time.Time
@@ -246,7 +247,7 @@ func (f *fold) applyCommand(e Entry) {
 	case VerbResume:
 		f.pause = nil
 	case VerbAck:
-		f.confirm, f.cooldown, f.retryAt = "", time.Time{}, time.Time{}
+		f.confirm, f.cooldown, f.retryAt, f.unproven = "", time.Time{}, time.Time{}, ""
 		f.attempts = 0
 		f.ask, f.denied = nil, nil
 		clear(f.failed)
@@ -285,7 +286,7 @@ func (f *fold) adopt(pool string) {
 	}
 	f.takeOver(pool)
 	delete(f.owed, pool) // what was left to do there was done by hand
-	f.confirm, f.retryAt, f.cooldown = "", time.Time{}, time.Time{}
+	f.confirm, f.retryAt, f.cooldown, f.unproven = "", time.Time{}, time.Time{}, ""
 	clear(f.drift)
 	clear(f.lost)
 	f.close()
@@ -309,7 +310,7 @@ func (f *fold) takeOver(pool string) {
 }
 
 func (f *fold) applyChain(e Entry) {
-	f.retryAt = time.Time{}
+	f.retryAt, f.unproven = time.Time{}, ""
 	f.ask, f.denied = nil, nil
 	if f.chain != nil && f.chain.ID == e.Chain.ID {
 		f.chain.outcome, f.chain.endedAt = nil, time.Time{}
@@ -366,6 +367,9 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		f.leave(f.chain.From)
 		f.takeOver(f.chain.To)
 		f.close()
+		if len(out.Skipped) > 0 {
+			f.unproven = f.chain.ID
+		}
 		if automatic {
 			f.cooldown = e.At.Add(rules.Cooldown)
 		}

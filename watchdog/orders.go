@@ -335,6 +335,9 @@ func (f *fold) ackEnds(at time.Time) (ends []string) {
 	if at.Before(f.cooldown) {
 		ends = append(ends, "the cool-down is over")
 	}
+	if f.unproven != "" {
+		ends = append(ends, fmt.Sprintf("%s %s counts as proven", f.chain.word(), f.unproven))
+	}
 	switch {
 	case f.denied != nil:
 		ends = append(ends, fmt.Sprintf("the no of %s does not count any more", f.denied.Actor))

@@ -68,7 +68,13 @@ func TestStatusText(t *testing.T) {
 	moved.PartnerAt, moved.Chain = now.Add(-2*time.Minute), halfway(now).Chain
 	moved.Chain.EndedAt = now.Add(-time.Minute)
 
-	for _, s := range []*watchdog.Snapshot{failingOver(now), failed, fresh, asked(now), endless, home, down(now), young, moved} {
+	skipped := well(now)
+	skipped.Chain, skipped.Unproven, skipped.Partner = halfway(now).Chain, "verify", nil
+	skipped.Chain.Outcome = &actions.Outcome{OK: true, RouteMoved: true, Took: 95 * time.Second, Skipped: []actions.StepName{actions.Verify}}
+	made := *skipped // up for by what partners were seen to find
+	made.Unproven = ""
+
+	for _, s := range []*watchdog.Snapshot{failingOver(now), failed, fresh, asked(now), endless, home, down(now), young, moved, skipped, &made} {
 		(&tool{out: &b}).printStatus(s, now)
 		b.WriteString("----\n")
 		(&tool{out: &b}).printWhy(s, now)
