@@ -49,7 +49,7 @@ func (t *tool) whyCommand() *cobra.Command {
 
 // readCommand is a command that shows the snapshots.
 func (t *tool) readCommand(name, short string, show func(*watchdog.Snapshot, time.Time)) *cobra.Command {
-	cmd := &cobra.Command{Use: name, Short: short, GroupID: groupRead, Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: name, Short: short, GroupID: groupRead, Args: noArgs}
 	r := remoteFlags(cmd)
 	form := outputFlag(cmd)
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
@@ -106,7 +106,7 @@ func (t *tool) printWhy(s *watchdog.Snapshot, now time.Time) {
 }
 
 func (t *tool) historyCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "history", Short: "What happened lately", GroupID: groupRead, Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "history", Short: "What happened lately", GroupID: groupRead, Args: noArgs}
 	r := remoteFlags(cmd)
 	form := outputFlag(cmd)
 	n := cmd.Flags().IntP("number", "n", 50, "how many of the newest entries, at most 1000")

@@ -26,7 +26,7 @@ func (t *tool) runCommand() *cobra.Command {
 		Long: "Runs the watchdog until SIGINT or SIGTERM. A failover that is running then is ended\n" +
 			"first, with its services started again. A second signal ends at once and says what is\n" +
 			"left undone. Under systemd it tells readiness, status and that its loops turn.",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	file := configFlag(cmd)
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
