@@ -34,7 +34,7 @@ const (
 )
 
 // Word says how the step or task stands, e.g. "done", "passed" for what only
-// looks, "found done already".
+// looks, "needed nothing" for what was found done.
 func (r Record) Word() string {
 	switch {
 	case r.Phase == Failed:
@@ -45,11 +45,18 @@ func (r Record) Word() string {
 		return "skipped"
 	case observes(r.Step):
 		return "passed"
-	case r.Phase == Already:
-		return "found done already"
+	case r.Unneeded():
+		return Needless
 	}
 	return "done"
 }
+
+// Needless is in a word how a step or task stands that was Unneeded.
+const Needless = "needed nothing"
+
+// Unneeded reports whether the step or task changes things, and nothing had to
+// be changed: all was found as it should be.
+func (r Record) Unneeded() bool { return r.Phase == Already && !observes(r.Step) }
 
 // observes reports whether the step only looks.
 func observes(name StepName) bool { return name == Preflight || name == CheckPort || name == Verify }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -213,7 +214,7 @@ func (e *Engine) boot(ctx context.Context) error {
 func (e *Engine) needsSurvey(r *Round) bool {
 	active := r.Pool(e.machine.Active()).Breaker
 	blocked := e.Snapshot().Decision.BlockedBy
-	return active.Bad > 0 && !active.Tripped() || blocked == GuardCandidate || blocked == GuardDrift || r.Outdated
+	return active.Bad > 0 && !active.Tripped() || blocked == GuardCandidate || blocked == GuardDrift || r.Outdated || slices.ContainsFunc(r.Partner, e.unsettled)
 }
 
 // drain serves what still runs of a failover, whose own context has ended,

@@ -30,6 +30,7 @@ type fold struct {
 	owed      map[string][]string  // servers that a chain to their pool stopped and did not see running again
 	drift     map[string]string
 	lost      map[string]bool // domains whose partners cannot reach an active pool that answers
+	silent    map[string]bool // witnesses, by URL, that were told to be silent
 	hold      *Hold
 	pause     *Pause
 	ask       *ask     // what a person is asked in the open incident
@@ -105,6 +106,7 @@ func newFold(active string) fold {
 		owed:     map[string][]string{},
 		drift:    map[string]string{},
 		lost:     map[string]bool{},
+		silent:   map[string]bool{},
 		failed:   map[string]time.Time{},
 	}
 }
@@ -112,7 +114,7 @@ func newFold(active string) fold {
 func (f *fold) clone() fold {
 	c := *f
 	c.tripped, c.degraded, c.quit = maps.Clone(f.tripped), maps.Clone(f.degraded), maps.Clone(f.quit)
-	c.down, c.shaky = maps.Clone(f.down), maps.Clone(f.shaky)
+	c.down, c.shaky, c.silent = maps.Clone(f.down), maps.Clone(f.shaky), maps.Clone(f.silent)
 	c.drift, c.lost, c.failed, c.back = maps.Clone(f.drift), maps.Clone(f.lost), maps.Clone(f.failed), maps.Clone(f.back)
 	c.owed = maps.Clone(f.owed) // its lists are replaced, never changed
 	c.autos, c.accepted, c.told = slices.Clone(f.autos), slices.Clone(f.accepted), slices.Clone(f.told)
@@ -440,6 +442,10 @@ func (f *fold) applyNotice(e Entry) {
 		f.down[n.Server] = true
 	case NoticeServerBack:
 		delete(f.down, n.Server)
+	case NoticeWitnessSilent:
+		f.silent[n.Witness] = true
+	case NoticeWitnessBack:
+		delete(f.silent, n.Witness)
 	case NoticeStarted:
 		if n.Pool != f.active { // which is no longer configured: its outage is nobody's any more
 			f.close()

@@ -102,15 +102,19 @@ const (
 	NoticeRecovered   NoticeKind = "recovered"     // the trouble of a degraded pool is over
 	NoticeServerDown  NoticeKind = "server_down"   // a server of a pool that answers stays down
 	NoticeServerBack  NoticeKind = "server_back"   // it answers again, and has for a while
+
+	NoticeWitnessSilent NoticeKind = "witness_silent" // a witness gives no fresh answer for long
+	NoticeWitnessBack   NoticeKind = "witness_back"   // it does again, and has for as long
 )
 
 // Notice is something people are told that changes no state by itself.
 type Notice struct {
-	Kind   NoticeKind `json:"kind"`
-	Pool   string     `json:"pool,omitempty"`
-	Domain string     `json:"domain,omitempty"`
-	Server string     `json:"server,omitempty"` // address and port
-	Text   string     `json:"text"`
+	Kind    NoticeKind `json:"kind"`
+	Pool    string     `json:"pool,omitempty"`
+	Domain  string     `json:"domain,omitempty"`
+	Server  string     `json:"server,omitempty"`  // address and port
+	Witness string     `json:"witness,omitempty"` // its URL
+	Text    string     `json:"text"`
 }
 
 // Journal keeps entries. Implementations: watchdog/sqlite.

@@ -177,7 +177,7 @@ func (e *Engine) took(r *Round) {
 	}
 	e.watchedSince(r)
 	if len(r.Testimonies) > 0 {
-		e.testified = r.Testimonies
+		e.hear(r.Testimonies, r)
 	}
 	r.Partner, r.Seen = e.partner, e.seen
 	if v := r.Pool(e.machine.Active()).Verdict; v == PoolUp || v == PoolDegraded {
@@ -309,12 +309,12 @@ func (s *surveyor) send(ctx context.Context, v survey) {
 
 func (e *Engine) surveyed(v survey) {
 	if v.said != nil {
-		e.testified = v.said // to be shown: decisions go by what is asked in a round
+		e.hear(v.said, e.last) // to be shown and told: decisions go by what is asked in a round
 		return
 	}
 	if v.pool == "" {
 		if v.began.After(e.moved) {
-			e.partner, e.seen, e.glimpsed = v.partner, e.ports.Now(), v.began
+			e.partner, e.seen, e.glimpsed = e.tally(v.partner, v.began), e.ports.Now(), v.began
 		}
 		return
 	}

@@ -13,6 +13,7 @@ type Rules struct {
 	Federation string
 	Mode       Mode
 	Pools      []string // in priority order, the preferred one first
+	Domains    []string // of which it is looked at what partners find; what the journal says of others no longer counts
 	Unable     string   // why no failover is possible at all, e.g. what is not configured; empty when one is
 
 	Cooldown     time.Duration // after an automatic failover, before the next one
@@ -90,6 +91,7 @@ type Levels struct {
 	Since     time.Time // when this process began to watch
 	Round     *Round    // the newest complete round; nil before the first
 	Readiness map[string]Readiness
+	Hearings  []Hearing // how the witnesses have answered lately, in their order; empty before they were first asked
 }
 
 // Input is one thing that happened, when, and the levels at that moment.

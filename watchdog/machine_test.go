@@ -27,7 +27,7 @@ var t0 = time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
 
 func testRules() Rules {
 	return Rules{
-		Federation: "contoso", Mode: ModeAuto, Pools: []string{"EdgePool1", "EdgePool2", "EdgePool3"},
+		Federation: "contoso", Mode: ModeAuto, Pools: []string{"EdgePool1", "EdgePool2", "EdgePool3"}, Domains: []string{"contoso.com"},
 		Cooldown: 30 * time.Minute, Budget: 2, BudgetWindow: 24 * time.Hour, MaxAttempts: 3,
 		RetryEvery: time.Minute, MaxRetries: 3, RetryFailed: 10 * time.Minute,
 		EvidenceAge: 30 * time.Second, ReadinessAge: 15 * time.Minute, ResumeWithin: 30 * time.Minute,
@@ -66,7 +66,7 @@ func (s *script) anew() {
 // do runs one line. The words are:
 //
 //	anew | wait 10s | mode observe | boot | restart | tick | lease lost|back
-//	rules witnesses=2,1 (so many of them must see it down) | unproven=next | approval=10m,hold|failover | failback=1h,02:00,05:00 | partner=15m
+//	rules witnesses=2,1 (so many of them must see it down) | unproven=next | approval=10m,hold|failover | failback=1h,02:00,05:00 | partner=15m | domains=contoso.com,…
 //	round EdgePool1=up|fresh|degraded|unclear|down|tripped|back … [canaries=bad] [frozen] [witness=host2:up|degraded|down|unsure|unclear|stale|silent|stranger …]
 //	ready EdgePool2 | unready EdgePool2 why…
 //	step NAME started|finished|failed [TARGET]
@@ -149,6 +149,8 @@ func (s *script) change(words []string) {
 			s.rules.Failback.StableFor = s.duration(value)
 		case "witnesses":
 			s.rules.Witnesses, s.rules.MinDown = s.number(values[0]), s.number(values[1])
+		case "domains":
+			s.rules.Domains = values
 		case "partner":
 			s.rules.PartnerAge = s.duration(value)
 		default:
@@ -219,9 +221,9 @@ func (s *script) round(words []string) {
 		case name == "nowhere":
 			r.Seen, r.Partner = s.now, []PartnerView{{Domain: "contoso.com", Text: "dns/servfail"}}
 		case name == "lost":
-			r.Seen, r.Partner = s.now, []PartnerView{{Domain: "contoso.com", Pool: value, Level: probe.Down, Text: "connect/refused"}}
+			r.Seen, r.Partner = s.now, []PartnerView{{Domain: "contoso.com", Pool: value, Level: probe.Down, Text: "connect/refused", lost: lostSurveys}}
 		case name == "drift":
-			r.Seen, r.Partner = s.now, []PartnerView{{Domain: "contoso.com", Pool: value, Level: probe.Up, Text: "xmpp.contoso.com"}}
+			r.Seen, r.Partner = s.now, []PartnerView{{Domain: "contoso.com", Pool: value, Level: probe.Up, Text: "xmpp.contoso.com", found: backSurveys}}
 		default:
 			r.Pools = append(r.Pools, s.poolRound(name, value))
 		}

@@ -2,10 +2,9 @@ package watchdog
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
-
-	"edgewatch/probe"
 )
 
 // notice tells what became true or ended, once each.
@@ -25,6 +24,7 @@ func (s *step) notice() {
 	}
 	s.noticeDrift(round)
 	s.noticePartners(round)
+	s.noticeWitnesses()
 }
 
 // heldReminder is how often people are told that a hold is on: unlike a pause
@@ -108,20 +108,21 @@ func (s *step) driftText(v PartnerView) string {
 	return text
 }
 
-// noticePartners tells when partners cannot reach a pool that answers us:
-// DNS or the way to it is wrong, and no failover by itself would mend that.
-func (s *step) noticePartners(round *Round) {
-	active := round.Pool(s.fold.active)
-	answers := active.Verdict == PoolUp || active.Verdict == PoolDegraded
-	for _, v := range round.Partner {
-		lost := s.fold.lost[v.Domain]
-		switch {
-		case v.Level == probe.Down && answers && !round.Outdated && !lost:
-			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerLost, Domain: v.Domain, Text: fmt.Sprintf(
-				"%s answers, but partners of %s do not find it: %s. Look at DNS; failover %s REASON brings route and records back to it", s.fold.active, v.Domain, v.Text, s.fold.active)}})
-		case v.Level.Answers() && lost:
-			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerBack, Domain: v.Domain, Text: fmt.Sprintf(
-				"partners of %s reach federation again: %s", v.Domain, v.Text)}})
+// forgetDomains ends what was told of domains that nobody looks at any more:
+// nothing else ever would, and it would stand for trouble that is nobody's. It
+// is an entry, so that the journal means the same whatever is configured later.
+func (s *step) forgetDomains() {
+	gone := func(domain, what string) string {
+		return fmt.Sprintf("partners of %s are no longer looked at: that %s counts no more", domain, what)
+	}
+	for _, d := range slices.Sorted(maps.Keys(s.fold.drift)) {
+		if s.fold.drift[d] != "" && !knows(s.rules.Domains, d) {
+			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDrift, Domain: d, Text: gone(d, "DNS led them to "+s.fold.drift[d])}})
+		}
+	}
+	for _, d := range slices.Sorted(maps.Keys(s.fold.lost)) {
+		if !knows(s.rules.Domains, d) {
+			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerBack, Domain: d, Text: gone(d, "they did not find federation")}})
 		}
 	}
 }

@@ -113,7 +113,7 @@ func (s stepFold) status(ended bool, at time.Time) StepStatus {
 	st := StepStatus{Step: s.name, Took: s.record.Took, Error: s.record.Error, StartedAt: s.started}
 	switch s.record.Phase {
 	case actions.Finished, actions.Already:
-		st.State = StepDone
+		st.State, st.Already = StepDone, s.record.Unneeded()
 	case actions.Skipped:
 		st.State = StepSkipped
 	case actions.Failed:

@@ -135,6 +135,7 @@ type ChainStatus struct {
 type StepStatus struct {
 	Step      actions.StepName `json:"step"`
 	State     StepState        `json:"state"`
+	Already   bool             `json:"already,omitempty"` // it is done, and nothing had to be changed: all was found as it should be
 	StartedAt time.Time        `json:"started_at,omitzero"`
 	Took      time.Duration    `json:"took,omitempty"`
 	Error     string           `json:"error,omitempty"`
@@ -158,4 +159,6 @@ type PartnerView struct {
 	Level  probe.Level `json:"level"`
 	Pool   string      `json:"pool,omitempty"` // the pool its addresses belong to; names of several when they belong to several
 	Text   string      `json:"text"`
+
+	lost, found int // surveys in a row in which the domain's partners did not reach the pool, or did
 }

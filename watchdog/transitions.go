@@ -121,6 +121,7 @@ func (s *step) booted() {
 		text = fmt.Sprintf("watching %s in mode %s", active, s.rules.Mode)
 	}
 	s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeStarted, Pool: active, Text: text}})
+	s.forgetDomains()
 	if s.fold.running() {
 		s.continueChain()
 	}

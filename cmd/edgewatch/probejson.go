@@ -47,19 +47,28 @@ type certJSON struct {
 // partnerJSON is what "probe --srv DOMAIN -o json" prints.
 type partnerJSON struct {
 	probe.PartnerResult
-	Took    float64      `json:"took_seconds"`
-	Targets []targetJSON `json:"targets"`
-	Answers []answerJSON `json:"answers"` // one per name server
-	Agree   bool         `json:"agree"`   // whether those that know tell the same
-	Drift   *driftJSON   `json:"drift"`   // null without a configuration
+	Took     float64      `json:"took_seconds"`
+	Services []lookupJSON `json:"services"`
+	Targets  []targetJSON `json:"targets"`
+	Answers  []answerJSON `json:"answers"` // one per name server
+	Agree    bool         `json:"agree"`   // whether those that know tell the same
+	Drift    *driftJSON   `json:"drift"`   // null without a configuration
 
-	// The whole took seconds here; lookups and services keep nanoseconds (took).
-	Nanoseconds struct{} `json:"took,omitzero"`
+	Nanoseconds struct{} `json:"took,omitzero"` // hides that of the embedded result
+}
+
+// lookupJSON is one DNS question and its answer.
+type lookupJSON struct {
+	probe.Lookup
+	Took float64 `json:"took_seconds"`
+
+	Nanoseconds struct{} `json:"took,omitzero"` // likewise
 }
 
 // targetJSON is one SRV record followed to the end.
 type targetJSON struct {
 	probe.PartnerTarget
+	Lookups []lookupJSON `json:"lookups"`
 	Results []resultJSON `json:"results"`
 }
 
@@ -111,13 +120,21 @@ func resultForScripts(r *probe.Result, now time.Time) resultJSON {
 	return out
 }
 
+func lookupsForScripts(lookups []probe.Lookup) []lookupJSON {
+	out := make([]lookupJSON, len(lookups))
+	for i, l := range lookups {
+		out[i] = lookupJSON{Lookup: l, Took: l.Took.Seconds()}
+	}
+	return out
+}
+
 func (w *partnerProbe) forScripts(now time.Time) partnerJSON {
 	out := partnerJSON{
-		PartnerResult: w.res, Took: w.res.Took.Seconds(), Targets: make([]targetJSON, len(w.res.Targets)),
+		PartnerResult: w.res, Took: w.res.Took.Seconds(), Services: lookupsForScripts(w.res.Services), Targets: make([]targetJSON, len(w.res.Targets)),
 		Answers: make([]answerJSON, len(w.views)), Agree: probe.Agree(w.views), Drift: w.drift,
 	}
 	for i, t := range w.res.Targets {
-		out.Targets[i] = targetJSON{PartnerTarget: t, Results: resultsForScripts(t.Results, now)}
+		out.Targets[i] = targetJSON{PartnerTarget: t, Lookups: lookupsForScripts(t.Lookups), Results: resultsForScripts(t.Results, now)}
 	}
 	for i, v := range w.views {
 		a := answerJSON{Server: v.Server, Class: v.Class, Error: v.Error, Finds: make([]findJSON, len(v.Targets))}

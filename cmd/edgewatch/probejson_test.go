@@ -171,11 +171,12 @@ func TestPartnerSchema(t *testing.T) {
 	t.Parallel()
 	doc := readSchema(t)
 	addr := netip.MustParseAddrPort("192.0.2.1:5269")
+	lookup := probe.Lookup{Name: "x.", Server: "192.0.2.53:53", Took: time.Second / 4, Error: "x", Alias: "y.", TTL: 1, SRV: []probe.SRV{{}}, Addrs: []netip.Addr{addr.Addr()}}
 	for name, r := range map[string]probe.PartnerResult{
 		"empty": {},
 		"full": {
-			Domain: "contoso.com", Took: time.Second, Services: []probe.Lookup{{Name: "x."}}, Fallback: true, Remarks: []probe.Class{probe.DNSNoSRV}, Error: "x",
-			Targets: []probe.PartnerTarget{{DirectTLS: true, Error: "x", Remarks: []probe.Class{probe.SRVCNAME}, Results: []probe.Result{{
+			Domain: "contoso.com", Took: time.Second, Services: []probe.Lookup{lookup}, Fallback: true, Remarks: []probe.Class{probe.DNSNoSRV}, Error: "x",
+			Targets: []probe.PartnerTarget{{DirectTLS: true, Error: "x", Remarks: []probe.Class{probe.SRVCNAME}, Lookups: []probe.Lookup{lookup, lookup}, Results: []probe.Result{{
 				Target: probe.Target{Addr: addr}, Condition: "x", TLS: &probe.TLS{}, Cert: &probe.Certificate{},
 				Phases: []probe.PhaseTime{{Phase: probe.PhaseConnect, Took: time.Second / 2}},
 			}}}},
@@ -195,6 +196,7 @@ func TestPartnerSchema(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := doc.Defs["partner"].fits(t, name, answer)
+		lookups := m["services"].([]any)
 		for _, answer := range m["answers"].([]any) {
 			a := doc.Defs["answer"].fits(t, "answer", answer)
 			doc.Defs["find"].fits(t, "find", a["finds"].([]any)[0])
@@ -204,9 +206,18 @@ func TestPartnerSchema(t *testing.T) {
 		}
 		for _, target := range m["targets"].([]any) {
 			x := doc.Defs["target"].fits(t, "target", target)
+			lookups = append(lookups, x["lookups"].([]any)...)
 			got := doc.fitsResult(t, x["results"].([]any)[0])
 			if d := cmp.Diff(map[string]any{"connect": 0.5}, got["phases"]); d != "" {
 				t.Errorf("phases (-want +got):\n%s", d)
+			}
+		}
+		if want := map[string]int{"full": 3}[name]; len(lookups) != want {
+			t.Errorf("%s: %d lookups, want %d", name, len(lookups), want)
+		}
+		for _, l := range lookups {
+			if x := doc.Defs["lookup"].fits(t, "lookup", l); x["took_seconds"] != 0.25 {
+				t.Errorf("%s: a lookup took %v s", name, x["took_seconds"])
 			}
 		}
 	}

@@ -34,8 +34,9 @@ what blocks it, what a person is asked or holds, and the running or last move.
 federation, at, mode, state, active, decision (state, will, to, because,
 blocked_by, next_at), pools (name, active, verdict, why, breaker, servers,
 states, readiness, stopped, quarantined, uptime), canaries, approval (to, since,
-until, then), hold, pause, cooldown_until, unproven, incident, chain, partner,
-partner_at, witnesses (url, vantage, at, says, why), vantage, lease_lost, frozen,
+until, then), hold, pause, cooldown_until, unproven, incident, chain (with
+steps: step, state, already, started_at, took, error), partner, partner_at,
+witnesses (url, vantage, at, says, why), vantage, lease_lost, frozen,
 journal_error, history_error, last_round, interval and last_seq.
 What does not apply is left out; durations are nanoseconds.
 It is stable: fields are only ever added.`

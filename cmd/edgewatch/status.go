@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"edgewatch/actions"
 	"edgewatch/probe"
 	"edgewatch/watchdog"
 )
@@ -316,6 +317,9 @@ func (t *tool) printChain(c *watchdog.ChainStatus, unproven string, now time.Tim
 func stepMark(s watchdog.StepStatus, now time.Time) (string, tone, string) {
 	switch s.State {
 	case watchdog.StepDone:
+		if s.Already {
+			return "✓ " + actions.Needless, good, span(s.Took)
+		}
 		return "✓ done", good, span(s.Took)
 	case watchdog.StepFailed:
 		return "✕ failed", bad, span(s.Took)

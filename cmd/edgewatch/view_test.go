@@ -67,6 +67,7 @@ func TestStatusText(t *testing.T) {
 	moved := well(now)
 	moved.PartnerAt, moved.Chain = now.Add(-2*time.Minute), halfway(now).Chain
 	moved.Chain.EndedAt = now.Add(-time.Minute)
+	moved.Chain.Steps[1].Already = true
 
 	skipped := well(now)
 	skipped.Chain, skipped.Unproven, skipped.Partner = halfway(now).Chain, "verify", nil
@@ -92,7 +93,7 @@ func TestStatusJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "status-json.golden", b.String())
-	for _, of := range []any{watchdog.Snapshot{}, watchdog.Decision{}, watchdog.PoolStatus{}, watchdog.Approval{}, watchdog.WitnessStatus{}} {
+	for _, of := range []any{watchdog.Snapshot{}, watchdog.Decision{}, watchdog.PoolStatus{}, watchdog.Approval{}, watchdog.WitnessStatus{}, watchdog.StepStatus{}} {
 		for field := range reflect.TypeOf(of).Fields() {
 			key, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			if key == "-" {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"edgewatch/actions"
 	"edgewatch/watchdog"
 )
 
@@ -47,6 +48,12 @@ func TestRepair(t *testing.T) {
 	}
 	for _, c := range l.Windows.Commands("Stop-CsWindowsService", "Set-CsSite") {
 		t.Errorf("%s was run on %s for a DNS record", c.Cmdlet, c.Host)
+	}
+	for _, s := range l.Snapshot(ctx).Chain.Steps {
+		already := s.Step == actions.StopServices || s.Step == actions.SetRoute || s.Step == actions.StartServices
+		if s.State != watchdog.StepDone || s.Already != already {
+			t.Errorf("%s is %s, already %t: DNS alone was wrong", s.Step, s.State, s.Already)
+		}
 	}
 	if found, err := l.Partner(ctx); err != nil || found.Pool != right.Name {
 		t.Errorf("a partner finds %+v, %v", found, err)

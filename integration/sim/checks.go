@@ -97,6 +97,15 @@ func (c *checks) entry(e watchdog.Entry) {
 	}
 }
 
+// reread lets the auditor see the journal as the next life will: with the rules
+// that it goes by. The caller holds the world's lock.
+func (c *checks) reread() {
+	c.audit = watchdog.NewAuditor(c.r.rules)
+	for _, e := range c.entries {
+		c.audit.Apply(e)
+	}
+}
+
 // evidence is I4: what is taken for down was seen down often enough and long
 // enough, in rounds in which nothing of ours was broken.
 func (c *checks) evidence(pool, what string) {
@@ -179,21 +188,40 @@ func (c *checks) applied(t *task) {
 	delete(c.busy, recordKey{t.step, t.target})
 }
 
-// dns is I3: the records lead to a pool whose preflight has passed. The caller
-// holds the world's lock.
-func (c *checks) dns(t *task) {
-	plan, err := c.r.estate.plan(actions.Failover, c.r.estate.other(t.to), t.to)
+// changing reports whether a failover is about to change the zone.
+func (c *checks) changing(z *zone) bool {
+	c.r.world.mu.Lock()
+	defer c.r.world.mu.Unlock()
+	return c.chain != "" && c.records[recordKey{actions.DNSRecords, "zone " + z.name}] == actions.Started
+}
+
+// updated is I3: what an update of ours leaves leads partners somewhere, and
+// nowhere but to the pool whose preflight has passed; and it takes the place of
+// nothing that a person pointed at addresses of no pool.
+func (c *checks) updated(z *zone) {
+	w := c.r.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	to := c.newest.To
+	leads := w.leads()
+	c.r.notef("DNS leads to %v", leads)
+	switch {
+	case len(leads) == 0:
+		c.r.violate("I3", "an update leaves the record set of zone "+z.name+" empty")
+	case w.strange:
+		c.r.violate("I3", "an update takes the place of addresses of no pool, which somebody put there")
+	case w.f.DNS.Record != "" && !slices.Equal(leads, []string{to}), !slices.Contains(leads, to):
+		c.r.violate("I3", fmt.Sprintf("an update in the failover to %s leads to %v", to, leads))
+	}
+	plan, err := c.r.estate.plan(actions.Failover, c.r.estate.other(to), to)
 	if err != nil {
 		c.r.violate("I3", err.Error())
 		return
 	}
-	if len(c.r.world.poolNamed(t.to).Addresses) == 0 {
-		c.r.violate("I3", "the record set of "+t.to+" is empty")
-	}
 	step, _ := plan.Step(actions.Preflight)
 	for _, want := range step.Tasks {
 		if !c.passed[want.Target()] {
-			c.r.violate("I3", fmt.Sprintf("DNS leads to %s, whose preflight did not see %s in order", t.to, want.Target()))
+			c.r.violate("I3", fmt.Sprintf("DNS leads to %s, whose preflight did not see %s in order", to, want.Target()))
 		}
 	}
 	c.figures.led()
@@ -265,7 +293,7 @@ func (c *checks) restless(p *process) string {
 	switch {
 	case snap == nil || snap.LastRound.IsZero():
 		return "no round is complete"
-	case snap.State == watchdog.Faulted && (edited || snap.Decision.BlockedBy == watchdog.GuardHold):
+	case snap.State == watchdog.Faulted && (edited || snap.Decision.BlockedBy == watchdog.GuardHold || snap.Decision.BlockedBy == watchdog.GuardMode):
 		return "" // what people changed or hold back is theirs, and they are told
 	case snap.State == watchdog.FailingOver || snap.State == watchdog.Verifying || snap.State == watchdog.Faulted:
 		return "state " + snap.State.String() + ": " + snap.Decision.Because
@@ -321,7 +349,7 @@ func (c *checks) coherent() {
 		}
 	}
 	active := m.Active()
-	if reached := w.reached(); reached != active && !anyTrue(astray) && !c.confessed() && !c.holds() {
+	if reached := w.reached(); reached != active && !anyTrue(astray) && m.State() != watchdog.Faulted && !c.holds() {
 		c.r.violate("I8", fmt.Sprintf("in the end partners reach %q, edgewatch takes %s for active, and nobody was told (DNS leads to %v, routes %v)", reached, active, w.leads(), w.route))
 	}
 	for _, h := range w.sorted() {
@@ -335,17 +363,6 @@ func anyTrue(m map[string]bool) bool {
 	for _, v := range m {
 		if v {
 			return true
-		}
-	}
-	return false
-}
-
-// confessed reports whether the newest failover ended with a failure that
-// people were told of, and they have not spoken since.
-func (c *checks) confessed() bool {
-	for _, e := range slices.Backward(c.entries) {
-		if e.Kind == watchdog.KindChainEnd {
-			return !e.ChainEnd.Outcome.OK
 		}
 	}
 	return false

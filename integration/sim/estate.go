@@ -18,13 +18,16 @@ import (
 type estate struct {
 	f        *configs.Federation
 	settings watchdog.Settings
-	plan     func(kind actions.PlanKind, from, to string) (*actions.Plan, error)
+	plan     planner // to be looked at
 }
+
+// planner makes the shipped plan of a move.
+type planner = func(kind actions.PlanKind, from, to string) (*actions.Plan, error)
 
 // newEstate takes the shipped mapping from configuration to settings and the
 // shipped plans.
 func newEstate(f *configs.Federation) (*estate, error) {
-	plan, err := app.Planner(f)
+	plan, err := app.Planner(f, nil)
 	if err != nil {
 		return nil, fmt.Errorf("federation %s: %w", f.Name, err)
 	}
@@ -33,6 +36,13 @@ func newEstate(f *configs.Federation) (*estate, error) {
 		return nil, fmt.Errorf("federation %s: %s", f.Name, e.settings.Rules.Unable)
 	}
 	return e, nil
+}
+
+// summary is what the estate goes by, in a line.
+func (e *estate) summary() string {
+	r := e.settings.Rules
+	return fmt.Sprintf("mode %s, pools %v, cool-down %s, budget %d, a round every %s, %d bad ones, %d witnesses",
+		r.Mode, r.Pools, r.Cooldown, r.Budget, e.settings.Watch.Interval, e.settings.Breaker.BadRounds, r.Witnesses)
 }
 
 // exampleFederation is the federation of the shipped example configuration,
@@ -100,4 +110,30 @@ func thirdPool(p configs.Pool) configs.Pool {
 		t.Addresses = append(t.Addresses, netip.AddrFrom4([4]byte{198, 51, 100, byte(200 + i)}))
 	}
 	return t
+}
+
+// reconfigured is f after somebody has changed the configuration, drawn by r:
+// what a restart may find changed while a failover, a pause or a question is
+// open.
+func reconfigured(f configs.Federation, r *rand.Rand) *configs.Federation {
+	f.Pools = slices.Clone(f.Pools)
+	n := r.IntN(6)
+	switch {
+	case n == 0, n == 4 && len(f.Pools) < 3, n == 5 && len(f.Witnesses.URLs) == 0:
+		f.Mode = []watchdog.Mode{watchdog.ModeObserve, watchdog.ModeApprove, watchdog.ModeAuto}[r.IntN(3)]
+	case n == 1:
+		f.Guards.Cooldown.Duration = time.Duration(1+r.IntN(30)) * time.Minute
+		f.Guards.Budget = 1 + r.IntN(3)
+	case n == 2:
+		f.Breaker.BadRounds = 3 + r.IntN(4)
+		f.Probe.Interval.Duration = time.Duration(6+r.IntN(10)) * time.Second
+	case n == 3:
+		f.Pools[0], f.Pools[1] = f.Pools[1], f.Pools[0]
+		f.Pools[0].SRVPriority, f.Pools[1].SRVPriority = f.Pools[1].SRVPriority, f.Pools[0].SRVPriority
+	case n == 4:
+		f.Pools = f.Pools[:2]
+	case n == 5:
+		f.Witnesses = configs.Witnesses{}
+	}
+	return &f
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,9 @@ func Main(args []string, out, errOut io.Writer) {
 		os.Exit(c.findMutants(out, errOut))
 	}
 	code := 1
+	// Every bubble leaves little behind: to collect it less often saves a
+	// quarter of the time.
+	debug.SetGCPercent(400)
 	os.Args = os.Args[:1]
 	testing.Main(regexp.MatchString, []testing.InternalTest{{Name: "TestSim", F: func(t *testing.T) {
 		code = c.run(t, out, errOut)

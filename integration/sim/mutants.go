@@ -27,7 +27,7 @@ type Mutant struct {
 
 // Mutants lists the defects that the simulator must find.
 func Mutants() []Mutant {
-	return slices.Concat(guardMutants, evidenceMutants, chainMutants, journalMutants, outboxMutants)
+	return slices.Concat(guardMutants, evidenceMutants, chainMutants, dnsMutants, journalMutants, outboxMutants)
 }
 
 var guardMutants = []Mutant{
@@ -63,6 +63,13 @@ var chainMutants = []Mutant{
 	{"what stays stopped is not named", "actions/runner.go", "out.Stopped, out.Skipped = x.stillStopped(), x.skipped()", "out.Stopped, out.Skipped = nil, x.skipped()", []string{"I5"}},
 	{"a moved route is denied", "actions/runner.go", "\t\tout.RouteMoved = x.routeMoved(ctx)\n", "\t\tout.RouteMoved = false\n", []string{"I8"}},
 	{"a failover is run twice", "watchdog/engine.go", "\t\te.start(ctx, effect)\n", "\t\te.start(ctx, effect)\n\t\te.start(ctx, effect)\n", []string{"I2", "I1"}},
+}
+
+var dnsMutants = []Mutant{
+	{"old records go and new ones do not come", "actions/rfc2136/edit.go", "e.remove, e.add = len(e.old) > 0, want", "e.remove, e.add = len(e.old) > 0, want[:0]", []string{"I3"}},
+	{"new records stand beside the old ones", "actions/rfc2136/edit.go", "e.remove, e.add = len(e.old) > 0, want", "e.remove, e.add = false, want", []string{"I3"}},
+	{"an edit made meanwhile is overwritten", "actions/rfc2136/edit.go", "if len(e.old) > 0 {\n\t\t\tm.Used(copies(e.old))\n\t\t\tcontinue\n\t\t}\n\t\tm.RRsetNotUsed", "if len(e.old) > 0 {\n\t\t\tcontinue\n\t\t}\n\t\tm.RRsetNotUsed", []string{"I3"}},
+	{"addresses of no pool are overwritten", "actions/rfc2136/edit.go", "if !slices.Contains(a.Addrs, h) && !slices.Contains(a.Known, h) {", "if false {", []string{"I3"}},
 }
 
 var journalMutants = []Mutant{

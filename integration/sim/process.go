@@ -16,6 +16,7 @@ import (
 
 	"edgewatch/actions"
 	"edgewatch/watchdog"
+	"edgewatch/watchdog/app"
 	"edgewatch/watchdog/slack"
 )
 
@@ -27,6 +28,7 @@ type process struct {
 	dead      atomic.Bool
 	leaseLost time.Time     // zero while it may act; guarded by world.mu
 	freed     chan struct{} // closed once what is left of a dead process may end
+	shipped   planner
 	sup       *watchdog.Supervisor
 	engine    *watchdog.Engine
 	slack     *slack.Slack
@@ -41,6 +43,10 @@ const channel = "C0SIM"
 func (r *run) start(memory memory) (*process, error) {
 	r.lives++
 	p := &process{run: r, freed: make(chan struct{}), ended: make(chan error, 1), gone: make(chan struct{})}
+	var err error
+	if p.shipped, err = app.Planner(r.estate.f, p.dialDNS); err != nil {
+		return nil, err
+	}
 	st := &store{p: p, memory: memory}
 	wake := make(chan struct{}, 1)
 	settings := r.estate.settings
@@ -59,7 +65,6 @@ func (r *run) start(memory memory) (*process, error) {
 	})
 	p.sup = watchdog.NewSupervisor(st, p.engine)
 	retries := rand.New(rand.NewPCG(r.seed, 1<<32|uint64(r.lives))) // #nosec G404 -- likewise
-	var err error
 	p.slack, err = slack.New(slack.Options{
 		BotToken: actions.NewSecret("xoxb-sim"), Channel: channel, APIURL: "http://slack.test/api/", Pace: time.Second,
 		HTTPClient: &http.Client{Transport: &wire{p}}, Jitter: retries.Float64,

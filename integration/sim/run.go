@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -30,6 +31,7 @@ type run struct {
 	channel   *slacktest.Server
 	slackDown bool // guarded by world.mu
 
+	config  *estate  // what the next life goes by, when somebody has changed the configuration. Owned by play
 	process *process // the living one; nil while there is none. Owned by play
 	last    *process // the one that ended in good order before it
 	lives   int
@@ -82,6 +84,11 @@ func (r *run) play() {
 			r.violate("panic", fmt.Sprint(p))
 		}
 	}()
+	defer r.closeZones()
+	if err := r.openZones(); err != nil {
+		r.violate("start", err.Error())
+		return
+	}
 	r.arrange()
 	r.restart()
 	for over := false; !over; {
@@ -166,6 +173,13 @@ func (r *run) settle(p *process) {
 	r.current = p
 }
 
+// living is the process that runs now, nil when none does.
+func (r *run) living() *process {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.current
+}
+
 // restart begins the next life, unless one is there.
 func (r *run) restart() {
 	if r.process != nil {
@@ -177,6 +191,9 @@ func (r *run) restart() {
 	var err error
 	if r.lives > 0 {
 		r.memory, err = r.reopen(r.memory)
+	}
+	if r.config != nil {
+		r.adoptConfig()
 	}
 	var p *process
 	if err == nil {
@@ -266,6 +283,27 @@ func (r *run) order(words ...string) {
 		}
 		r.notef("anna: %v – %s", words, answer.Text)
 	})
+}
+
+// reconfigure is somebody who changes the configuration and restarts edgewatch.
+func (r *run) reconfigure(seed uint64) {
+	e, err := newEstate(reconfigured(*r.world.f, rand.New(rand.NewPCG(seed, 0xc0f)))) // #nosec G404 -- the seed must say it all
+	if err != nil {
+		r.violate("estate", err.Error())
+		return
+	}
+	r.notef("somebody changes the configuration: %s", e.summary())
+	r.config = e
+	r.stop()
+}
+
+// adoptConfig lets the next life go by the changed configuration. Nothing of
+// the last life is left.
+func (r *run) adoptConfig() {
+	r.world.mu.Lock()
+	defer r.world.mu.Unlock()
+	r.estate, r.rules, r.config = r.config, r.config.settings.Rules, nil
+	r.checks.reread()
 }
 
 // stop ends the process in good order, as an upgrade does; turn starts it anew.

@@ -232,6 +232,9 @@ func (p *process) sight(ctx context.Context, what, domain string) (actions.Partn
 	var s actions.PartnerSight
 	if len(leads) > 0 {
 		v.Pool = leads[0]
+		if p.run.estate.f.Pool(v.Pool) == nil {
+			v.Pool = elsewhere
+		}
 	}
 	unsure := false
 	for _, name := range leads {

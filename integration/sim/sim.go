@@ -3,19 +3,21 @@
 //
 // What runs is the product: Supervisor, Engine, Machine, the breakers of
 // sony/gobreaker, actions.Runner, the plans and settings that package app makes
-// of a configuration, Slack's outbox on a fake without a socket, and for every
-// fifth seed the journal's file (the others keep it in memory, in a journal
-// that passes the same contract suite). What is simulated is the world behind
-// it: probes, canaries, WinRM, name servers, the disk, the clock, people. A
-// seed draws a story; the same seed is the same run, byte for byte.
+// of a configuration, Slack's outbox on a fake without a socket, package rfc2136
+// with its signed updates on name servers in memory, and for every fifth seed
+// the journal's file (the others keep it in memory, in a journal that passes the
+// same contract suite). What is simulated is the world behind it: probes,
+// canaries, WinRM, the disk, the clock, people. A seed draws a story; the same
+// seed is the same run, byte for byte.
 //
 // After everything that happens the run is held to these invariants:
 //
 //	I1  no change without a durable intent, nor without the lease. What brings
 //	    services back is exempt: a full disk must not keep them down.
 //	I2  never two failovers for one federation, nor one that is run twice.
-//	I3  the records never lead to a pool that failed its preflight in that
-//	    failover, nor to none.
+//	I3  no update of the records leaves them empty or leads to a pool that failed
+//	    its preflight in that failover, nor takes the place of what a person
+//	    pointed at addresses of no pool.
 //	I4  what cannot be said is never taken for down: a pool that trips or is
 //	    failed over from was truly unable to serve partners in enough rounds
 //	    over enough time, while nothing of ours was broken. A way that is cut

@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"edgewatch/actions"
@@ -20,6 +19,7 @@ type story struct {
 	crossings        []crossing
 	restartAfter     time.Duration
 	listensWithRoute bool
+	meddles          string        // somebody points DNS there in the very moment in which an update of ours arrives
 	silent           bool          // without Slack
 	calm             time.Duration // all is well for so long before the end is looked at; 0: calmTime
 
@@ -347,11 +347,9 @@ func (a *author) toolTrouble() {
 		refuse := func(on bool) func(*run) {
 			return func(r *run) {
 				r.notef("DNS refuses updates: %v", on)
-				r.world.with(func() {
-					for _, z := range r.world.zones {
-						z.refuses = on
-					}
-				})
+				for _, z := range r.world.zones {
+					z.refuse(on)
+				}
 			}
 		}
 		a.bad(refuse(true))
@@ -359,21 +357,17 @@ func (a *author) toolTrouble() {
 	case 6:
 		a.add(at, 0, func(r *run) {
 			r.notef("%d answers of DNS are lost", times)
-			r.world.with(func() {
-				for _, z := range r.world.zones {
-					z.loses = times
-				}
-			})
+			for _, z := range r.world.zones {
+				z.primary.LoseAnswers(times)
+			}
 		}, nil)
 	case 7:
 		lag := a.between(time.Second, 100*time.Second)
 		a.add(at, 0, func(r *run) {
 			r.notef("secondary name servers lag by %s", lag.Round(time.Second))
-			r.world.with(func() {
-				for _, z := range r.world.zones {
-					z.lag = lag
-				}
-			})
+			for _, z := range r.world.zones {
+				z.lag(lag)
+			}
 		}, nil)
 	}
 }
@@ -395,49 +389,6 @@ func (a *author) lineTrouble() {
 		a.add(at, lasts, set(fmt.Sprintf("our own line loses %.0f %%", loss*100), func(w *world) { w.loss = loss }), set("our own line loses nothing", func(w *world) { w.loss = 0 }))
 	case 2:
 		a.add(at, lasts, set("our own probes fail on our machine", func(w *world) { w.local = true }), set("our own probes work", func(w *world) { w.local = false }))
-	}
-}
-
-// people is somebody who commands, or changes things by hand.
-func (a *author) people() {
-	to, minutes := a.pool(), 1+a.IntN(20)
-	orders := [][]string{
-		{"failover", to, "an exercise"}, {"failover", to, "now"}, {"pause", fmt.Sprintf("%dm", minutes), "patching"}, {"resume"}, {"ack", "seen"},
-		{"switchover", to, "maintenance"}, {"failback", to, "mended"}, {"hold", "wait for me"}, {"release", "go on"}, {"abort", "stop it"},
-		{"retry", "again"}, {"skip-step", "mended by hand"}, {"adopt", to, "it is there"}, {"approve", "do it"}, {"deny", "not now"},
-	}
-	words := orders[a.IntN(len(orders))]
-	if a.IntN(4) == 0 { // a pool dies upon what keeps edgewatch back
-		words = [][]string{orders[2], {"hold", "wait for me"}, {"pause", "5m", "patching"}}[a.IntN(3)]
-		at := a.moment()
-		a.add(at, 0, func(r *run) { r.order(words...) }, nil)
-		a.dies(a.w[0], at+a.between(time.Second, 4*time.Minute), a.between(time.Minute, 15*time.Minute))
-		return
-	}
-	switch n := a.IntN(10); {
-	case n < 7:
-		a.bad(func(r *run) { r.order(words...) })
-	case n < 9:
-		value := to
-		if a.IntN(3) == 0 {
-			value = elsewhere
-		}
-		a.bad(func(r *run) {
-			r.notef("somebody changes DNS to %s", value)
-			r.world.with(func() {
-				r.world.edited = true
-				for _, z := range r.world.zones {
-					z.was, z.value, z.changed = z.value, value, time.Now()
-				}
-			})
-		})
-	default:
-		a.bad(func(r *run) {
-			site := r.world.poolNamed(to).Site
-			other := a.w[(slices.Index(a.w, to)+1)%len(a.w)]
-			r.notef("somebody sets the route of %s to %s", site, other)
-			r.world.with(func() { r.world.route[site], r.world.touched = other, true })
-		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -15,7 +16,8 @@ import (
 )
 
 // task is a step of a shipped plan on one target, on the world instead of on
-// a host. What it is called and where it stands are the shipped plan's.
+// a host. What it is called and where it stands are the shipped plan's; what
+// speaks to name servers is shipped whole.
 type task struct {
 	p      *process
 	chain  string // "" in a survey
@@ -34,7 +36,7 @@ func (t *task) Check(ctx context.Context) (actions.Observation, error) {
 	if err := t.p.pass(t.what); err != nil {
 		return actions.Observation{}, err
 	}
-	obs, err := t.check(ctx)
+	obs, err := t.check(context.WithValue(ctx, purposeKey{}, "check of "+t.what+" to "+t.to))
 	if err == nil && obs.Status == actions.Pending {
 		t.p.pace(ctx, t.what)
 	}
@@ -70,7 +72,7 @@ func (t *task) Apply(ctx context.Context) error {
 	}
 	t.p.run.checks.applies(t.p, t)
 	t.p.run.crossing(t.p, "before "+string(t.step))
-	err := t.apply(ctx)
+	err := t.apply(context.WithValue(ctx, purposeKey{}, t.what))
 	t.p.run.checks.applied(t)
 	t.p.run.crossing(t.p, "after "+string(t.step))
 	if perr := t.p.pass(t.what); perr != nil {
@@ -86,7 +88,7 @@ func (p *process) plan(kind actions.PlanKind, from, to string) (*actions.Plan, e
 
 // planOf is the shipped plan with every task on the world.
 func (p *process) planOf(chain string, kind actions.PlanKind, from, to string) (*actions.Plan, error) {
-	plan, err := p.run.estate.plan(kind, from, to)
+	plan, err := p.shipped(kind, from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +98,7 @@ func (p *process) planOf(chain string, kind actions.PlanKind, from, to string) (
 		for j, shipped := range tasks {
 			t := &task{p: p, chain: chain, step: s.Name, target: shipped.Target(), to: to}
 			t.what = fmt.Sprintf("%s %s", s.Name, t.target)
-			made, err := p.task(t, j)
+			made, err := p.task(t, j, shipped)
 			if err != nil {
 				return nil, err
 			}
@@ -109,7 +111,7 @@ func (p *process) planOf(chain string, kind actions.PlanKind, from, to string) (
 
 // task gives t what it does. A task that the world does not know is an error:
 // a new step of the shipped plan must be modelled.
-func (p *process) task(t *task, i int) (actions.Task, error) {
+func (p *process) task(t *task, i int, shipped actions.Task) (actions.Task, error) {
 	w := p.run.world
 	h, z := w.hosts[t.target], w.zones[t.target]
 	domain, _ := strings.CutPrefix(t.target, "partner of ")
@@ -141,18 +143,14 @@ func (p *process) task(t *task, i int) (actions.Task, error) {
 		if t.step == actions.Verify {
 			t.check = p.replicated(t, h)
 		}
-	case t.step == actions.Preflight && z != nil:
-		t.check = func(ctx context.Context) (actions.Observation, error) {
-			return actions.Observation{Status: actions.Done, Detail: "may be written"}, p.nameserver(ctx, z, t.what)
-		}
+	case t.step == actions.Preflight && z != nil, t.step == actions.DNSRecords && z != nil:
+		t.check, t.apply = shipped.Check, shipped.Apply
 	case t.step == actions.StopServices && h != nil:
 		p.services(t, h, false)
 	case t.step == actions.StartServices && h != nil:
 		p.services(t, h, true)
 	case t.step == actions.SetRoute && h != nil:
 		p.routing(t, h)
-	case t.step == actions.DNSRecords && z != nil:
-		p.records(t, z)
 	default:
 		return nil, fmt.Errorf("the simulator knows no %s on %s", t.step, t.target)
 	}
@@ -176,9 +174,8 @@ func (p *process) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	w.mu.Lock()
 	silent := w.cut
 	for _, pool := range w.pools {
-		for i, a := range pool.Addresses {
-			t := p.run.estate.targets(pool.Name)[i]
-			if t.Addr.String() != addr {
+		for _, a := range pool.Addresses {
+			if netip.AddrPortFrom(a, uint16(w.f.Port)).String() != addr { // #nosec G115 -- a port
 				continue
 			}
 			_, hosts := w.behind(a)
@@ -323,70 +320,6 @@ func (p *process) routing(t *task, h *host) {
 			p.run.checks.moved[t.chain] = site
 			p.run.notef("the route of %s is on %s", site, t.to)
 		})
-	}
-}
-
-// nameserver is one exchange with the primary.
-func (p *process) nameserver(ctx context.Context, z *zone, what string) error {
-	w := p.run.world
-	w.mu.Lock()
-	refuses, silent := z.refuses, w.cut
-	takes := w.between(what, 10*time.Millisecond, 100*time.Millisecond)
-	w.mu.Unlock()
-	if silent {
-		takes = 5 * time.Second
-	}
-	if err := p.sleep(ctx, what, takes); err != nil {
-		return err
-	}
-	switch {
-	case silent:
-		return &actions.Error{Kind: actions.Transient, Host: z.name, Op: what, Err: errors.New("i/o timeout")}
-	case refuses:
-		return &actions.Error{Kind: actions.Rejected, Host: z.name, Op: what, Err: errors.New("REFUSED"), Next: "grant the key"}
-	}
-	return nil
-}
-
-// records is one atomic update of a zone.
-func (p *process) records(t *task, z *zone) {
-	w := p.run.world
-	t.check = func(ctx context.Context) (actions.Observation, error) {
-		if err := p.nameserver(ctx, z, "check "+t.what); err != nil && actions.KindOf(err) != actions.Rejected {
-			return actions.Observation{}, err
-		}
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		switch {
-		case w.f.DNS.Record == "" && z.published[t.to], w.f.DNS.Record != "" && z.value == t.to && time.Since(z.changed) > z.lag:
-			return actions.Observation{Status: actions.Done, Detail: "leads to " + t.to}, nil
-		case w.f.DNS.Record != "" && z.value == elsewhere:
-			return actions.Observation{}, &actions.Error{Kind: actions.Rejected, Host: z.name, Op: t.what, Err: errors.New("the record holds addresses of no pool"), Next: "look who changed it"}
-		}
-		return actions.Observation{Status: actions.Pending, Detail: "leads to " + z.value}, nil
-	}
-	t.apply = func(ctx context.Context) error {
-		w.mu.Lock()
-		seen := z.value // what the update's prerequisite will hold it to
-		w.mu.Unlock()
-		if err := p.nameserver(ctx, z, t.what); err != nil {
-			return err
-		}
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if z.value != seen {
-			return &actions.Error{Kind: actions.Transient, Host: z.name, Op: t.what, Err: errors.New("NXRRSET: somebody changed it meanwhile")}
-		}
-		if z.published[t.to] = true; z.value != t.to {
-			z.was, z.value, z.changed = z.value, t.to, time.Now()
-			p.run.notef("DNS leads to %s", t.to)
-		}
-		p.run.checks.dns(t)
-		if z.loses > 0 {
-			z.loses--
-			return &actions.Error{Kind: actions.Indeterminate, Host: z.name, Op: t.what, Err: errors.New("i/o timeout")}
-		}
-		return nil
 	}
 }
 

@@ -26,8 +26,8 @@ type world struct {
 	pools []*pool
 	hosts map[string]*host // by internal name, management hosts too
 	route map[string]string
-	zones map[string]*zone
-	log   []*look // newest last
+	zones map[string]*zone // by the name of their task; not changed once they are open
+	log   []*look          // newest last
 
 	witnesses []*witness
 	heard     []heard // what they said, newest last
@@ -41,6 +41,7 @@ type world struct {
 
 	touched          bool // somebody changed a route by hand
 	edited           bool // … or DNS
+	strange          bool // the record holds what somebody set, addresses of no pool
 	listensWithRoute bool // a proxy listens only while the route of its site points at its pool
 	op               int  // numbers service operations
 }
@@ -82,21 +83,6 @@ const (
 	winrmRefuses
 )
 
-// zone is one DNS zone: what leads partners to a pool.
-type zone struct {
-	name      string
-	value     string          // the pool that the record has the addresses of
-	was       string          // what it had before
-	changed   time.Time       // by whomever
-	lag       time.Duration   // of the secondaries
-	published map[string]bool // pools with an SRV record, where each has a name of its own
-	refuses   bool
-	loses     int
-}
-
-// elsewhere stands for addresses of no pool.
-const elsewhere = "addresses of no pool"
-
 // look is one round of ours, with the truth beside it.
 type look struct {
 	at       time.Time
@@ -116,7 +102,6 @@ func newWorld(e *estate, seed uint64) *world {
 		seed: seed, begin: time.Now(), f: e.f, drawn: map[string]uint64{}, hosts: map[string]*host{},
 		route: map[string]string{}, zones: map[string]*zone{},
 	}
-	first := e.f.Pools[0].Name
 	for _, p := range e.f.Pools {
 		wp := &pool{Pool: p}
 		for _, s := range p.Servers {
@@ -129,14 +114,7 @@ func newWorld(e *estate, seed uint64) *world {
 		}
 		w.pools = append(w.pools, wp)
 	}
-	w.route[e.f.Pools[0].Site] = first
-	for _, z := range e.f.DNS.Zones {
-		zone := &zone{name: z.Name, value: first, was: first, published: map[string]bool{}, lag: 2 * time.Second}
-		for _, p := range e.f.Pools {
-			zone.published[p.Name] = true
-		}
-		w.zones["zone "+strings.TrimSuffix(z.Name, ".")] = zone
-	}
+	w.route[e.f.Pools[0].Site] = e.f.Pools[0].Name
 	for _, url := range e.f.Witnesses.URLs {
 		w.witnesses = append(w.witnesses, &witness{url: url, phase: w.between("phase of "+url, -e.f.Probe.Interval.Duration, 0)})
 	}
@@ -214,38 +192,6 @@ func (w *world) up(p *pool) bool {
 		ok, h := w.serves(a, "truth")
 		return ok && h.answers >= 1
 	})
-}
-
-// recordZone is the zone that leads partners, nil when there is none.
-func (w *world) recordZone() *zone {
-	name := w.f.DNS.Record
-	if name == "" {
-		name = w.f.Domains[0]
-	}
-	if z := w.f.DNS.ZoneOf(name); z != nil {
-		return w.zones["zone "+strings.TrimSuffix(z.Name, ".")]
-	}
-	return nil
-}
-
-// leads names the pools that partners try, the preferred one first.
-func (w *world) leads() []string {
-	z := w.recordZone()
-	switch {
-	case z == nil:
-		return nil
-	case w.f.DNS.Record != "":
-		return []string{z.value}
-	}
-	var out []string
-	pools := slices.Clone(w.pools)
-	slices.SortStableFunc(pools, func(a, b *pool) int { return a.SRVPriority - b.SRVPriority })
-	for _, p := range pools {
-		if z.published[p.Name] {
-			out = append(out, p.Name)
-		}
-	}
-	return out
 }
 
 // reached names the pool on which partners reach federation, "" when they do
@@ -338,7 +284,8 @@ func (w *world) heal() {
 		p.pathCut = false
 	}
 	for _, z := range w.zones {
-		z.refuses, z.loses = false, 0
+		z.refuse(false)
+		z.primary.LoseAnswers(0)
 	}
 	for _, by := range w.witnesses {
 		by.heal()

@@ -2,6 +2,7 @@ package app
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,4 +95,20 @@ func addrs(in []string) []netip.AddrPort {
 		out[i] = netip.MustParseAddrPort(s)
 	}
 	return out
+}
+
+// The engine knows of which domains it is looked at what partners find.
+func TestDomainsLookedAt(t *testing.T) {
+	cfg, err := configs.Load(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &cfg.Federations[0]
+	if got := settings(f).Rules.Domains; !slices.Equal(got, f.Domains) {
+		t.Errorf("%q are looked at, want %q", got, f.Domains)
+	}
+	f.DNS = configs.DNS{} // there is nobody to ask
+	if got := settings(f).Rules.Domains; got != nil {
+		t.Errorf("%q are looked at without a name server", got)
+	}
 }

@@ -44,9 +44,9 @@ func settings(f *configs.Federation) watchdog.Settings {
 		why = unable
 	}
 	interval := f.Probe.Interval.Duration
-	partnerAge := time.Duration(0)
+	partnerAge, domains := time.Duration(0), []string(nil)
 	if len(resolvers(f)) > 0 {
-		partnerAge = readinessAge(f)
+		partnerAge, domains = readinessAge(f), f.Domains
 	}
 	ask := time.Duration(0)
 	if len(f.Witnesses.URLs) > 0 {
@@ -55,7 +55,7 @@ func settings(f *configs.Federation) watchdog.Settings {
 	from, to, _ := configs.Window(f.Failback.Window)
 	return watchdog.Settings{
 		Rules: watchdog.Rules{
-			Federation: f.Name, Mode: f.Mode, Pools: names, Unable: why,
+			Federation: f.Name, Mode: f.Mode, Pools: names, Domains: domains, Unable: why,
 			Cooldown: f.Guards.Cooldown.Duration, Budget: f.Guards.Budget, BudgetWindow: f.Guards.BudgetWindow.Duration,
 			MaxAttempts: maxAttempts, RetryEvery: retryEvery, MaxRetries: maxRetries, RetryFailed: retryFailed,
 			ApprovalTimeout: f.Approval.Timeout.Duration, ApprovalThen: f.Approval.Then, Unproven: f.Guards.Unproven,

@@ -318,6 +318,9 @@ func (n *incident) ticks() string {
 		if all > 1 {
 			fmt.Fprintf(&b, " (%d of %d)", done, all)
 		}
+		if (actions.Record{Step: s.Name, Phase: s.Targets[""].Phase}).Unneeded() {
+			b.WriteString(", " + actions.Needless)
+		}
 		if s.Error != "" {
 			fmt.Fprintf(&b, " – %s", esc(clip(s.Error, 300)))
 		}

@@ -127,6 +127,8 @@ func TestEntriesInWords(t *testing.T) {
 		"✕ east is down again":            {Notice: &watchdog.Notice{Kind: watchdog.NoticeOldPoolGone, Pool: "east", Text: "east is down again"}},
 		"⏸ anna still holds":              {Notice: &watchdog.Notice{Kind: watchdog.NoticeHeld, Text: "anna still holds"}},
 		"✕ partners do not find it":       {Notice: &watchdog.Notice{Kind: watchdog.NoticePartnerLost, Text: "partners do not find it"}},
+		"⚠ the witness is silent":         {Notice: &watchdog.Notice{Kind: watchdog.NoticeWitnessSilent, Text: "the witness is silent"}},
+		"✓ the witness answers":           {Notice: &watchdog.Notice{Kind: watchdog.NoticeWitnessBack, Text: "the witness answers"}},
 		"✓ partners find it again":        {Notice: &watchdog.Notice{Kind: watchdog.NoticePartnerBack, Text: "partners find it again"}},
 		"⚠ DNS leads to &lt;!channel&gt;": {Notice: &watchdog.Notice{Kind: watchdog.NoticeDrift, Pool: "east", Text: "DNS leads to <!channel>"}},
 		"journal entry 7 of kind new":     {Seq: 7, Kind: "new"},

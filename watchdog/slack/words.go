@@ -278,7 +278,7 @@ func noticeDetail(n *watchdog.Notice) string {
 	mark := map[watchdog.NoticeKind]string{
 		watchdog.NoticeStarted: "●", watchdog.NoticeOldPoolBack: "✓", watchdog.NoticeDrift: "⚠", watchdog.NoticePauseEnded: "▶", watchdog.NoticeDegraded: "⚠",
 		watchdog.NoticeRecovered: "✓", watchdog.NoticeOldPoolGone: "✕", watchdog.NoticeHeld: "⏸", watchdog.NoticePartnerLost: "✕", watchdog.NoticePartnerBack: "✓",
-		watchdog.NoticeServerDown: "⚠", watchdog.NoticeServerBack: "✓",
+		watchdog.NoticeServerDown: "⚠", watchdog.NoticeServerBack: "✓", watchdog.NoticeWitnessSilent: "⚠", watchdog.NoticeWitnessBack: "✓",
 	}[n.Kind]
 	if n.Kind == watchdog.NoticeDrift && n.Pool == "" {
 		mark = "✓"
@@ -292,7 +292,11 @@ var phaseMarks = map[actions.RecordPhase]string{actions.Started: "…", actions.
 func stepDetail(p *stepPost) string {
 	var b strings.Builder
 	phase := standing(p.Targets)
-	fmt.Fprintf(&b, "%s *%s* %s", phaseMarks[phase], esc(string(p.Step)), phase)
+	word := string(phase)
+	if slices.ContainsFunc(p.Targets, func(r actions.Record) bool { return r.Target == "" && r.Unneeded() }) {
+		word = actions.Needless
+	}
+	fmt.Fprintf(&b, "%s *%s* %s", phaseMarks[phase], esc(string(p.Step)), word)
 	if p.Rescue {
 		b.WriteString(", so that nothing stays stopped")
 	}

@@ -66,7 +66,7 @@ func TestClientReads(t *testing.T) {
 	w := &fake{snapshots: []*watchdog.Snapshot{healthy(), failed()}}
 	c := NewClient(serve(t, API(w)))
 	all, err := c.Status(t.Context(), "")
-	equate := cmp.Options{cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.IgnoreUnexported(watchdog.Hold{})}
+	equate := cmp.Options{cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.IgnoreUnexported(watchdog.Hold{}, watchdog.PartnerView{})}
 	if diff := cmp.Diff(w.snapshots, all, equate); diff != "" || err != nil {
 		t.Errorf("Status: %v (-want +got):\n%s", err, diff)
 	}

@@ -1,0 +1,82 @@
+package watchdog
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"edgewatch/probe"
+)
+
+// How many surveys in a row must find that partners cannot reach a pool that
+// answers before people are told, and how many that they can before that ends.
+// One lookup fails easily, by a name server that is restarted or a record that
+// is just being changed, and one that fails now and then must not fill a
+// channel. While partners seem lost, and while they seem to be back, surveys
+// come once a minute: it is told after some three minutes, and its end after
+// some five.
+const (
+	lostSurveys = 3
+	backSurveys = 5
+)
+
+// tally counts, domain by domain, the surveys in a row that found the same as
+// this one, which began then. One that could tell nothing changes no count, and
+// one during which the pool itself did not answer counts as none: it says
+// nothing of DNS. Only the loop calls it.
+func (e *Engine) tally(views []PartnerView, began time.Time) []PartnerView {
+	views = slices.Clone(views)
+	for i := range views {
+		v := &views[i]
+		if k := slices.IndexFunc(e.partner, func(was PartnerView) bool { return was.Domain == v.Domain }); k >= 0 {
+			v.lost, v.found = e.partner[k].lost, e.partner[k].found
+		}
+		switch {
+		case v.Level.Answers():
+			v.lost, v.found = 0, v.found+1
+		case v.Level == probe.Down && e.answered(began):
+			v.lost, v.found = v.lost+1, 0
+		case v.Level == probe.Down:
+			v.lost, v.found = 0, 0
+		}
+	}
+	return views
+}
+
+// answered reports whether nothing speaks against the active pool having
+// answered at that moment of the monotonic clock.
+func (e *Engine) answered(began time.Time) bool {
+	active := e.machine.Active()
+	if d := e.detectors[active]; d != nil && began.Before(d.back) {
+		return false
+	}
+	v := e.levels.Round.Pool(active).Verdict
+	return e.levels.Round == nil || v == PoolUp || v == PoolDegraded
+}
+
+// unsettled reports whether another survey soon tells whether partners of the
+// domain are lost, or back. One that told nothing asks for none.
+func (e *Engine) unsettled(v PartnerView) bool {
+	if e.machine.fold.lost[v.Domain] {
+		return v.Level.Answers()
+	}
+	return v.Level == probe.Down && v.lost > 0
+}
+
+// noticePartners tells when partners cannot reach a pool that answers us:
+// DNS or the way to it is wrong, and no failover by itself would mend that.
+func (s *step) noticePartners(round *Round) {
+	active := round.Pool(s.fold.active)
+	answers := active.Verdict == PoolUp || active.Verdict == PoolDegraded
+	for _, v := range round.Partner {
+		lost := s.fold.lost[v.Domain]
+		switch {
+		case v.Level == probe.Down && v.lost >= lostSurveys && answers && !round.Outdated && !lost:
+			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerLost, Domain: v.Domain, Text: fmt.Sprintf(
+				"%s answers, but partners of %s do not find it: %s. Look at DNS; failover %s REASON brings route and records back to it", s.fold.active, v.Domain, v.Text, s.fold.active)}})
+		case v.Level.Answers() && v.found >= backSurveys && lost:
+			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerBack, Domain: v.Domain, Text: fmt.Sprintf(
+				"partners of %s reach federation again: %s", v.Domain, v.Text)}})
+		}
+	}
+}
