@@ -75,6 +75,42 @@ func TestAnswers(t *testing.T) {
 			"cool-down",
 		},
 		{
+			"a switchover is called one while it runs",
+			[]string{"boot", "ready EdgePool2", "round EdgePool1=up", "switchover EdgePool2 patch day", "failover EdgePool3 now"},
+			[]string{"refused: a switchover is running: one at a time"},
+			"a failover is",
+		},
+		{
+			"a switchover is called one when it is acknowledged too early",
+			[]string{"boot", "ready EdgePool2", "round EdgePool1=up", "switchover EdgePool2 patch day", "ack seen"},
+			[]string{"refused: a switchover is running: there is nothing to acknowledge yet"},
+			"failover",
+		},
+		{
+			"a pause lets a switchover be carried through",
+			[]string{"boot", "ready EdgePool2", "round EdgePool1=up", "switchover EdgePool2 patch day", "pause 1h quiet"},
+			[]string{"; the switchover that is running is carried through"},
+			"",
+		},
+		{
+			"a failback that stopped half-way is called one",
+			[]string{"boot", "ready EdgePool1", "adopt EdgePool2 by hand", "round EdgePool1=up EdgePool2=up", "failback EdgePool1 home", "end dns-records moved", "switchover EdgePool3 no"},
+			[]string{"refused: the last failback moved the route and is not through"},
+			"failover",
+		},
+		{
+			"a failback that stopped half-way is taken up again as one",
+			[]string{"boot", "ready EdgePool1", "adopt EdgePool2 by hand", "round EdgePool1=up EdgePool2=up", "failback EdgePool1 home", "end dns-records moved", "retry"},
+			[]string{"the failback contoso-1.1 to EdgePool1 is taken up again now"},
+			"",
+		},
+		{
+			"a switchover that is aborted is called one",
+			[]string{"boot", "ready EdgePool2", "round EdgePool1=up", "switchover EdgePool2 patch day", "end dns-records moved", "abort leave it"},
+			[]string{"aborted: the switchover to EdgePool2 is not tried again by itself", "not acting (unconfirmed): the switchover to EdgePool2 was aborted by anna"},
+			"the failover",
+		},
+		{
 			"a no is told with its reason",
 			[]string{"mode approve", "boot", "ready EdgePool2", "round EdgePool1=tripped", "deny it comes back"},
 			[]string{`but anna denied the failover ("it comes back"): failover EdgePool2 REASON moves federation all the same, an ack lets edgewatch ask again`},

@@ -94,17 +94,17 @@ func (q *question) retrying() Decision {
 	f := q.fold
 	d := Decision{
 		State: Faulted, Will: WillFinish, To: f.chain.To, NextAt: f.retryAt,
-		Because: fmt.Sprintf("the failover to %s stopped at %s after the route had moved and is tried again at %s: %s", f.chain.To, f.chain.outcome.Step, clock(f.retryAt), f.chain.outcome.Error),
+		Because: fmt.Sprintf("the %s to %s stopped at %s after the route had moved and is tried again at %s: %s", f.chain.word(), f.chain.To, f.chain.outcome.Step, clock(f.retryAt), f.chain.outcome.Error),
 	}
 	if f.hold != nil {
 		d.BlockedBy, d.NextAt = GuardHold, time.Time{}
-		d.Because = fmt.Sprintf("the failover to %s stopped at %s after the route had moved, and %s holds edgewatch back (%s): it is tried again after release, or now with retry: %s",
-			f.chain.To, f.chain.outcome.Step, f.hold.Actor, f.hold.Reason, f.chain.outcome.Error)
+		d.Because = fmt.Sprintf("the %s to %s stopped at %s after the route had moved, and %s holds edgewatch back (%s): it is tried again after release, or now with retry: %s",
+			f.chain.word(), f.chain.To, f.chain.outcome.Step, f.hold.Actor, f.hold.Reason, f.chain.outcome.Error)
 	}
 	if f.hold == nil && q.rules.Mode == ModeObserve && f.chain.Trigger == TriggerAuto {
 		d.BlockedBy, d.NextAt = GuardMode, time.Time{}
-		d.Because = fmt.Sprintf("the failover to %s stopped at %s after the route had moved, and mode is observe by now: retry carries it through, adopt %s REASON takes it for done: %s",
-			f.chain.To, f.chain.outcome.Step, f.chain.To, f.chain.outcome.Error)
+		d.Because = fmt.Sprintf("the %s to %s stopped at %s after the route had moved, and mode is observe by now: retry carries it through, adopt %s REASON takes it for done: %s",
+			f.chain.word(), f.chain.To, f.chain.outcome.Step, f.chain.To, f.chain.outcome.Error)
 	}
 	return d
 }
@@ -325,7 +325,7 @@ func (q *question) finishing() Decision {
 	if n := len(c.steps); n > 0 {
 		at = "at " + string(c.steps[n-1].name)
 	}
-	d.Because = fmt.Sprintf("the %s from %s to %s is running, %s", c.Kind, c.From, c.To, at)
+	d.Because = fmt.Sprintf("the %s from %s to %s is running, %s", c.word(), c.From, c.To, at)
 	return d
 }
 

@@ -277,7 +277,7 @@ func (f *fold) abort(cmd Command) {
 		return
 	}
 	f.retryAt = time.Time{}
-	f.confirm = fmt.Sprintf("the failover to %s was aborted by %s", f.chain.To, cmd.Actor)
+	f.confirm = fmt.Sprintf("the %s to %s was aborted by %s", f.chain.word(), f.chain.To, cmd.Actor)
 }
 
 // adopt takes a person's word that the pool carries federation.
@@ -384,7 +384,7 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		}
 	case aborted != "":
 		f.attempts = max(f.attempts-1, 0)
-		f.confirm = fmt.Sprintf("the failover to %s was aborted by %s", f.chain.To, aborted)
+		f.confirm = fmt.Sprintf("the %s to %s was aborted by %s", f.chain.word(), f.chain.To, aborted)
 	case out.Interrupted:
 		f.attempts = max(f.attempts-1, 0)
 	default:
@@ -405,11 +405,11 @@ func (f *fold) stuck(at time.Time, aborted string, rules *Rules) {
 	}
 	switch {
 	case aborted != "":
-		f.confirm = fmt.Sprintf("the failover to %s was aborted by %s after its route had moved", f.chain.To, aborted)
+		f.confirm = fmt.Sprintf("the %s to %s was aborted by %s after its route had moved", f.chain.word(), f.chain.To, aborted)
 	case f.chain.Retry < rules.MaxRetries:
 		f.retryAt = at.Add(rules.retryAfter(f.chain.Retry))
 	default:
-		f.confirm = "the failover to " + f.chain.To + " is not through and was tried " + times(f.chain.Retry+1)
+		f.confirm = "the " + f.chain.word() + " to " + f.chain.To + " is not through and was tried " + times(f.chain.Retry+1)
 	}
 }
 
@@ -478,24 +478,4 @@ func (f *fold) recent(t time.Time) int {
 		}
 	}
 	return n
-}
-
-// astray names the pool that partners are led to instead of the active one,
-// or another pool when they are led to several, to none, or cannot reach the
-// active one; "" when they find federation where it is.
-func (f *fold) astray(pools []string) string {
-	wrong := len(f.lost) > 0
-	for _, domain := range slices.Sorted(maps.Keys(f.drift)) {
-		pool := f.drift[domain]
-		if pool != f.active && knows(pools, pool) {
-			return pool
-		}
-		wrong = wrong || pool != "" && pool != f.active
-	}
-	for _, pool := range pools {
-		if wrong && pool != f.active {
-			return pool
-		}
-	}
-	return ""
 }

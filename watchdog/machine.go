@@ -3,6 +3,7 @@ package watchdog
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"edgewatch/actions"
@@ -174,7 +175,7 @@ func (m *Machine) Step(in Input) Ready {
 	}
 	row := transitions[s.fold.state()][in.Event.event()]
 	if row.refuse != "" {
-		return s.refuse(row.refuse)
+		return s.refuse(s.named(row.refuse))
 	}
 	if row.do == nil {
 		return s.refuse(fmt.Sprintf("%s is not possible while %s", in.Event.event(), s.fold.state()))
@@ -185,6 +186,14 @@ func (m *Machine) Step(in Input) Ready {
 	}
 	s.settle()
 	return s.ready
+}
+
+// named is text that calls the running or last chain by its word.
+func (s *step) named(text string) string {
+	if s.fold.chain == nil {
+		return text
+	}
+	return strings.ReplaceAll(text, "{move}", s.fold.chain.word())
 }
 
 // Decide says what would follow from the levels alone: for status and why.

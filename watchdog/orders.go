@@ -77,6 +77,26 @@ func (s *step) answers() Verdict {
 	return p.Verdict
 }
 
+// astray names the pool that partners are led to instead of the active one,
+// or another pool when they are led to several, to none, or cannot reach the
+// active one; "" when they find federation where it is.
+func (f *fold) astray(pools []string) string {
+	wrong := len(f.lost) > 0
+	for _, domain := range slices.Sorted(maps.Keys(f.drift)) {
+		pool := f.drift[domain]
+		if pool != f.active && knows(pools, pool) {
+			return pool
+		}
+		wrong = wrong || pool != "" && pool != f.active
+	}
+	for _, pool := range pools {
+		if wrong && pool != f.active {
+			return pool
+		}
+	}
+	return ""
+}
+
 func (s *step) failover() {
 	cmd := s.command()
 	f := &s.fold
@@ -84,7 +104,7 @@ func (s *step) failover() {
 	switch {
 	case s.impossible():
 	case cmd.Pool == f.active && f.unfinished():
-		s.accept("the failover %s to %s is taken up again now", f.chain.ID, cmd.Pool)
+		s.accept("the %s %s to %s is taken up again now", f.chain.word(), f.chain.ID, cmd.Pool)
 		s.continueChain()
 	case cmd.Pool == f.active && astray == "":
 		s.no("%s carries federation already", cmd.Pool)
@@ -107,7 +127,7 @@ func (s *step) unplanned() bool {
 	case pool == f.active:
 		s.no("%s carries federation already", pool)
 	case f.unfinished():
-		s.no("the last failover to %s is not through: retry it, or say adopt %s REASON once what is left was done by hand", f.active, f.active)
+		s.no("the last %s to %s is not through: retry it, or say adopt %s REASON once what is left was done by hand", f.chain.word(), f.active, f.active)
 	default:
 		return false
 	}
@@ -224,7 +244,7 @@ func (s *step) insteadOf() string {
 // carriedThrough is what an order that stops automatic failover does not stop.
 func (s *step) carriedThrough() string {
 	if s.fold.running() {
-		return "; the failover that is running is carried through"
+		return fmt.Sprintf("; the %s that is running is carried through", s.fold.chain.word())
 	}
 	return ""
 }
@@ -242,11 +262,11 @@ func (s *step) aborted() {
 	switch {
 	case s.lacksReason():
 	case !f.running():
-		s.accept("aborted: the failover to %s is not tried again by itself", f.chain.To)
+		s.accept("aborted: the %s to %s is not tried again by itself", f.chain.word(), f.chain.To)
 	case f.aborting != "":
 		s.no("%s has aborted it already; follow its end with status", f.aborting)
 	default:
-		s.accept("aborting failover %s: what it stopped is started again; nothing that it changed is rolled back", f.chain.ID)
+		s.accept("aborting %s %s: what it stopped is started again; nothing that it changed is rolled back", f.chain.word(), f.chain.ID)
 		cmd := s.command()
 		s.ready.Effects = append(s.ready.Effects, Effect{Chain: f.chain.ChainStart, Abort: fmt.Sprintf("%s: %s", cmd.Actor, cmd.Reason)})
 	}
@@ -256,11 +276,11 @@ func (s *step) retried() {
 	f := &s.fold
 	switch {
 	case f.unfinished():
-		s.accept("the failover %s to %s is taken up again now", f.chain.ID, f.chain.To)
+		s.accept("the %s %s to %s is taken up again now", f.chain.word(), f.chain.ID, f.chain.To)
 		s.continueChain()
 	case f.failedChain() && f.chain.From == f.active && f.chain.incident == f.incident && f.incident != "":
 		cmd := s.command()
-		s.accept("the failover to %s is tried anew now", f.chain.To)
+		s.accept("the %s to %s is tried anew now", f.chain.word(), f.chain.To)
 		s.startChain(f.chain.Kind, f.active, f.chain.To, cmd)
 	default:
 		s.no("there is no failed failover to try again")
@@ -283,9 +303,9 @@ func (s *step) skipped() {
 	case !f.unfinished():
 		s.no("there is no failover that stopped half-way")
 	case f.chain.outcome.Step != cmd.Step:
-		s.no("the failover %s stopped at %s, not at %s", f.chain.ID, f.chain.outcome.Step, cmd.Step)
+		s.no("the %s %s stopped at %s, not at %s", f.chain.word(), f.chain.ID, f.chain.outcome.Step, cmd.Step)
 	default:
-		s.accept("the failover %s is taken up again now, without %s", f.chain.ID, cmd.Step)
+		s.accept("the %s %s is taken up again now, without %s", f.chain.word(), f.chain.ID, cmd.Step)
 		start := f.chain.ChainStart
 		start.Skip = map[actions.StepName]string{}
 		maps.Copy(start.Skip, f.chain.Skip)
@@ -316,7 +336,7 @@ func (s *step) acked() {
 	ends := f.ackEnds(s.At)
 	switch {
 	case !f.retryAt.IsZero():
-		s.accept("acknowledged: the failover to %s is not tried again by itself", f.chain.To)
+		s.accept("acknowledged: the %s to %s is not tried again by itself", f.chain.word(), f.chain.To)
 	case len(ends) > 0:
 		s.accept("acknowledged: %s", strings.Join(ends, ", and "))
 		s.ready.Answer.Text += s.heldBack() // as things stand with the ack
