@@ -111,6 +111,12 @@ func TestAnswers(t *testing.T) {
 			"the failover",
 		},
 		{
+			"partners that were not looked at",
+			[]string{"boot", "rules partner=15m", "ready EdgePool2", "round EdgePool1=tripped EdgePool2=up"},
+			[]string{"what partners find in DNS was not looked at yet: edgewatch waits"},
+			"unknown",
+		},
+		{
 			"a no is told with its reason",
 			[]string{"mode approve", "boot", "ready EdgePool2", "round EdgePool1=tripped", "deny it comes back"},
 			[]string{`but anna denied the failover ("it comes back"): failover EdgePool2 REASON moves federation all the same, an ack lets edgewatch ask again`},

@@ -136,7 +136,7 @@ func (q *question) home() string {
 			return ""
 		case failed && q.at.Sub(failedAt).Abs() < r.RetryFailed:
 		case back && f.quarantine(p, q.at, r) == "" && there.Verdict == PoolUp && !there.Breaker.Tripped() &&
-			q.levels.Readiness[p].lacks(p, q.at, r.ReadinessAge) == "":
+			q.levels.lacks(p, q.at, r.ReadinessAge) == "":
 			return p
 		}
 	}
@@ -198,7 +198,10 @@ func (q *question) drift() string {
 		return ""
 	}
 	round := q.levels.Round
-	if round.Seen.IsZero() || q.at.Sub(round.Seen) > q.rules.PartnerAge {
+	if round.Seen.IsZero() {
+		return "what partners find in DNS was not looked at yet: edgewatch waits until it knows where they are led"
+	}
+	if q.at.Sub(round.Seen) > q.rules.PartnerAge {
 		return fmt.Sprintf("what partners find in DNS was last seen at %s: edgewatch waits until it knows where they are led", clock(round.Seen))
 	}
 	known := false
@@ -276,7 +279,7 @@ func (q *question) candidate() (pool, why string) {
 			continue
 		}
 		failedAt, failed := q.fold.failed[p]
-		lacks := q.levels.Readiness[p].lacks(p, q.at, q.rules.ReadinessAge)
+		lacks := q.levels.lacks(p, q.at, q.rules.ReadinessAge)
 		switch {
 		case failed && q.at.Sub(failedAt).Abs() < q.rules.RetryFailed: // Abs: the clock may have been set back
 			reasons = append(reasons, fmt.Sprintf("%s: its failover failed at %s", p, clock(failedAt)))
@@ -293,16 +296,27 @@ func (q *question) candidate() (pool, why string) {
 }
 
 // lacks is why the pool may not take over, "" when it may.
-func (r Readiness) lacks(pool string, at time.Time, age time.Duration) string {
-	switch {
+func (l *Levels) lacks(pool string, at time.Time, age time.Duration) string {
+	switch r := l.Readiness[pool]; {
 	case r.At.IsZero():
-		return pool + ": its readiness is not known yet"
+		return pool + ": its readiness is not known yet" + l.checked(at)
 	case at.Sub(r.At) > age:
-		return fmt.Sprintf("%s: its readiness was last checked at %s", pool, clock(r.At))
+		return fmt.Sprintf("%s: its readiness was last checked at %s%s", pool, clock(r.At), l.checked(at))
 	case !r.Ready:
 		return fmt.Sprintf("%s: %s", pool, r.Why)
 	}
 	return ""
+}
+
+// checked is when readiness is checked next, as far as anybody knows.
+func (l *Levels) checked(at time.Time) string {
+	switch {
+	case l.Survey.IsZero():
+		return ""
+	case at.Before(l.Survey):
+		return fmt.Sprintf("; it is checked at %s at the latest", clock(l.Survey))
+	}
+	return "; it is being checked"
 }
 
 // quarantine is why federation should not return to the pool yet, "" when

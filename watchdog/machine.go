@@ -92,6 +92,7 @@ type Levels struct {
 	Since     time.Time // when this process began to watch
 	Round     *Round    // the newest complete round; nil before the first
 	Readiness map[string]Readiness
+	Survey    time.Time // when it is checked next, at the latest; passed while it is; zero until it was for the first time
 	Hearings  []Hearing // how the witnesses have answered lately, in their order; empty before they were first asked
 }
 

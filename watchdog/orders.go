@@ -138,7 +138,7 @@ func (s *step) unplanned() bool {
 // anybody knows, unless somebody insists.
 func (s *step) unready() bool {
 	cmd := s.command()
-	why := s.Levels.Readiness[cmd.Pool].lacks(cmd.Pool, s.At, s.rules.ReadinessAge)
+	why := s.Levels.lacks(cmd.Pool, s.At, s.rules.ReadinessAge)
 	if why == "" || cmd.Force {
 		return false
 	}
