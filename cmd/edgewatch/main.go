@@ -40,6 +40,7 @@ type tool struct {
 	out, err io.Writer
 	style    style
 	args     []string // the command line
+	reach    string   // the flags that say which edgewatch was asked
 }
 
 func newTool(in, out, stderr *os.File) *tool {

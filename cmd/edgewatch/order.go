@@ -158,7 +158,7 @@ func (t *tool) order(ctx context.Context, r remote, info watchdog.VerbInfo, cmd 
 		if err := t.hopeless(ctx, client, cmd); err != nil {
 			return err
 		}
-		if err := t.confirm(s, cmd, r.given()); err != nil {
+		if err := t.confirm(s, cmd, r.planned()); err != nil {
 			return err
 		}
 	}
@@ -172,7 +172,7 @@ func (t *tool) order(ctx context.Context, r remote, info watchdog.VerbInfo, cmd 
 	}
 	fmt.Fprintln(t.out, printable(answer.Text))
 	if begins(cmd.Verb) {
-		fmt.Fprintln(t.err, "\"edgewatch status\" shows how far it is")
+		fmt.Fprintf(t.err, "\"edgewatch status%s\" shows how far it is\n", printable(r.which()))
 	}
 	return nil
 }

@@ -58,6 +58,7 @@ func (t *tool) readCommand(name, short string, show func(*watchdog.Snapshot, tim
 		if err != nil {
 			return err
 		}
+		t.reach = r.reach()
 		client, err := r.client()
 		if err != nil {
 			return err

@@ -36,7 +36,7 @@ func (t *tool) runCommand() *cobra.Command {
 		}
 		if problems, ok := errors.AsType[configs.Errors](err); ok {
 			fmt.Fprintln(t.err, printableLines(problems.Error()))
-			return fmt.Errorf("nothing was started: %s in the configuration %s – correct it, \"edgewatch config check\" shows when it is right", plural(len(problems), "problem"), *file)
+			return fmt.Errorf("nothing was started: %s in the configuration %s – correct it, \"edgewatch config check -c %s\" shows when it is right", plural(len(problems), "problem"), *file, quoted(*file))
 		}
 		if err != nil {
 			return fmt.Errorf("nothing was started: %w", err)

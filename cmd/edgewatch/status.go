@@ -268,7 +268,7 @@ func (t *tool) printQuestion(s *watchdog.Snapshot, now time.Time) {
 	}
 	t.fact("asked", fmt.Sprintf("since %s, everybody who may command, here and in Slack: fail over to %s? edgewatch %s", clock(a.Since, now), a.To, wait))
 	for _, order := range []string{fmt.Sprintf("%s %s", watchdog.VerbApprove, a.To), string(watchdog.VerbDeny)} {
-		t.fact("answer", fmt.Sprintf("edgewatch %s REASON… -f %s", order, s.Federation))
+		t.fact("answer", fmt.Sprintf("edgewatch %s REASON… -f %s%s", order, quoted(s.Federation), t.reach))
 	}
 }
 

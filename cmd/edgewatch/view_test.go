@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 
 	"edgewatch/actions"
 	"edgewatch/probe"
@@ -320,5 +321,31 @@ func TestSubmitAsksAgainOnce(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What is suggested can be pasted: it reaches the same edgewatch.
+func TestSuggestionsReachTheSameEdgewatch(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 12, 0, 30, 0, time.UTC)
+	for given, want := range map[string]string{
+		"":                            "edgewatch deny REASON… -f contoso\n",
+		"--socket /tmp/it.sock":       "edgewatch deny REASON… -f contoso --socket /tmp/it.sock\n",
+		"-c my.yaml":                  "edgewatch deny REASON… -f contoso -c my.yaml\n",
+		"-c my.yaml --socket it.sock": "edgewatch deny REASON… -f contoso --socket it.sock -c my.yaml\n",
+		"-c=it's(here).yaml":          `edgewatch deny REASON… -f contoso -c 'it'\''s(here).yaml'` + "\n",
+	} {
+		var b strings.Builder
+		tool := &tool{out: &b}
+		cmd := &cobra.Command{}
+		r := remoteFlags(cmd)
+		if err := cmd.ParseFlags(strings.Fields(given)); err != nil {
+			t.Fatal(err)
+		}
+		tool.reach = r.reach()
+		tool.printStatus(asked(now), now)
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q: no %q in\n%s", given, want, b.String())
+		}
 	}
 }
