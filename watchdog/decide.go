@@ -30,7 +30,7 @@ func decide(at time.Time, levels Levels, rules *Rules, f *fold) Decision {
 	case levels.Round == nil:
 		return q.watch("no round of probes is complete yet")
 	case at.Sub(levels.Round.At) > rules.EvidenceAge:
-		return q.hold(GuardEvidence, time.Time{}, fmt.Sprintf("the last complete round is %s old", at.Sub(levels.Round.At).Round(time.Second)))
+		return q.hold(GuardEvidence, time.Time{}, fmt.Sprintf("the last complete round is %s old", Span(at.Sub(levels.Round.At).Round(time.Second))))
 	}
 	return q.judge()
 }
@@ -167,7 +167,7 @@ func (q *question) down() Decision {
 		return q.hold(GuardCooldown, f.cooldown, fmt.Sprintf("%s is down, but an automatic failover ended a short while ago: cooling down until %s, or until an ack", active, clock(f.cooldown)))
 	}
 	if n := f.recent(q.at.Add(-r.BudgetWindow)); r.Budget > 0 && n >= r.Budget && !f.charged {
-		return q.hold(GuardBudget, f.autos[len(f.autos)-r.Budget].Add(r.BudgetWindow), fmt.Sprintf("%s is down, but there were %s within %s already: more needs a person", active, automatic(n), r.BudgetWindow))
+		return q.hold(GuardBudget, f.autos[len(f.autos)-r.Budget].Add(r.BudgetWindow), fmt.Sprintf("%s is down, but there were %s within %s already: more needs a person", active, Count(n, "automatic failover", "automatic failovers"), Span(r.BudgetWindow)))
 	}
 	if why := q.drift(); why != "" {
 		return q.hold(GuardDrift, time.Time{}, fmt.Sprintf("%s is down, but %s", active, why))

@@ -126,9 +126,9 @@ func (e *Engine) canary(ctx context.Context, name string) (err error) {
 func frozen(late, took, wall, timeout time.Duration) string {
 	switch {
 	case late > freezeSlack:
-		return fmt.Sprintf("our own loop stood still for %s", late.Round(time.Second))
+		return fmt.Sprintf("our own loop stood still for %s", Span(late.Round(time.Second)))
 	case took > timeout+freezeSlack:
-		return fmt.Sprintf("a round that may take %s took %s", timeout, took.Round(time.Second))
+		return fmt.Sprintf("a round that may take %s took %s", Span(timeout), Span(took.Round(time.Second)))
 	case (wall - took).Abs() > freezeSlack:
 		return fmt.Sprintf("the clock was set by %s, or the machine slept", (wall - took).Round(time.Second))
 	}

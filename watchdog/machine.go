@@ -265,7 +265,7 @@ func (s *step) continueAs(start ChainStart) {
 	case s.fold.aborting != "":
 		effect.Abandon = "it was aborted by " + s.fold.aborting
 	case tooOld && !routeBegun:
-		effect.Abandon = fmt.Sprintf("it began %s ago and its route had not moved: too old to be carried on", s.At.Sub(s.fold.chain.startedAt).Round(time.Second))
+		effect.Abandon = fmt.Sprintf("it began %s ago and its route had not moved: too old to be carried on", Span(s.At.Sub(s.fold.chain.startedAt)))
 	}
 	incident := s.fold.incident
 	if incident == "" {

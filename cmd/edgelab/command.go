@@ -226,7 +226,7 @@ func lastMove(c *watchdog.ChainStatus) string {
 	case o == nil:
 		return text + "running"
 	case o.OK:
-		return text + "done in " + o.Took.Round(100*time.Millisecond).String()
+		return text + "done in " + watchdog.Span(o.Took)
 	default:
 		return text + "ended: " + o.Error
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"edgewatch/configs"
+	"edgewatch/watchdog"
 )
 
 // defaultConfig is where the configuration is looked for.
@@ -143,9 +144,4 @@ func (t *tool) configShowCommand() *cobra.Command {
 	return cmd
 }
 
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
+func plural(n int, what string) string { return watchdog.Count(n, what, what+"s") }

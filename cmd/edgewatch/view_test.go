@@ -237,18 +237,6 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-func TestSpan(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[time.Duration]string{
-		-time.Second: "0s", 300 * time.Microsecond: "300µs", 18 * time.Millisecond: "18ms",
-		12340 * time.Millisecond: "12.3s", 3 * time.Minute: "3m", 2 * time.Hour: "2h", 90*time.Minute + time.Second: "1h30m1s",
-	} {
-		if got := span(in); got != want {
-			t.Errorf("span(%d) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestOverall(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
