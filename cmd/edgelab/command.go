@@ -24,6 +24,9 @@ What operators tell edgewatch:
   history 10                only the newest ten entries
 quit                       end`
 
+// own are the words of the prompt that edgewatch does not know.
+var own = []string{"kill", "restore", "zombie", "heal", "cutoff", "reconnect", "partner", "slack", "quit"}
+
 // command does what was typed.
 func command(ctx context.Context, c *console, l *lab.Lab, line string) error {
 	words := strings.Fields(line)
@@ -130,7 +133,7 @@ func slack(c *console, l *lab.Lab) {
 
 // ask tells edgewatch what an operator would, in the words of its CLI.
 func ask(ctx context.Context, c *console, l *lab.Lab, words []string) error {
-	req, err := watchdog.ParseRequest(words)
+	req, err := watchdog.ParseRequest(words, own...)
 	if err != nil {
 		return err
 	}
