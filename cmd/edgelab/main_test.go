@@ -88,10 +88,14 @@ func TestUsage(t *testing.T) {
 		{[]string{"--nonsense"}, exitUsage, "edgelab: flag provided but not defined"},
 		{[]string{"extra"}, exitUsage, "there is no command \"extra\": there are simulate and replay"},
 	} {
-		var out bytes.Buffer
-		code := run(t.Context(), tt.args, strings.NewReader(""), &out, &out)
-		if code != tt.code || !strings.Contains(out.String(), tt.want) {
-			t.Errorf("%v: exit code %d, output %q; want %d and %q", tt.args, code, out.String(), tt.code, tt.want)
+		var out, errOut bytes.Buffer
+		code := run(t.Context(), tt.args, strings.NewReader(""), &out, &errOut)
+		said, silent := &out, &errOut
+		if tt.code != 0 {
+			said, silent = &errOut, &out
+		}
+		if code != tt.code || !strings.Contains(said.String(), tt.want) || silent.Len() > 0 {
+			t.Errorf("%v: exit code %d, stdout %q, stderr %q; want %d and %q", tt.args, code, out.String(), errOut.String(), tt.code, tt.want)
 		}
 	}
 }
@@ -248,4 +252,25 @@ func (s *screen) await(ctx context.Context, patience time.Duration, want string)
 		}
 	}
 	return true
+}
+
+// A word that the prompt does not know is answered with those that it does,
+// the lab's own too.
+func TestPromptKnowsItsOwnWords(t *testing.T) {
+	c := newConsole(io.Discard)
+	for line, want := range map[string]string{
+		"explode":   "history, help, failover,",
+		"kil edge1": `did you mean "kill"?`,
+		"partnr":    `did you mean "partner"?`,
+	} {
+		if err := command(t.Context(), c, nil, line); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", line, err, want)
+		}
+	}
+	err := command(t.Context(), c, nil, "explode")
+	for _, word := range own {
+		if !strings.Contains(err.Error(), word) || !strings.Contains(help, word) {
+			t.Errorf("%q is not named: %v", word, err)
+		}
+	}
 }
