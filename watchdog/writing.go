@@ -90,7 +90,7 @@ func (e *Engine) write(ctx context.Context, entries []Entry) ([]Entry, error) {
 		return w.entries, w.err
 	case <-late.C:
 		e.hanging = done
-		return nil, fmt.Errorf("a write has not returned for %s, as if the disk hung: whether it is kept is not known yet", hangTimeout)
+		return nil, fmt.Errorf("a write has not returned for %s, as if the disk hung: whether it is kept is not known yet", Span(hangTimeout))
 	}
 }
 
