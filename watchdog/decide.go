@@ -58,6 +58,9 @@ func (q *question) judge() Decision {
 		return q.down()
 	case q.fold.tripped[active] && !answers:
 		return q.hold(GuardEvidence, time.Time{}, fmt.Sprintf("%s counted as down before and has not been watched long enough since: %s", active, q.pool.Why))
+	case !q.pool.Unclear.IsZero():
+		return q.hold(GuardUnclear, time.Time{}, fmt.Sprintf("nobody can tell since %s whether %s is up or down (%s): nothing moves by itself while that is so; if federation is dead, failover POOL REASON",
+			clock(q.pool.Unclear), active, q.pool.Why))
 	case q.pool.Breaker.Bad > 0:
 		return Decision{State: Confirming, Will: WillWatch, Because: fmt.Sprintf("%s does not answer since %s (%s): making sure", active, clock(q.pool.Breaker.Since), q.pool.Why)}
 	case q.pool.Verdict == Inconclusive:

@@ -59,7 +59,8 @@ type Engine struct {
 	auditor   *Auditor
 	detectors map[string]*detector // of the pools
 	servers   servers
-	looked    time.Time // when the last round was taken in, by the wall clock
+	unclear   map[string]time.Time // by pool: first of the rounds in a row that we could trust and that told neither up nor down
+	looked    time.Time            // when the last round was taken in, by the wall clock
 	levels    Levels
 	began     time.Time   // of the newest round, by the monotonic clock
 	testified []Testimony // what the witnesses last said
@@ -101,7 +102,7 @@ func NewEngine(s Settings, p Ports) *Engine {
 		settings: s, ports: p, log: p.Log.With().Str("component", "engine").Logger(),
 		commands: make(chan order), records: make(chan record), ended: make(chan Ended),
 		rounds: make(chan *Round), surveys: make(chan survey), dead: make(chan struct{}),
-		machine: NewMachine(s.Rules), auditor: NewAuditor(s.Rules), detectors: map[string]*detector{}, servers: servers{},
+		machine: NewMachine(s.Rules), auditor: NewAuditor(s.Rules), detectors: map[string]*detector{}, servers: servers{}, unclear: map[string]time.Time{},
 		levels: Levels{Readiness: map[string]Readiness{}},
 	}
 	for _, pool := range s.Rules.Pools {
@@ -446,6 +447,7 @@ func (e *Engine) moveTo(pool string) {
 // renew gives the pool and its servers detectors that have seen nothing.
 func (e *Engine) renew(pool string) {
 	e.detectors[pool] = e.newborn()
+	delete(e.unclear, pool)
 	for _, w := range e.settings.Watch.Pools {
 		for _, t := range w.Targets {
 			if w.Name == pool && e.servers != nil {

@@ -453,7 +453,7 @@ func (f *fold) applyNotice(e Entry) {
 // flaps reports whether d has come and gone so often lately that it is no news.
 // What a person may have to act on always is.
 func (f *fold) flaps(d Decision, at time.Time) bool {
-	if d.Will != WillWatch && d.BlockedBy != GuardEvidence && d.BlockedBy != GuardCanaries && d.BlockedBy != GuardWitness {
+	if d.Will != WillWatch && !slices.Contains([]Guard{GuardEvidence, GuardCanaries, GuardUnclear, GuardWitness}, d.BlockedBy) {
 		return false
 	}
 	n := 0

@@ -174,6 +174,7 @@ func (e *Engine) took(r *Round) {
 		p.Degraded, p.Healthy = d.degraded, d.healthy
 		p.States = e.servers.took(r, p, e.settings.Breaker)
 		p.Suspect = d.suspect(r.At, p.Verdict) || e.servers.suspect(p)
+		p.Unclear = e.unclearSince(r, p)
 	}
 	e.watchedSince(r)
 	if len(r.Testimonies) > 0 {
@@ -189,6 +190,23 @@ func (e *Engine) took(r *Round) {
 	e.began = r.At
 	r.At = e.ports.Now().Add(-time.Since(r.At)).Round(0)
 	e.levels.Round, e.last = r, r
+}
+
+// unclearSince is PoolRound.Unclear. A round in which we cannot trust ourselves
+// has reasons of its own, which are told, and ends it.
+func (e *Engine) unclearSince(r *Round, p *PoolRound) time.Time {
+	if p.Verdict != Inconclusive || !r.trusted() {
+		delete(e.unclear, p.Pool)
+		return time.Time{}
+	}
+	since, known := e.unclear[p.Pool]
+	if !known {
+		e.unclear[p.Pool] = r.At
+	}
+	if !known || r.At.Sub(since) < UnclearTime {
+		return time.Time{}
+	}
+	return e.ports.Now().Add(-time.Since(since)).Round(0)
 }
 
 // watchedSince begins the grace of a new process anew after a time in which

@@ -272,7 +272,7 @@ func (c *checks) told(p *process) {
 		return
 	}
 	const looks = 4
-	if c.steady++; c.steady < looks || d.Will != watchdog.WillHold || d.BlockedBy == watchdog.GuardEvidence || d.BlockedBy == watchdog.GuardCanaries || d.BlockedBy == watchdog.GuardWitness {
+	if c.steady++; c.steady < looks || d.Will != watchdog.WillHold || d.BlockedBy == watchdog.GuardEvidence || d.BlockedBy == watchdog.GuardCanaries || d.BlockedBy == watchdog.GuardUnclear || d.BlockedBy == watchdog.GuardWitness {
 		return // what flaps may go untold for an hour
 	}
 	if c.decided == nil || !same(*c.decided, d) {
