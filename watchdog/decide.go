@@ -185,9 +185,7 @@ func (q *question) drift() string {
 	if round.Seen.IsZero() || q.at.Sub(round.Seen) > q.rules.PartnerAge {
 		return fmt.Sprintf("what partners find in DNS was last seen at %s: edgewatch waits until it knows where they are led", clock(round.Seen))
 	}
-	known := false
 	for _, v := range round.Partner {
-		known = known || v.Pool != ""
 		_, back := q.fold.back[v.Pool]
 		there := round.Pool(v.Pool).Verdict
 		switch {
@@ -198,7 +196,7 @@ func (q *question) drift() string {
 			return fmt.Sprintf("DNS leads partners of %s to %s, and something answers there (%s): if somebody moved federation there, hold edgewatch; if not, failover POOL REASON", v.Domain, v.Pool, v.Text)
 		}
 	}
-	if !known {
+	if !learned(round.Partner) {
 		return "nothing can be learned from DNS about where partners are led: edgewatch waits until it can, or for failover POOL REASON"
 	}
 	return ""

@@ -65,6 +65,8 @@ type Engine struct {
 	began     time.Time   // of the newest round, by the monotonic clock
 	testified []Testimony // what the witnesses last said
 	partner   []PartnerView
+	unled     int                     // see Round …
+	led       int                     // … likewise
 	seen      time.Time               // wall time at which partner was looked at; zero: not since moved
 	glimpsed  time.Time               // by the monotonic clock: when that look began
 	last      *Round                  // the newest round, for those who look
@@ -215,7 +217,7 @@ func (e *Engine) boot(ctx context.Context) error {
 func (e *Engine) needsSurvey(r *Round) bool {
 	active := r.Pool(e.machine.Active()).Breaker
 	blocked := e.Snapshot().Decision.BlockedBy
-	return active.Bad > 0 && !active.Tripped() || blocked == GuardCandidate || blocked == GuardDrift || r.Outdated || slices.ContainsFunc(r.Partner, e.unsettled)
+	return active.Bad > 0 && !active.Tripped() || blocked == GuardCandidate || blocked == GuardDrift || r.Outdated || slices.ContainsFunc(r.Partner, e.unsettled) || e.blindness()
 }
 
 // drain serves what still runs of a failover, whose own context has ended,

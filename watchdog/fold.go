@@ -30,6 +30,7 @@ type fold struct {
 	owed      map[string][]string  // servers that a chain to their pool stopped and did not see running again
 	drift     map[string]string
 	lost      map[string]bool // domains whose partners cannot reach an active pool that answers
+	blind     bool            // people were told that nothing can be learned from DNS
 	silent    map[string]bool // witnesses, by URL, that were told to be silent
 	hold      *Hold
 	pause     *Pause
@@ -438,6 +439,8 @@ func (f *fold) applyNotice(e Entry) {
 		f.down[n.Server] = true
 	case NoticeServerBack:
 		delete(f.down, n.Server)
+	case NoticeDNSBlind, NoticeDNSBack:
+		f.blind = n.Kind == NoticeDNSBlind
 	case NoticeWitnessSilent:
 		f.silent[n.Witness] = true
 	case NoticeWitnessBack:

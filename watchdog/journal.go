@@ -103,6 +103,9 @@ const (
 	NoticeServerDown  NoticeKind = "server_down"   // a server of a pool that is not down stays down
 	NoticeServerBack  NoticeKind = "server_back"   // it answers again, and has for a while
 
+	NoticeDNSBlind NoticeKind = "dns_blind" // nothing can be learned from DNS about where partners are led
+	NoticeDNSBack  NoticeKind = "dns_back"  // something can again
+
 	NoticeWitnessSilent NoticeKind = "witness_silent" // a witness gives no fresh answer for long
 	NoticeWitnessBack   NoticeKind = "witness_back"   // it does again, and has for as long
 )

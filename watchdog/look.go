@@ -180,7 +180,7 @@ func (e *Engine) took(r *Round) {
 	if len(r.Testimonies) > 0 {
 		e.hear(r.Testimonies, r)
 	}
-	r.Partner, r.Seen = e.partner, e.seen
+	r.Partner, r.Seen, r.Unled, r.Led = e.partner, e.seen, e.unled, e.led
 	if v := r.Pool(e.machine.Active()).Verdict; v == PoolUp || v == PoolDegraded {
 		active := e.detectors[e.machine.Active()]
 		r.Outdated = e.ports.Partner != nil && active != nil && e.glimpsed.Before(active.back)
@@ -333,6 +333,7 @@ func (e *Engine) surveyed(v survey) {
 	if v.pool == "" {
 		if v.began.After(e.moved) {
 			e.partner, e.seen, e.glimpsed = e.tally(v.partner, v.began), e.ports.Now(), v.began
+			e.learn(v.partner)
 		}
 		return
 	}

@@ -20,6 +20,10 @@ type Round struct {
 	Outdated bool      // the active pool answers, and Partner was looked at before it did
 	Seen     time.Time // when Partner was looked at; zero: not since federation last moved
 
+	// Unled and Led are surveys in a row in which nothing or something could be
+	// learned from DNS about where partners are led.
+	Unled, Led int
+
 	Testimonies []Testimony // of the witnesses, in their order; none while there is no need to ask them
 }
 
