@@ -57,3 +57,33 @@ func TestFlappingHidesNoNews(t *testing.T) {
 		t.Errorf("told last: %+v", d)
 	}
 }
+
+// An incident says why nothing is done in it, however often others before it
+// said the same.
+func TestEachIncidentTellsWhyNothingIsDone(t *testing.T) {
+	for _, why := range []string{"witness=host2:up", "canaries=bad"} {
+		s := newScript(t)
+		s.do("rules witnesses=1,1")
+		s.do("boot")
+		s.do("ready EdgePool2")
+		for range 6 {
+			s.do("wait 5m")
+			s.do("round EdgePool1=tripped " + why)
+			incident := s.m.fold.incident
+			for range 3 {
+				s.do("round EdgePool1=tripped " + why)
+			}
+			n := 0
+			for _, e := range s.kept {
+				if e.Kind == KindDecision && e.Decision.Will == WillHold && e.Incident == incident {
+					n++
+				}
+			}
+			if n != 1 {
+				t.Errorf("%s: incident %s tells %d times why nothing is done", why, incident, n)
+			}
+			s.do("wait 5m")
+			s.do("round EdgePool1=up")
+		}
+	}
+}

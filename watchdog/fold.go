@@ -16,6 +16,7 @@ type fold struct {
 	active    string
 	decision  Decision // the last one recorded
 	told      []told   // the newest decisions recorded
+	heard     string   // the newest incident with a decision recorded
 	incident  string   // the open incident, "" when there is none
 	incidents int      // how many there ever were; numbers the next
 	chains    int      // failovers begun in the open incident; numbers the next
@@ -184,6 +185,7 @@ func (f *fold) apply(e Entry, rules *Rules) {
 		if f.decision.Will == WillAsk && f.ask == nil {
 			f.ask = &ask{e.At, f.decision.To}
 		}
+		f.heard = e.Incident
 		f.told = append(f.told, told{f.decision, e.At})
 		f.told = f.told[max(0, len(f.told)-keptTold):]
 	case KindCommand:
