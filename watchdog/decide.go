@@ -192,7 +192,7 @@ func (q *question) drift() string {
 		case v.Pool == "" || v.Pool == q.fold.active || back || q.fold.quit[v.Pool]:
 		case knows(q.rules.Pools, v.Pool) && (there == PoolUp || there == PoolDegraded):
 			return fmt.Sprintf("DNS leads partners of %s to %s, which answers: if somebody moved federation there, adopt %s REASON; if not, failover POOL REASON", v.Domain, v.Pool, v.Pool)
-		case v.Level.Answers() && !slices.ContainsFunc(q.rules.Pools, func(p string) bool { return strings.Contains(v.Pool, p) }):
+		case v.Level.Answers() && !slices.ContainsFunc(v.places(), func(p string) bool { return knows(q.rules.Pools, p) }):
 			return fmt.Sprintf("DNS leads partners of %s to %s, and something answers there (%s): if somebody moved federation there, hold edgewatch; if not, failover POOL REASON", v.Domain, v.Pool, v.Text)
 		}
 	}

@@ -3,6 +3,7 @@ package watchdog
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"edgewatch/probe"
@@ -42,6 +43,9 @@ func (e *Engine) tally(views []PartnerView, began time.Time) []PartnerView {
 	}
 	return views
 }
+
+// places are the names that Pool lists. No name of a pool holds a space.
+func (v *PartnerView) places() []string { return strings.Split(v.Pool, " and ") }
 
 // answered reports whether nothing speaks against the active pool having
 // answered at that moment of the monotonic clock. Where nobody can tell for long
