@@ -52,6 +52,7 @@ type Engine struct {
 	ended    chan Ended
 	rounds   chan *Round
 	surveys  chan survey
+	glance   chan struct{} // asks for a look at what partners find now
 	dead     chan struct{} // closed when the loop has ended
 
 	// Owned by the loop.
@@ -103,7 +104,7 @@ func NewEngine(s Settings, p Ports) *Engine {
 	e := &Engine{
 		settings: s, ports: p, log: p.Log.With().Str("component", "engine").Logger(),
 		commands: make(chan order), records: make(chan record), ended: make(chan Ended),
-		rounds: make(chan *Round), surveys: make(chan survey), dead: make(chan struct{}),
+		rounds: make(chan *Round), surveys: make(chan survey), glance: make(chan struct{}, 1), dead: make(chan struct{}),
 		machine: NewMachine(s.Rules), auditor: NewAuditor(s.Rules), detectors: map[string]*detector{}, servers: servers{}, unclear: map[string]time.Time{},
 		levels: Levels{Readiness: map[string]Readiness{}},
 	}
@@ -153,6 +154,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.levels.Since = e.ports.Now()
 	_ = e.boot(ctx) // do tries again
 	e.work.Go(func() { s.run(ctx) })
+	e.work.Go(func() { s.glances(ctx) })
 	e.work.Go(func() { e.ports.Rounds.run(ctx) })
 
 	due, dueWall := time.Now().Add(e.delay), e.ports.Now().Add(e.delay)
@@ -434,6 +436,7 @@ func (e *Engine) finish(ctx context.Context, end Ended) {
 	if _, err := e.do(ctx, end); err != nil {
 		e.unsaved = &end
 	}
+	e.lookAgain()
 }
 
 // moveTo gives the pool that carries federation now a clean slate: what its
@@ -444,6 +447,7 @@ func (e *Engine) moveTo(pool string) {
 	e.ports.Rounds.began(pool)
 	e.levels.Round = nil
 	e.partner, e.seen, e.glimpsed, e.moved = nil, time.Time{}, time.Time{}, time.Now()
+	e.lookAgain()
 }
 
 // renew gives the pool and its servers detectors that have seen nothing.

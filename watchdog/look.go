@@ -272,12 +272,38 @@ func (s *surveyor) run(ctx context.Context) {
 	}
 }
 
-func (s *surveyor) survey(ctx context.Context) {
-	e := s.engine
-	if e.ports.Partner != nil {
+// lookAgain asks for a look at what partners find, before the next survey and
+// beside one that is under way: what was known of it may have changed.
+func (e *Engine) lookAgain() {
+	select {
+	case e.glance <- struct{}{}:
+	default:
+	}
+}
+
+// glances does what lookAgain asks for.
+func (s *surveyor) glances(ctx context.Context) {
+	for {
+		select {
+		case <-s.engine.glance:
+			s.partners(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// partners looks at what partners find.
+func (s *surveyor) partners(ctx context.Context) {
+	if s.engine.ports.Partner != nil {
 		began := time.Now()
 		s.send(ctx, survey{began: began, partner: s.partner(ctx)})
 	}
+}
+
+func (s *surveyor) survey(ctx context.Context) {
+	e := s.engine
+	s.partners(ctx)
 	snap := e.Snapshot()
 	var wg sync.WaitGroup
 	if len(e.settings.Watch.Witnesses) > 0 {
@@ -331,7 +357,7 @@ func (e *Engine) surveyed(v survey) {
 		return
 	}
 	if v.pool == "" {
-		if v.began.After(e.moved) {
+		if !v.began.Before(e.moved) && !v.began.Before(e.glimpsed) {
 			e.partner, e.seen, e.glimpsed = e.tally(v.partner, v.began), e.ports.Now(), v.began
 			e.learn(v.partner)
 		}

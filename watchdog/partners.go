@@ -47,6 +47,31 @@ func (e *Engine) tally(views []PartnerView, began time.Time) []PartnerView {
 // places are the names that Pool lists. No name of a pool holds a space.
 func (v *PartnerView) places() []string { return strings.Split(v.Pool, " and ") }
 
+// Elsewhere says to which pools other than that one DNS leads partners, e.g.
+// "DNS leads partners of contoso.com to EdgePool1"; "" when to none.
+func Elsewhere(views []PartnerView, pool string) string {
+	var parts []string
+	for _, v := range views {
+		if v.Pool != "" && v.Pool != pool {
+			parts = append(parts, fmt.Sprintf("partners of %s to %s", v.Domain, v.Pool))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "DNS leads " + strings.Join(parts, ", ")
+}
+
+// seen is what partners were found to be led to lately; nil when that is not
+// known.
+func (s *step) seen() []PartnerView {
+	r := s.Levels.Round
+	if r == nil || r.Seen.IsZero() || s.At.Sub(r.Seen) > s.rules.PartnerAge {
+		return nil
+	}
+	return r.Partner
+}
+
 // answered reports whether nothing speaks against the active pool having
 // answered at that moment of the monotonic clock. Where nobody can tell for long
 // whether it is up, what partners find is all there is to learn.
