@@ -60,20 +60,6 @@ type ask struct {
 	to string
 }
 
-// told is a decision as it was recorded.
-type told struct {
-	decision Decision
-	at       time.Time
-}
-
-// A decision that comes and goes is recorded so often in so much time: what
-// flaps must not fill the journal and the channel.
-const (
-	tellTimes = 3
-	tellTime  = time.Hour
-	keptTold  = 64
-)
-
 // keptCommands is how many command ids are remembered.
 const keptCommands = 256
 
@@ -453,21 +439,6 @@ func (f *fold) applyNotice(e Entry) {
 		}
 		f.active, f.told = n.Pool, nil
 	}
-}
-
-// flaps reports whether d has come and gone so often lately that it is no news.
-// What a person may have to act on always is.
-func (f *fold) flaps(d Decision, at time.Time) bool {
-	if d.Will != WillWatch && !slices.Contains([]Guard{GuardEvidence, GuardCanaries, GuardUnclear, GuardWitness}, d.BlockedBy) {
-		return false
-	}
-	n := 0
-	for _, t := range f.told {
-		if !d.changed(t.decision) && at.Sub(t.at).Abs() < tellTime {
-			n++
-		}
-	}
-	return n >= tellTimes
 }
 
 // recent counts the automatic failovers that began after t.
