@@ -35,10 +35,11 @@ type fold struct {
 	silent    map[string]bool // witnesses, by URL, that were told to be silent
 	hold      *Hold
 	pause     *Pause
-	ask       *ask   // what a person is asked in the open incident
-	denied    string // who said no to it
-	aborting  string // who ordered the running chain to end
-	over      string // the newest chain of which a person said that nothing is left to do
+	ask       *ask     // what a person is asked in the open incident
+	denied    *Command // who said no to it, and why
+	aborting  string   // who ordered the running chain to end
+	over      string   // the newest chain of which a person said that nothing is left to do
+	unproven  string   // the newest chain, if it went well without a step that would have proven it, and nobody acknowledged that
 	cooldown  time.Time
 	autos     []time.Time // incidents with an automatic failover: when it began
 	failed    map[string]time.Time
@@ -105,7 +106,7 @@ func (f *fold) clone() fold {
 	c.drift, c.lost, c.failed, c.back = maps.Clone(f.drift), maps.Clone(f.lost), maps.Clone(f.failed), maps.Clone(f.back)
 	c.owed = maps.Clone(f.owed) // its lists are replaced, never changed
 	c.autos, c.accepted, c.told = slices.Clone(f.autos), slices.Clone(f.accepted), slices.Clone(f.told)
-	c.pause, c.hold, c.ask = copied(f.pause), copied(f.hold), copied(f.ask)
+	c.pause, c.hold, c.ask, c.denied = copied(f.pause), copied(f.hold), copied(f.ask), copied(f.denied)
 	if f.chain != nil {
 		ch := *f.chain
 		ch.progress = f.chain.progress.Clone()
@@ -215,7 +216,7 @@ func (f *fold) open(e Entry) {
 
 func (f *fold) close() {
 	f.incident = ""
-	f.ask, f.denied = nil, ""
+	f.ask, f.denied = nil, nil
 	f.chains, f.attempts, f.charged = 0, 0, false
 	clear(f.failed)
 }
@@ -237,9 +238,9 @@ func (f *fold) applyCommand(e Entry) {
 	case VerbResume:
 		f.pause = nil
 	case VerbAck:
-		f.confirm, f.cooldown, f.retryAt = "", time.Time{}, time.Time{}
+		f.confirm, f.cooldown, f.retryAt, f.unproven = "", time.Time{}, time.Time{}, ""
 		f.attempts = 0
-		f.ask, f.denied = nil, ""
+		f.ask, f.denied = nil, nil
 		clear(f.failed)
 		if !f.tripped[f.active] {
 			f.close()
@@ -250,7 +251,7 @@ func (f *fold) applyCommand(e Entry) {
 		f.confirm = ""
 		delete(f.failed, f.chain.To)
 	case VerbDeny:
-		f.denied = cmd.Actor
+		f.denied = &cmd
 	case VerbAbort:
 		f.abort(cmd)
 	case VerbAdopt:
@@ -265,7 +266,7 @@ func (f *fold) abort(cmd Command) {
 		return
 	}
 	f.retryAt = time.Time{}
-	f.confirm = fmt.Sprintf("the failover to %s was aborted by %s", f.chain.To, cmd.Actor)
+	f.confirm = fmt.Sprintf("the %s to %s was aborted by %s", f.chain.word(), f.chain.To, cmd.Actor)
 }
 
 // adopt takes a person's word that the pool carries federation.
@@ -276,7 +277,7 @@ func (f *fold) adopt(pool string) {
 	}
 	f.takeOver(pool)
 	delete(f.owed, pool) // what was left to do there was done by hand
-	f.confirm, f.retryAt, f.cooldown = "", time.Time{}, time.Time{}
+	f.confirm, f.retryAt, f.cooldown, f.unproven = "", time.Time{}, time.Time{}, ""
 	clear(f.drift)
 	clear(f.lost)
 	f.close()
@@ -300,8 +301,8 @@ func (f *fold) takeOver(pool string) {
 }
 
 func (f *fold) applyChain(e Entry) {
-	f.retryAt = time.Time{}
-	f.ask, f.denied = nil, ""
+	f.retryAt, f.unproven = time.Time{}, ""
+	f.ask, f.denied = nil, nil
 	if f.chain != nil && f.chain.ID == e.Chain.ID {
 		f.chain.outcome, f.chain.endedAt = nil, time.Time{}
 		f.chain.Retry, f.chain.Skip = e.Chain.Retry, e.Chain.Skip
@@ -357,6 +358,9 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		f.leave(f.chain.From)
 		f.takeOver(f.chain.To)
 		f.close()
+		if len(out.Skipped) > 0 {
+			f.unproven = f.chain.ID
+		}
 		if automatic {
 			f.cooldown = e.At.Add(rules.Cooldown)
 		}
@@ -369,7 +373,7 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		}
 	case aborted != "":
 		f.attempts = max(f.attempts-1, 0)
-		f.confirm = fmt.Sprintf("the failover to %s was aborted by %s", f.chain.To, aborted)
+		f.confirm = fmt.Sprintf("the %s to %s was aborted by %s", f.chain.word(), f.chain.To, aborted)
 	case out.Interrupted:
 		f.attempts = max(f.attempts-1, 0)
 	default:
@@ -390,11 +394,11 @@ func (f *fold) stuck(at time.Time, aborted string, rules *Rules) {
 	}
 	switch {
 	case aborted != "":
-		f.confirm = fmt.Sprintf("the failover to %s was aborted by %s after its route had moved", f.chain.To, aborted)
+		f.confirm = fmt.Sprintf("the %s to %s was aborted by %s after its route had moved", f.chain.word(), f.chain.To, aborted)
 	case f.chain.Retry < rules.MaxRetries:
 		f.retryAt = at.Add(rules.retryAfter(f.chain.Retry))
 	default:
-		f.confirm = "the failover to " + f.chain.To + " is not through and was tried " + times(f.chain.Retry+1)
+		f.confirm = "the " + f.chain.word() + " to " + f.chain.To + " is not through and was tried " + times(f.chain.Retry+1)
 	}
 }
 
@@ -450,24 +454,4 @@ func (f *fold) recent(t time.Time) int {
 		}
 	}
 	return n
-}
-
-// astray names the pool that partners are led to instead of the active one,
-// or another pool when they are led to several, to none, or cannot reach the
-// active one; "" when they find federation where it is.
-func (f *fold) astray(pools []string) string {
-	wrong := len(f.lost) > 0
-	for _, domain := range slices.Sorted(maps.Keys(f.drift)) {
-		pool := f.drift[domain]
-		if pool != f.active && knows(pools, pool) {
-			return pool
-		}
-		wrong = wrong || pool != "" && pool != f.active
-	}
-	for _, pool := range pools {
-		if wrong && pool != f.active {
-			return pool
-		}
-	}
-	return ""
 }
