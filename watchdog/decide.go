@@ -58,6 +58,9 @@ func (q *question) judge() Decision {
 		return q.down()
 	case q.fold.tripped[active] && !answers:
 		return q.hold(GuardEvidence, time.Time{}, fmt.Sprintf("%s counted as down before and has not been watched long enough since: %s", active, q.pool.Why))
+	case !q.pool.Unclear.IsZero():
+		return q.hold(GuardUnclear, time.Time{}, fmt.Sprintf("nobody can tell since %s whether %s is up or down (%s): nothing moves by itself while that is so; if federation is dead, failover POOL REASON",
+			clock(q.pool.Unclear), active, q.pool.Why))
 	case q.pool.Breaker.Bad > 0:
 		return Decision{State: Confirming, Will: WillWatch, Because: fmt.Sprintf("%s does not answer since %s (%s): making sure", active, clock(q.pool.Breaker.Since), q.pool.Why)}
 	case q.pool.Verdict == Inconclusive:
@@ -204,20 +207,18 @@ func (q *question) drift() string {
 	if q.at.Sub(round.Seen) > q.rules.PartnerAge {
 		return fmt.Sprintf("what partners find in DNS was last seen at %s: edgewatch waits until it knows where they are led", clock(round.Seen))
 	}
-	known := false
 	for _, v := range round.Partner {
-		known = known || v.Pool != ""
 		_, back := q.fold.back[v.Pool]
 		there := round.Pool(v.Pool).Verdict
 		switch {
 		case v.Pool == "" || v.Pool == q.fold.active || back || q.fold.quit[v.Pool]:
 		case knows(q.rules.Pools, v.Pool) && (there == PoolUp || there == PoolDegraded):
 			return fmt.Sprintf("DNS leads partners of %s to %s, which answers: if somebody moved federation there, adopt %s REASON; if not, failover POOL REASON", v.Domain, v.Pool, v.Pool)
-		case v.Level.Answers() && !slices.ContainsFunc(q.rules.Pools, func(p string) bool { return strings.Contains(v.Pool, p) }):
+		case v.Level.Answers() && !slices.ContainsFunc(v.places(), func(p string) bool { return knows(q.rules.Pools, p) }):
 			return fmt.Sprintf("DNS leads partners of %s to %s, and something answers there (%s): if somebody moved federation there, hold edgewatch; if not, failover POOL REASON", v.Domain, v.Pool, v.Text)
 		}
 	}
-	if !known {
+	if !learned(round.Partner) {
 		return "nothing can be learned from DNS about where partners are led: edgewatch waits until it can, or for failover POOL REASON"
 	}
 	return ""

@@ -53,6 +53,7 @@ type Engine struct {
 	ended    chan Ended
 	rounds   chan *Round
 	surveys  chan survey
+	glance   chan struct{} // asks for a look at what partners find now
 	dead     chan struct{} // closed when the loop has ended
 
 	// Owned by the loop.
@@ -60,11 +61,14 @@ type Engine struct {
 	auditor   *Auditor
 	detectors map[string]*detector // of the pools
 	servers   servers
-	looked    time.Time // when the last round was taken in, by the wall clock
+	unclear   map[string]time.Time // by pool: first of the rounds in a row that we could trust and that told neither up nor down
+	looked    time.Time            // when the last round was taken in, by the wall clock
 	levels    Levels
 	began     time.Time   // of the newest round, by the monotonic clock
 	testified []Testimony // what the witnesses last said
 	partner   []PartnerView
+	unled     int                     // see Round …
+	led       int                     // … likewise
 	seen      time.Time               // wall time at which partner was looked at; zero: not since moved
 	glimpsed  time.Time               // by the monotonic clock: when that look began
 	last      *Round                  // the newest round, for those who look
@@ -102,8 +106,8 @@ func NewEngine(s Settings, p Ports) *Engine {
 	e := &Engine{
 		settings: s, ports: p, log: p.Log.With().Str("component", "engine").Logger(),
 		commands: make(chan order), records: make(chan record), ended: make(chan Ended),
-		rounds: make(chan *Round), surveys: make(chan survey), dead: make(chan struct{}),
-		machine: NewMachine(s.Rules), auditor: NewAuditor(s.Rules), detectors: map[string]*detector{}, servers: servers{},
+		rounds: make(chan *Round), surveys: make(chan survey), glance: make(chan struct{}, 1), dead: make(chan struct{}),
+		machine: NewMachine(s.Rules), auditor: NewAuditor(s.Rules), detectors: map[string]*detector{}, servers: servers{}, unclear: map[string]time.Time{},
 		levels: Levels{Readiness: map[string]Readiness{}},
 	}
 	for _, pool := range s.Rules.Pools {
@@ -156,6 +160,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.levels.Since = e.ports.Now()
 	_ = e.boot(ctx) // do tries again
 	e.work.Go(func() { s.run(ctx) })
+	e.work.Go(func() { s.glances(ctx) })
 	go func() {
 		defer close(kept)
 		e.ports.Rounds.run(ctx)
@@ -237,7 +242,7 @@ func (e *Engine) boot(ctx context.Context) error {
 func (e *Engine) needsSurvey(r *Round) bool {
 	active := r.Pool(e.machine.Active()).Breaker
 	blocked := e.Snapshot().Decision.BlockedBy
-	return active.Bad > 0 && !active.Tripped() || blocked == GuardCandidate || blocked == GuardDrift || r.Outdated || slices.ContainsFunc(r.Partner, e.unsettled)
+	return active.Bad > 0 && !active.Tripped() || blocked == GuardCandidate || blocked == GuardDrift || r.Outdated || slices.ContainsFunc(r.Partner, e.unsettled) || e.blindness()
 }
 
 // drain serves what still runs of a failover, whose own context has ended,
@@ -392,6 +397,7 @@ func (e *Engine) finish(ctx context.Context, end Ended) {
 	if _, err := e.do(ctx, end); err != nil {
 		e.unsaved = &end
 	}
+	e.lookAgain()
 }
 
 // moveTo gives the pool that carries federation now a clean slate: what its
@@ -402,11 +408,13 @@ func (e *Engine) moveTo(pool string) {
 	e.ports.Rounds.began(pool)
 	e.levels.Round = nil
 	e.partner, e.seen, e.glimpsed, e.moved = nil, time.Time{}, time.Time{}, time.Now()
+	e.lookAgain()
 }
 
 // renew gives the pool and its servers detectors that have seen nothing.
 func (e *Engine) renew(pool string) {
 	e.detectors[pool] = e.newborn()
+	delete(e.unclear, pool)
 	for _, w := range e.settings.Watch.Pools {
 		for _, t := range w.Targets {
 			if w.Name == pool && e.servers != nil {

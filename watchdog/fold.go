@@ -16,6 +16,7 @@ type fold struct {
 	active    string
 	decision  Decision // the last one recorded
 	told      []told   // the newest decisions recorded
+	heard     string   // the newest incident with a decision recorded
 	incident  string   // the open incident, "" when there is none
 	incidents int      // how many there ever were; numbers the next
 	chains    int      // failovers begun in the open incident; numbers the next
@@ -30,6 +31,7 @@ type fold struct {
 	owed      map[string][]string  // servers that a chain to their pool stopped and did not see running again
 	drift     map[string]string
 	lost      map[string]bool // domains whose partners cannot reach an active pool that answers
+	blind     bool            // people were told that nothing can be learned from DNS
 	silent    map[string]bool // witnesses, by URL, that were told to be silent
 	hold      *Hold
 	pause     *Pause
@@ -57,20 +59,6 @@ type ask struct {
 	at time.Time // when it was first asked in this incident
 	to string
 }
-
-// told is a decision as it was recorded.
-type told struct {
-	decision Decision
-	at       time.Time
-}
-
-// A decision that comes and goes is recorded so often in so much time: what
-// flaps must not fill the journal and the channel.
-const (
-	tellTimes = 3
-	tellTime  = time.Hour
-	keptTold  = 64
-)
 
 // keptCommands is how many command ids are remembered.
 const keptCommands = 256
@@ -183,6 +171,7 @@ func (f *fold) apply(e Entry, rules *Rules) {
 		if f.decision.Will == WillAsk && f.ask == nil {
 			f.ask = &ask{e.At, f.decision.To}
 		}
+		f.heard = e.Incident
 		f.told = append(f.told, told{f.decision, e.At})
 		f.told = f.told[max(0, len(f.told)-keptTold):]
 	case KindCommand:
@@ -444,6 +433,8 @@ func (f *fold) applyNotice(e Entry) {
 		f.down[n.Server] = true
 	case NoticeServerBack:
 		delete(f.down, n.Server)
+	case NoticeDNSBlind, NoticeDNSBack:
+		f.blind = n.Kind == NoticeDNSBlind
 	case NoticeWitnessSilent:
 		f.silent[n.Witness] = true
 	case NoticeWitnessBack:
@@ -454,21 +445,6 @@ func (f *fold) applyNotice(e Entry) {
 		}
 		f.active, f.told = n.Pool, nil
 	}
-}
-
-// flaps reports whether d has come and gone so often lately that it is no news.
-// What a person may have to act on always is.
-func (f *fold) flaps(d Decision, at time.Time) bool {
-	if d.Will != WillWatch && d.BlockedBy != GuardEvidence && d.BlockedBy != GuardCanaries && d.BlockedBy != GuardWitness {
-		return false
-	}
-	n := 0
-	for _, t := range f.told {
-		if !d.changed(t.decision) && at.Sub(t.at).Abs() < tellTime {
-			n++
-		}
-	}
-	return n >= tellTimes
 }
 
 // recent counts the automatic failovers that began after t.

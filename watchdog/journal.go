@@ -109,13 +109,16 @@ const (
 	NoticeOldPoolGone NoticeKind = "old_pool_gone" // it is down again
 	NoticeHeld        NoticeKind = "held"          // a hold is still on: told once a day
 	NoticeDrift       NoticeKind = "drift"         // DNS leads partners of Domain to Pool, which is not the active one; "" ends it
-	NoticePartnerLost NoticeKind = "partner_lost"  // the active pool answers, but partners of Domain cannot reach it
+	NoticePartnerLost NoticeKind = "partner_lost"  // the active pool answers, or nobody can tell for long, but partners of Domain cannot reach it
 	NoticePartnerBack NoticeKind = "partner_back"  // they can again
 	NoticePauseEnded  NoticeKind = "pause_ended"   // a pause expired by itself
 	NoticeDegraded    NoticeKind = "degraded"      // a pool answers, with trouble
 	NoticeRecovered   NoticeKind = "recovered"     // the trouble of a degraded pool is over
-	NoticeServerDown  NoticeKind = "server_down"   // a server of a pool that answers stays down
+	NoticeServerDown  NoticeKind = "server_down"   // a server of a pool that is not down stays down
 	NoticeServerBack  NoticeKind = "server_back"   // it answers again, and has for a while
+
+	NoticeDNSBlind NoticeKind = "dns_blind" // nothing can be learned from DNS about where partners are led
+	NoticeDNSBack  NoticeKind = "dns_back"  // something can again
 
 	NoticeWitnessSilent NoticeKind = "witness_silent" // a witness gives no fresh answer for long
 	NoticeWitnessBack   NoticeKind = "witness_back"   // it does again, and has for as long

@@ -288,8 +288,9 @@ func (s *step) settle() {
 	}
 	s.notice()
 	d := decide(s.At, s.Levels, s.rules, &s.fold)
-	asks := d.Will == WillAsk && s.fold.ask == nil // its deadline counts from this entry
-	if !s.fold.running() && (asks || d.changed(s.fold.decision) && !s.fold.flaps(d, s.At)) {
+	asks := d.Will == WillAsk && s.fold.ask == nil                    // its deadline counts from this entry
+	first := s.fold.incident != "" && s.fold.heard != s.fold.incident // it tells why nothing is done, however often others did
+	if !s.fold.running() && (asks || first || d.changed(s.fold.decision) && !s.fold.flaps(d, s.At)) {
 		s.emit(Entry{Kind: KindDecision, Decision: &d}) // while a chain runs, its own entries tell
 	}
 	switch {

@@ -109,6 +109,8 @@ func (s *step) failover() {
 	case s.impossible():
 	case cmd.Pool == f.active && f.unfinished():
 		s.takeUp()
+	case cmd.Pool == f.active && astray == "" && s.rules.PartnerAge > 0 && s.seen() == nil:
+		s.no("%s carries federation already, and where DNS leads partners was not looked at yet: that is being done now, so ask again in a minute", cmd.Pool)
 	case cmd.Pool == f.active && astray == "":
 		s.no("%s carries federation already", cmd.Pool)
 	case cmd.Pool == f.active:
@@ -371,8 +373,12 @@ func (s *step) adopted() {
 	default:
 		// What was seen of it as a standby, which may not listen before it holds
 		// the route, is no evidence: it is watched anew.
+		but := Elsewhere(s.seen(), cmd.Pool)
+		if but != "" {
+			but = fmt.Sprintf(", but %s: it is looked at anew now; if that stays, failover %s REASON brings the records there", but, cmd.Pool)
+		}
 		s.Levels.Round = nil
-		s.accept("adopted: %s carries federation from now on, as far as edgewatch is concerned; nothing was changed", cmd.Pool)
+		s.accept("adopted: %s carries federation from now on, as far as edgewatch is concerned; nothing was changed%s", cmd.Pool, but)
 	}
 }
 

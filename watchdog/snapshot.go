@@ -157,7 +157,7 @@ const (
 type PartnerView struct {
 	Domain string      `json:"domain"`
 	Level  probe.Level `json:"level"`
-	Pool   string      `json:"pool,omitempty"` // the pool its addresses belong to; names of several when they belong to several
+	Pool   string      `json:"pool,omitempty"` // the pool its addresses belong to; several names, with " and " between them, when they belong to several
 	Text   string      `json:"text"`
 
 	lost, found int // surveys in a row in which the domain's partners did not reach the pool, or did

@@ -279,6 +279,9 @@ func (s *Snapshot) Headline() string {
 			h += fmt.Sprintf("; DNS leads partners of %s to %s", v.Domain, v.Pool)
 		}
 	}
+	if len(s.Partner) > 0 && !learned(s.Partner) && d.BlockedBy != GuardDrift {
+		h += "; nothing can be learned from DNS about where partners are led: nothing would move by itself while that is so"
+	}
 	if s.JournalError != "" {
 		h += "; THE JOURNAL CANNOT BE WRITTEN, nothing is decided until it can: " + s.JournalError
 	}

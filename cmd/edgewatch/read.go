@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"edgewatch/watchdog"
+	"edgewatch/watchdog/app"
 )
 
 // statusJSON is what "status -o json" and "why -o json" print.
@@ -112,10 +113,14 @@ func (t *tool) historyCommand() *cobra.Command {
 	r := remoteFlags(cmd)
 	form := outputFlag(cmd)
 	n := cmd.Flags().IntP("number", "n", 50, "how many of the newest entries, at most 1000")
+	verify := cmd.Flags().String("verify", "", "instead check the journal's hash chain in this state `file`, which may be in use")
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
 		asJSON, err := wantsJSON(*form)
 		if err != nil {
 			return err
+		}
+		if cmd.Flags().Changed("verify") {
+			return t.verify(cmd.Context(), *verify, asJSON)
 		}
 		if *n < 1 || *n > 1000 {
 			return usage(fmt.Errorf("-n must be from 1 to 1000, not %d", *n))
@@ -149,6 +154,20 @@ func (t *tool) history(ctx context.Context, r remote, n int, asJSON bool) error 
 		tab.row(cell{e.At.UTC().Format("2006-01-02 15:04:05Z"), faint}, cell{e.Incident, plain}, cell{text, entryTone(e)})
 	}
 	tab.print(t.out)
+	return nil
+}
+
+// verify checks the hash chain of the journal in a state file. It changes
+// nothing.
+func (t *tool) verify(ctx context.Context, path string, asJSON bool) error {
+	head, err := app.VerifyJournal(ctx, path)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return t.printJSON(head)
+	}
+	fmt.Fprintf(t.out, "%s is whole: %d entries, newest hash %s\n", printable(path), head.Seq, head.Hash)
 	return nil
 }
 

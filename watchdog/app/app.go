@@ -88,6 +88,18 @@ func New(ctx context.Context, cfg *configs.Config, o Options) (_ *App, err error
 	return a, nil
 }
 
+// VerifyJournal checks the hash chain of the journal in the state file at path,
+// which may be in use, and changes nothing. An error names the first entry that
+// does not fit.
+func VerifyJournal(ctx context.Context, path string) (_ sqlite.Head, err error) {
+	r, err := sqlite.OpenReadOnly(ctx, path)
+	if err != nil {
+		return sqlite.Head{}, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	return r.Verify(ctx)
+}
+
 // Supervisor is what every surface talks to.
 func (a *App) Supervisor() *watchdog.Supervisor { return a.supervisor }
 
