@@ -26,7 +26,8 @@ type Settings struct {
 // Ports are what an engine asks and what it acts with.
 type Ports struct {
 	Senses
-	// Plan generates a move of this federation; it contacts nobody.
+	// Plan generates a move of this federation; it contacts nobody. Where from
+	// is "", it is what starts the services of to and nothing else.
 	Plan func(kind actions.PlanKind, from, to string) (*actions.Plan, error)
 	// Lease says why this process may not act any more, nil while it may. It
 	// is asked before everything that is decided and must not block. May be nil.
@@ -52,6 +53,7 @@ type Engine struct {
 	ended    chan Ended
 	rounds   chan *Round
 	surveys  chan survey
+	glance   chan struct{} // asks for a look at what partners find now
 	dead     chan struct{} // closed when the loop has ended
 
 	// Owned by the loop.
@@ -59,11 +61,14 @@ type Engine struct {
 	auditor   *Auditor
 	detectors map[string]*detector // of the pools
 	servers   servers
-	looked    time.Time // when the last round was taken in, by the wall clock
+	unclear   map[string]time.Time // by pool: first of the rounds in a row that we could trust and that told neither up nor down
+	looked    time.Time            // when the last round was taken in, by the wall clock
 	levels    Levels
 	began     time.Time   // of the newest round, by the monotonic clock
 	testified []Testimony // what the witnesses last said
 	partner   []PartnerView
+	unled     int                     // see Round …
+	led       int                     // … likewise
 	seen      time.Time               // wall time at which partner was looked at; zero: not since moved
 	glimpsed  time.Time               // by the monotonic clock: when that look began
 	last      *Round                  // the newest round, for those who look
@@ -74,6 +79,7 @@ type Engine struct {
 	unsaved   *Ended                  // an end that could not be made durable yet
 	confessed map[string]bool         // refusals of our own that were told
 	journal   error                   // why the newest entries could not be kept; nil when they were
+	hanging   <-chan written          // what becomes of an Append that was waited for in vain; nil when there is none
 	fatal     error
 	work      sync.WaitGroup
 }
@@ -101,8 +107,9 @@ func NewEngine(s Settings, p Ports) *Engine {
 	e := &Engine{
 		settings: s, ports: p, log: p.Log.With().Str("component", "engine").Logger(),
 		commands: make(chan order), records: make(chan record), ended: make(chan Ended),
-		rounds: make(chan *Round), surveys: make(chan survey), dead: make(chan struct{}),
-		machine: NewMachine(s.Rules), auditor: NewAuditor(s.Rules), detectors: map[string]*detector{}, servers: servers{}, confessed: map[string]bool{},
+		rounds: make(chan *Round), surveys: make(chan survey), glance: make(chan struct{}, 1), dead: make(chan struct{}),
+		machine: NewMachine(s.Rules), auditor: NewAuditor(s.Rules), detectors: map[string]*detector{}, servers: servers{},
+		unclear: map[string]time.Time{}, confessed: map[string]bool{},
 		levels: Levels{Readiness: map[string]Readiness{}},
 	}
 	for _, pool := range s.Rules.Pools {
@@ -128,6 +135,9 @@ func (e *Engine) Replay(ctx context.Context) error {
 			return fmt.Errorf("replay the journal of %s: %w", e.Name(), err)
 		}
 		for _, entry := range entries {
+			if err := entry.Validate(); err != nil {
+				return fmt.Errorf("replay the journal of %s: %w: it was damaged – keep the state file for analysis and restore it, or move it away to begin an empty journal", e.Name(), err)
+			}
 			e.machine.Apply(entry)
 			e.auditor.Apply(entry)
 		}
@@ -143,7 +153,8 @@ func (e *Engine) Replay(ctx context.Context) error {
 // federation runs any more. An error means that the journal can no longer be
 // relied on.
 func (e *Engine) Run(ctx context.Context) error {
-	defer e.work.Wait()
+	kept := make(chan struct{})
+	defer e.await(kept)
 	defer close(e.dead)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(ErrStopping)
@@ -151,7 +162,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.levels.Since = e.ports.Now()
 	_ = e.boot(ctx) // do tries again
 	e.work.Go(func() { s.run(ctx) })
-	e.work.Go(func() { e.ports.Rounds.run(ctx) })
+	e.work.Go(func() { s.glances(ctx) })
+	go func() {
+		defer close(kept)
+		e.ports.Rounds.run(ctx)
+	}()
 
 	due, dueWall := time.Now().Add(e.delay), e.ports.Now().Add(e.delay)
 	timer := time.NewTimer(e.delay)
@@ -188,6 +203,8 @@ func (e *Engine) Run(ctx context.Context) error {
 			r.reply <- err
 		case end := <-e.ended:
 			e.finish(ctx, end)
+		case w := <-e.hanging:
+			e.returned(w)
 		case <-ctx.Done():
 			e.drain(ctx)
 			return e.fatal
@@ -196,6 +213,18 @@ func (e *Engine) Run(ctx context.Context) error {
 	cancel(e.fatal)
 	e.drain(ctx)
 	return e.fatal
+}
+
+// await waits until nothing of this federation runs any more, but not for ever
+// for rounds to be recorded, which a disk that hangs prevents.
+func (e *Engine) await(kept <-chan struct{}) {
+	e.work.Wait()
+	late := time.NewTimer(hangTimeout)
+	defer late.Stop()
+	select {
+	case <-kept:
+	case <-late.C:
+	}
 }
 
 // boot tells the machine that this life began, until that is durable: before,
@@ -215,7 +244,7 @@ func (e *Engine) boot(ctx context.Context) error {
 func (e *Engine) needsSurvey(r *Round) bool {
 	active := r.Pool(e.machine.Active()).Breaker
 	blocked := e.Snapshot().Decision.BlockedBy
-	return active.Bad > 0 && !active.Tripped() || blocked == GuardCandidate || blocked == GuardDrift || r.Outdated || slices.ContainsFunc(r.Partner, e.unsettled)
+	return active.Bad > 0 && !active.Tripped() || blocked == GuardCandidate || blocked == GuardDrift || r.Outdated || slices.ContainsFunc(r.Partner, e.unsettled) || e.blindness()
 }
 
 // drain serves what still runs of a failover, whose own context has ended,
@@ -223,6 +252,8 @@ func (e *Engine) needsSurvey(r *Round) bool {
 func (e *Engine) drain(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	e.levels.Ending = true
+	alive := time.NewTicker(aliveEvery)
+	defer alive.Stop()
 	for e.chain != "" {
 		select {
 		case r := <-e.records:
@@ -239,9 +270,29 @@ func (e *Engine) drain(ctx context.Context) {
 			e.finish(ctx, end)
 		case o := <-e.commands:
 			o.reply <- reply{err: ErrStopping}
+		case w := <-e.hanging:
+			e.returned(w)
+		case <-alive.C:
+			e.tellAlive()
 		}
 	}
 	e.retryUnsaved(ctx)
+}
+
+// aliveEvery is how often an ending engine tells that it is alive: the start of
+// services takes minutes, and whoever watches the loop must not cut it short.
+const aliveEvery = 10 * time.Second
+
+// tellAlive publishes anew what was published last.
+func (e *Engine) tellAlive() {
+	if s := e.snapshot.Load(); s != nil {
+		now := *s
+		now.At = e.ports.Now()
+		if e.fatal != nil {
+			now.JournalError = e.fatal.Error()
+		}
+		e.snapshot.Store(&now)
+	}
 }
 
 // do takes one event through the machine, after the start of this life. Were
@@ -257,6 +308,9 @@ func (e *Engine) do(ctx context.Context, ev Event) (Ready, error) {
 // step takes one event through the machine: entries durable first, then
 // applied, then effects.
 func (e *Engine) step(ctx context.Context, ev Event) (Ready, error) {
+	if e.fatal != nil {
+		return Ready{}, e.fatal // what the journal holds must be read back first
+	}
 	ready := e.follows(ev)
 	if ready.Refused != "" {
 		return ready, errors.New(ready.Refused)
@@ -275,8 +329,18 @@ func (e *Engine) step(ctx context.Context, ev Event) (Ready, error) {
 	return ready, nil
 }
 
-// follows is what follows from the event as things stand. It changes nothing.
-func (e *Engine) follows(ev Event) Ready {
+// follows is what follows from the event as things stand. It changes nothing. A
+// panic of the machine has changed nothing either: the engine ends in order,
+// with what a failover stopped started again, and its next life goes on where
+// the journal ends, without that event.
+func (e *Engine) follows(ev Event) (ready Ready) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.fatal = fmt.Errorf("a defect in edgewatch, report it: on %q: %v", ev.event(), p)
+			e.log.Error().Err(e.fatal).Bytes("stack", debug.Stack()).Msg("edgewatch ends, and goes on at its next start")
+			ready = Ready{Refused: e.fatal.Error(), Answer: Answer{Text: e.fatal.Error()}}
+		}
+	}()
 	e.levels.Lease = e.lease()
 	return e.machine.Step(Input{At: e.ports.Now(), Levels: e.levels, Event: ev})
 }
@@ -307,50 +371,6 @@ func (e *Engine) end(chain string, cause error) {
 	}
 }
 
-// saveTimeout bounds one write of the journal.
-const saveTimeout = 15 * time.Second
-
-// write makes the entries durable and takes them in.
-func (e *Engine) write(ctx context.Context, ready *Ready) error {
-	if len(ready.Entries) == 0 {
-		if e.unsaved == nil {
-			e.journal = nil // nothing waits to be written
-		}
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
-	defer cancel()
-	stored, err := e.ports.Journal.Append(ctx, ready.Entries)
-	if errors.Is(err, ErrJournalUnsure) {
-		// What is in the journal now is known again after a restart.
-		e.fatal = fmt.Errorf("journal of %s: %w", e.Name(), err)
-	}
-	if err != nil {
-		if e.journal == nil {
-			e.log.Error().Err(err).Msg("journal cannot be written: nothing is decided until it can")
-		}
-		e.journal = err
-		e.publish()
-		return fmt.Errorf("write the journal of %s: %w", e.Name(), err)
-	}
-	e.journal = nil
-	for _, entry := range stored {
-		e.machine.Apply(entry)
-		e.auditor.Apply(entry)
-		if entry.Kind == KindCommand && ready.Answer.Accepted {
-			ready.Answer.Entry = entry.Seq
-			if entry.Command.Verb == VerbAdopt {
-				e.moveTo(entry.Command.Pool)
-			}
-		}
-		e.log.Info().Uint64("seq", entry.Seq).Str("event", string(entry.Kind)).Str("incident", entry.Incident).Msg(entry.Sentence())
-	}
-	if e.ports.Wake != nil {
-		e.ports.Wake()
-	}
-	return nil
-}
-
 // obey answers a command once it is durable, or tells that nothing changed.
 func (e *Engine) obey(ctx context.Context, o order) {
 	if o.cmd.Dry {
@@ -368,50 +388,6 @@ func (e *Engine) obey(ctx context.Context, o order) {
 	}
 }
 
-// start runs a chain in a goroutine of its own.
-func (e *Engine) start(ctx context.Context, effect Effect) {
-	c := effect.Chain
-	ctx, cancel := context.WithCancelCause(ctx)
-	e.chain, e.endChain = c.ID, cancel
-	runner := e.settings.Runner
-	runner.Log = e.ports.Log.With().Str("component", "chain").Str("op", c.ID).Logger()
-	runner.Record = func(_ context.Context, r actions.Record) error { return e.record(r) }
-	e.work.Go(func() {
-		defer cancel(nil)
-		out, lost := actions.Outcome{Step: actions.Preflight}, false
-		defer func() {
-			if p := recover(); p != nil {
-				out = actions.Outcome{RouteMoved: true, Error: fmt.Sprintf("a defect in edgewatch: %v\n%s", p, debug.Stack())}
-				lost = true
-			}
-			e.ended <- Ended{Chain: c.ID, Outcome: out, lost: lost}
-		}()
-		plan, err := e.ports.Plan(c.Kind, c.From, c.To)
-		if err == nil {
-			plan.Repair, plan.Skip, plan.Owed = c.Repair, c.Skip, c.Owed
-		}
-		switch {
-		case err != nil:
-			// Nothing can be done, so that what earlier runs did is all there is to say.
-			out.Error = fmt.Sprintf("make the plan from %s to %s: %v", c.From, c.To, err)
-			out.RouteMoved = effect.Progress.Begun(actions.SetRoute)
-			out.Stopped = effect.Progress.StillStopped(c.Owed)
-		case effect.Abandon != "":
-			out = runner.Abandon(ctx, plan, c.ID, effect.Progress, effect.Abandon)
-		default:
-			out = runner.Run(ctx, plan, c.ID, effect.Progress)
-		}
-	})
-}
-
-// record hands a record to the loop and returns when it is durable. The loop
-// serves records for as long as a chain runs.
-func (e *Engine) record(r actions.Record) error {
-	done := make(chan error, 1)
-	e.records <- record{r, done}
-	return <-done
-}
-
 // finish takes the end of a chain in. An end that cannot be written now is
 // written later: until then the chain counts as running.
 func (e *Engine) finish(ctx context.Context, end Ended) {
@@ -423,6 +399,7 @@ func (e *Engine) finish(ctx context.Context, end Ended) {
 	if _, err := e.do(ctx, end); err != nil {
 		e.unsaved = &end
 	}
+	e.lookAgain()
 }
 
 // moveTo gives the pool that carries federation now a clean slate: what its
@@ -433,11 +410,13 @@ func (e *Engine) moveTo(pool string) {
 	e.ports.Rounds.began(pool)
 	e.levels.Round = nil
 	e.partner, e.seen, e.glimpsed, e.moved = nil, time.Time{}, time.Time{}, time.Now()
+	e.lookAgain()
 }
 
 // renew gives the pool and its servers detectors that have seen nothing.
 func (e *Engine) renew(pool string) {
 	e.detectors[pool] = e.newborn()
+	delete(e.unclear, pool)
 	for _, w := range e.settings.Watch.Pools {
 		for _, t := range w.Targets {
 			if w.Name == pool && e.servers != nil {

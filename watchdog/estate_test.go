@@ -182,7 +182,9 @@ func (w *estate) plan(kind actions.PlanKind, from, to string) (*actions.Plan, er
 	}
 	plan := &actions.Plan{Kind: kind, Federation: "contoso", From: from, To: to, Timeout: 10 * time.Minute}
 	for _, name := range kind.Steps() {
-		plan.Steps = append(plan.Steps, steps[name])
+		if from != "" || name == actions.StartServices {
+			plan.Steps = append(plan.Steps, steps[name])
+		}
 	}
 	return plan, nil
 }

@@ -16,6 +16,7 @@ type fold struct {
 	active    string
 	decision  Decision // the last one recorded
 	told      []told   // the newest decisions recorded
+	heard     string   // the newest incident with a decision recorded
 	incident  string   // the open incident, "" when there is none
 	incidents int      // the largest number that one was ever named by
 	attempts  int      // failovers of the open incident that count as tried
@@ -29,13 +30,15 @@ type fold struct {
 	owed      map[string][]string  // servers that a chain to their pool stopped and did not see running again
 	drift     map[string]string
 	lost      map[string]bool // domains whose partners cannot reach an active pool that answers
+	blind     bool            // people were told that nothing can be learned from DNS
 	silent    map[string]bool // witnesses, by URL, that were told to be silent
 	hold      *Hold
 	pause     *Pause
-	ask       *ask   // what a person is asked in the open incident
-	denied    string // who said no to it
-	aborting  string // who ordered the running chain to end
-	over      string // the newest chain of which a person said that nothing is left to do
+	ask       *ask     // what a person is asked in the open incident
+	denied    *Command // who said no to it, and why
+	aborting  string   // who ordered the running chain to end
+	over      string   // the newest chain of which a person said that nothing is left to do
+	unproven  string   // the newest chain, if it went well without a step that would have proven it, and nobody acknowledged that
 	cooldown  time.Time
 	autos     []time.Time // incidents with an automatic failover: when it began
 	failed    map[string]time.Time
@@ -46,9 +49,8 @@ type fold struct {
 }
 
 type accepted struct {
-	id   string
-	seq  uint64
-	verb Verb
+	Command
+	seq uint64
 }
 
 // ask is a question to a person: may edgewatch fail over?
@@ -56,20 +58,6 @@ type ask struct {
 	at time.Time // when it was first asked in this incident
 	to string
 }
-
-// told is a decision as it was recorded.
-type told struct {
-	decision Decision
-	at       time.Time
-}
-
-// A decision that comes and goes is recorded so often in so much time: what
-// flaps must not fill the journal and the channel.
-const (
-	tellTimes = 3
-	tellTime  = time.Hour
-	keptTold  = 64
-)
 
 // keptCommands is how many command ids are remembered.
 const keptCommands = 256
@@ -115,7 +103,7 @@ func (f *fold) clone() fold {
 	c.drift, c.lost, c.failed, c.back = maps.Clone(f.drift), maps.Clone(f.lost), maps.Clone(f.failed), maps.Clone(f.back)
 	c.owed = maps.Clone(f.owed) // its lists are replaced, never changed
 	c.autos, c.accepted, c.told = slices.Clone(f.autos), slices.Clone(f.accepted), slices.Clone(f.told)
-	c.pause, c.hold, c.ask = copied(f.pause), copied(f.hold), copied(f.ask)
+	c.pause, c.hold, c.ask, c.denied = copied(f.pause), copied(f.hold), copied(f.ask), copied(f.denied)
 	if f.chain != nil {
 		ch := *f.chain
 		ch.progress = f.chain.progress.Clone()
@@ -182,6 +170,7 @@ func (f *fold) apply(e Entry, rules *Rules) {
 		if f.decision.Will == WillAsk && f.ask == nil {
 			f.ask = &ask{e.At, f.decision.To}
 		}
+		f.heard = e.Incident
 		f.told = append(f.told, told{f.decision, e.At})
 		f.told = f.told[max(0, len(f.told)-keptTold):]
 	case KindCommand:
@@ -224,7 +213,7 @@ func (f *fold) open(e Entry) {
 
 func (f *fold) close() {
 	f.incident = ""
-	f.ask, f.denied = nil, ""
+	f.ask, f.denied = nil, nil
 	f.attempts, f.charged = 0, false
 	clear(f.failed)
 }
@@ -232,9 +221,12 @@ func (f *fold) close() {
 func (f *fold) applyCommand(e Entry) {
 	cmd := *e.Command
 	f.told = nil // whoever spoke is told again
-	f.accepted = append(f.accepted, accepted{cmd.ID, e.Seq, cmd.Verb})
+	f.accepted = append(f.accepted, accepted{cmd, e.Seq})
 	if len(f.accepted) > keptCommands {
 		f.accepted = f.accepted[1:]
+	}
+	if f.chain == nil && (cmd.Verb == VerbRetry || cmd.Verb == VerbAbort) {
+		return // of a failover that the journal does not tell of
 	}
 	switch cmd.Verb {
 	case VerbHold:
@@ -246,9 +238,9 @@ func (f *fold) applyCommand(e Entry) {
 	case VerbResume:
 		f.pause = nil
 	case VerbAck:
-		f.confirm, f.cooldown, f.retryAt = "", time.Time{}, time.Time{}
+		f.confirm, f.cooldown, f.retryAt, f.unproven = "", time.Time{}, time.Time{}, ""
 		f.attempts = 0
-		f.ask, f.denied = nil, ""
+		f.ask, f.denied = nil, nil
 		clear(f.failed)
 		if !f.tripped[f.active] {
 			f.close()
@@ -259,7 +251,7 @@ func (f *fold) applyCommand(e Entry) {
 		f.confirm = ""
 		delete(f.failed, f.chain.To)
 	case VerbDeny:
-		f.denied = cmd.Actor
+		f.denied = &cmd
 	case VerbAbort:
 		f.abort(cmd)
 	case VerbAdopt:
@@ -274,7 +266,7 @@ func (f *fold) abort(cmd Command) {
 		return
 	}
 	f.retryAt = time.Time{}
-	f.confirm = fmt.Sprintf("the failover to %s was aborted by %s", f.chain.To, cmd.Actor)
+	f.confirm = fmt.Sprintf("the %s to %s was aborted by %s", f.chain.word(), f.chain.To, cmd.Actor)
 }
 
 // adopt takes a person's word that the pool carries federation.
@@ -285,7 +277,7 @@ func (f *fold) adopt(pool string) {
 	}
 	f.takeOver(pool)
 	delete(f.owed, pool) // what was left to do there was done by hand
-	f.confirm, f.retryAt, f.cooldown = "", time.Time{}, time.Time{}
+	f.confirm, f.retryAt, f.cooldown, f.unproven = "", time.Time{}, time.Time{}, ""
 	clear(f.drift)
 	clear(f.lost)
 	f.close()
@@ -310,8 +302,8 @@ func (f *fold) takeOver(pool string) {
 }
 
 func (f *fold) applyChain(e Entry) {
-	f.retryAt = time.Time{}
-	f.ask, f.denied = nil, ""
+	f.retryAt, f.unproven = time.Time{}, ""
+	f.ask, f.denied = nil, nil
 	if f.chain != nil && f.chain.ID == e.Chain.ID {
 		f.chain.outcome, f.chain.endedAt = nil, time.Time{}
 		f.chain.Retry, f.chain.Skip = e.Chain.Retry, e.Chain.Skip
@@ -366,6 +358,9 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		f.leave(f.chain.From, f.chain.Unseen)
 		f.takeOver(f.chain.To)
 		f.close()
+		if len(out.Skipped) > 0 {
+			f.unproven = f.chain.ID
+		}
 		if automatic {
 			f.cooldown = e.At.Add(rules.Cooldown)
 		}
@@ -378,7 +373,7 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		}
 	case aborted != "":
 		f.attempts = max(f.attempts-1, 0)
-		f.confirm = fmt.Sprintf("the failover to %s was aborted by %s", f.chain.To, aborted)
+		f.confirm = fmt.Sprintf("the %s to %s was aborted by %s", f.chain.word(), f.chain.To, aborted)
 	case out.Interrupted:
 		f.attempts = max(f.attempts-1, 0)
 	default:
@@ -397,11 +392,11 @@ func (f *fold) stuck(at time.Time, aborted string, rules *Rules) {
 	f.takeOver(f.chain.To)
 	switch {
 	case aborted != "":
-		f.confirm = fmt.Sprintf("the failover to %s was aborted by %s after its route had moved", f.chain.To, aborted)
+		f.confirm = fmt.Sprintf("the %s to %s was aborted by %s after its route had moved", f.chain.word(), f.chain.To, aborted)
 	case f.chain.Retry < rules.MaxRetries:
 		f.retryAt = at.Add(rules.retryAfter(f.chain.Retry))
 	default:
-		f.confirm = "the failover to " + f.chain.To + " is not through and was tried " + times(f.chain.Retry+1)
+		f.confirm = "the " + f.chain.word() + " to " + f.chain.To + " is not through and was tried " + times(f.chain.Retry+1)
 	}
 }
 
@@ -434,6 +429,8 @@ func (f *fold) applyNotice(e Entry) {
 		f.down[n.Server] = true
 	case NoticeServerBack:
 		delete(f.down, n.Server)
+	case NoticeDNSBlind, NoticeDNSBack:
+		f.blind = n.Kind == NoticeDNSBlind
 	case NoticeWitnessSilent:
 		f.silent[n.Witness] = true
 	case NoticeWitnessBack:
@@ -451,21 +448,6 @@ func (f *fold) applyNotice(e Entry) {
 	}
 }
 
-// flaps reports whether d has come and gone so often lately that it is no news.
-// What a person may have to act on always is.
-func (f *fold) flaps(d Decision, at time.Time) bool {
-	if d.Will != WillWatch && d.BlockedBy != GuardEvidence && d.BlockedBy != GuardCanaries && d.BlockedBy != GuardWitness {
-		return false
-	}
-	n := 0
-	for _, t := range f.told {
-		if !d.changed(t.decision) && at.Sub(t.at).Abs() < tellTime {
-			n++
-		}
-	}
-	return n >= tellTimes
-}
-
 // recent counts the automatic failovers that began after t.
 func (f *fold) recent(t time.Time) int {
 	n := 0
@@ -475,24 +457,4 @@ func (f *fold) recent(t time.Time) int {
 		}
 	}
 	return n
-}
-
-// astray names the pool that partners are led to instead of the active one,
-// or another pool when they are led to several, to none, or cannot reach the
-// active one; "" when they find federation where it is.
-func (f *fold) astray(pools []string) string {
-	wrong := len(f.lost) > 0
-	for _, domain := range slices.Sorted(maps.Keys(f.drift)) {
-		pool := f.drift[domain]
-		if pool != f.active && knows(pools, pool) {
-			return pool
-		}
-		wrong = wrong || pool != "" && pool != f.active
-	}
-	for _, pool := range pools {
-		if wrong && pool != f.active {
-			return pool
-		}
-	}
-	return ""
 }

@@ -56,7 +56,7 @@ func (f *fold) settle(pool, server string) {
 // configured: its outage is nobody's any more, and nothing leads to it.
 func (f *fold) forget(pool string) {
 	if f.faulted() {
-		f.confirm = fmt.Sprintf("the failover to %s is not through, and %s is no longer configured", f.chain.To, f.active)
+		f.confirm = fmt.Sprintf("the %s to %s is not through, and %s is no longer configured", f.chain.word(), f.chain.To, f.active)
 	}
 	f.retryAt = time.Time{}
 	f.close()

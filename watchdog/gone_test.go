@@ -83,17 +83,6 @@ func TestReplayUnderOtherPools(t *testing.T) {
 	}
 }
 
-// A failover to a pool that is gone cannot be tried again.
-func TestRetryToAPoolThatIsGone(t *testing.T) {
-	s := newScript(t)
-	s.plays("boot", "ready EdgePool2", "round EdgePool1=tripped", "end preflight", "wait 1m", "tick")
-	s.rules.Pools = []string{"EdgePool1", "EdgePool3"}
-	s.plays("restart", "round EdgePool1=tripped")
-	if got := s.plays("retry"); !strings.Contains(got, "refused: the failover that failed led to EdgePool2, which is no longer configured") {
-		t.Errorf("%s", got)
-	}
-}
-
 // A server that was left stopped and then taken out of the configuration is
 // not named for ever, and people are told so once; the others are still named.
 func TestServerLeftStoppedThatIsGone(t *testing.T) {

@@ -33,7 +33,7 @@ func (w *WatchRules) silence() time.Duration { return max(3*w.SurveyInterval, sh
 // them, and all begins anew. Only the loop calls it.
 func (e *Engine) hear(said []Testimony, r *Round) {
 	e.testified = said
-	trusted := r != nil && r.Canaries.OK && r.Frozen == ""
+	trusted := r.trusted()
 	now := time.Now()
 	hearings := make([]Hearing, len(said)) // the machine may hold the old ones
 	for i := range said {

@@ -3,6 +3,7 @@ package watchdog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"edgewatch/actions"
@@ -42,6 +43,19 @@ const (
 	KindChainEnd EntryKind = "chain_end" // a failover ended
 	KindNotice   EntryKind = "notice"    // something to tell people that changes no state by itself
 )
+
+// Validate says what the entry lacks that its kind names; nil when it is whole.
+// A kind that is not known, as of a later version, is no fault.
+func (e Entry) Validate() error {
+	there := map[EntryKind]bool{
+		KindPool: e.Pool != nil, KindDecision: e.Decision != nil, KindCommand: e.Command != nil, KindChain: e.Chain != nil,
+		KindStep: e.Step != nil, KindChainEnd: e.ChainEnd != nil, KindNotice: e.Notice != nil,
+	}
+	if whole, known := there[e.Kind]; known && !whole {
+		return fmt.Errorf("entry %d is of kind %q and has no %[2]s", e.Seq, e.Kind)
+	}
+	return nil
+}
 
 // PoolChange records that a pool's breaker tripped or closed again.
 type PoolChange struct {
@@ -97,16 +111,19 @@ const (
 	NoticeOldPoolGone NoticeKind = "old_pool_gone" // it is down again
 	NoticeHeld        NoticeKind = "held"          // a hold is still on: told once a day
 	NoticeDrift       NoticeKind = "drift"         // DNS leads partners of Domain to Pool, which is not the active one; "" ends it
-	NoticePartnerLost NoticeKind = "partner_lost"  // the active pool answers, but partners of Domain cannot reach it
+	NoticePartnerLost NoticeKind = "partner_lost"  // the active pool answers, or nobody can tell for long, but partners of Domain cannot reach it
 	NoticePartnerBack NoticeKind = "partner_back"  // they can again
 	NoticePauseEnded  NoticeKind = "pause_ended"   // a pause expired by itself
 	NoticeDegraded    NoticeKind = "degraded"      // a pool answers, with trouble
 	NoticeRecovered   NoticeKind = "recovered"     // the trouble of a degraded pool is over
-	NoticeServerDown  NoticeKind = "server_down"   // a server of a pool that answers stays down
+	NoticeServerDown  NoticeKind = "server_down"   // a server of a pool that is not down stays down
 	NoticeServerBack  NoticeKind = "server_back"   // it answers again, and has for a while
 	NoticeServerGone  NoticeKind = "server_gone"   // a server of Pool that was left stopped is no longer configured; Server is its name
 
 	NoticeRefused NoticeKind = "refused" // edgewatch was about to break a promise, and did not
+
+	NoticeDNSBlind NoticeKind = "dns_blind" // nothing can be learned from DNS about where partners are led
+	NoticeDNSBack  NoticeKind = "dns_back"  // something can again
 
 	NoticeWitnessSilent NoticeKind = "witness_silent" // a witness gives no fresh answer for long
 	NoticeWitnessBack   NoticeKind = "witness_back"   // it does again, and has for as long
@@ -126,7 +143,8 @@ type Notice struct {
 type Journal interface {
 	// Append makes the entries durable, all or none, in order, and returns
 	// them with Seq set. After an error nothing was kept, unless the error
-	// is ErrJournalUnsure.
+	// is ErrJournalUnsure. It may hang as long as its disk does, whatever
+	// ctx says; nothing else is appended meanwhile.
 	Append(ctx context.Context, entries []Entry) ([]Entry, error)
 
 	// Read returns up to limit entries with Seq > after, oldest first, of

@@ -126,9 +126,9 @@ func (e *Engine) canary(ctx context.Context, name string) (err error) {
 func frozen(late, took, wall, timeout time.Duration) string {
 	switch {
 	case late > freezeSlack:
-		return fmt.Sprintf("our own loop stood still for %s", late.Round(time.Second))
+		return fmt.Sprintf("our own loop stood still for %s", Span(late.Round(time.Second)))
 	case took > timeout+freezeSlack:
-		return fmt.Sprintf("a round that may take %s took %s", timeout, took.Round(time.Second))
+		return fmt.Sprintf("a round that may take %s took %s", Span(timeout), Span(took.Round(time.Second)))
 	case (wall - took).Abs() > freezeSlack:
 		return fmt.Sprintf("the clock was set by %s, or the machine slept", (wall - took).Round(time.Second))
 	}
@@ -174,12 +174,13 @@ func (e *Engine) took(r *Round) {
 		p.Degraded, p.Healthy = d.degraded, d.healthy
 		p.States = e.servers.took(r, p, e.settings.Breaker)
 		p.Suspect = d.suspect(r.At, p.Verdict) || e.servers.suspect(p)
+		p.Unclear = e.unclearSince(r, p)
 	}
 	e.watchedSince(r)
 	if len(r.Testimonies) > 0 {
 		e.hear(r.Testimonies, r)
 	}
-	r.Partner, r.Seen = e.partner, e.seen
+	r.Partner, r.Seen, r.Unled, r.Led = e.partner, e.seen, e.unled, e.led
 	if v := r.Pool(e.machine.Active()).Verdict; v == PoolUp || v == PoolDegraded {
 		active := e.detectors[e.machine.Active()]
 		r.Outdated = e.ports.Partner != nil && active != nil && e.glimpsed.Before(active.back)
@@ -189,6 +190,23 @@ func (e *Engine) took(r *Round) {
 	e.began = r.At
 	r.At = e.ports.Now().Add(-time.Since(r.At)).Round(0)
 	e.levels.Round, e.last = r, r
+}
+
+// unclearSince is PoolRound.Unclear. A round in which we cannot trust ourselves
+// has reasons of its own, which are told, and ends it.
+func (e *Engine) unclearSince(r *Round, p *PoolRound) time.Time {
+	if p.Verdict != Inconclusive || !r.trusted() {
+		delete(e.unclear, p.Pool)
+		return time.Time{}
+	}
+	since, known := e.unclear[p.Pool]
+	if !known {
+		e.unclear[p.Pool] = r.At
+	}
+	if !known || r.At.Sub(since) < UnclearTime {
+		return time.Time{}
+	}
+	return e.ports.Now().Add(-time.Since(since)).Round(0)
 }
 
 // watchedSince begins the grace of a new process anew after a time in which
@@ -215,6 +233,7 @@ type survey struct {
 	began     time.Time     // else when the partners' view was taken …
 	partner   []PartnerView // … and what it is
 	said      []Testimony   // else what the witnesses say
+	due       time.Time     // else it is over, and when the next one begins
 }
 
 // surveyor looks at what changes slowly and costs more: whether the standby
@@ -238,6 +257,7 @@ func (s *surveyor) run(ctx context.Context) {
 	last := time.Now()
 	timer := time.NewTimer(every)
 	defer timer.Stop()
+	s.send(ctx, survey{due: s.engine.ports.Now().Add(every)})
 	for {
 		select {
 		case <-timer.C:
@@ -251,15 +271,42 @@ func (s *surveyor) run(ctx context.Context) {
 		s.survey(ctx)
 		last = time.Now()
 		timer.Reset(every)
+		s.send(ctx, survey{due: s.engine.ports.Now().Add(every)})
+	}
+}
+
+// lookAgain asks for a look at what partners find, before the next survey and
+// beside one that is under way: what was known of it may have changed.
+func (e *Engine) lookAgain() {
+	select {
+	case e.glance <- struct{}{}:
+	default:
+	}
+}
+
+// glances does what lookAgain asks for.
+func (s *surveyor) glances(ctx context.Context) {
+	for {
+		select {
+		case <-s.engine.glance:
+			s.partners(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// partners looks at what partners find.
+func (s *surveyor) partners(ctx context.Context) {
+	if s.engine.ports.Partner != nil {
+		began := time.Now()
+		s.send(ctx, survey{began: began, partner: s.partner(ctx)})
 	}
 }
 
 func (s *surveyor) survey(ctx context.Context) {
 	e := s.engine
-	if e.ports.Partner != nil {
-		began := time.Now()
-		s.send(ctx, survey{began: began, partner: s.partner(ctx)})
-	}
+	s.partners(ctx)
 	snap := e.Snapshot()
 	var wg sync.WaitGroup
 	if len(e.settings.Watch.Witnesses) > 0 {
@@ -308,13 +355,18 @@ func (s *surveyor) send(ctx context.Context, v survey) {
 }
 
 func (e *Engine) surveyed(v survey) {
+	if !v.due.IsZero() {
+		e.levels.Survey = v.due
+		return
+	}
 	if v.said != nil {
 		e.hear(v.said, e.last) // to be shown and told: decisions go by what is asked in a round
 		return
 	}
 	if v.pool == "" {
-		if v.began.After(e.moved) {
+		if !v.began.Before(e.moved) && !v.began.Before(e.glimpsed) {
 			e.partner, e.seen, e.glimpsed = e.tally(v.partner, v.began), e.ports.Now(), v.began
+			e.learn(v.partner)
 		}
 		return
 	}

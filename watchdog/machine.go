@@ -3,6 +3,7 @@ package watchdog
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"edgewatch/actions"
@@ -92,6 +93,7 @@ type Levels struct {
 	Since     time.Time // when this process began to watch
 	Round     *Round    // the newest complete round; nil before the first
 	Readiness map[string]Readiness
+	Survey    time.Time // when it is checked next, at the latest; passed while it is; zero until it was for the first time
 	Hearings  []Hearing // how the witnesses have answered lately, in their order; empty before they were first asked
 }
 
@@ -169,15 +171,20 @@ func (m *Machine) LastSeq() uint64 { return m.fold.lastSeq }
 // Step says what follows from in. It changes nothing.
 func (m *Machine) Step(in Input) Ready {
 	s := &step{Input: in, rules: &m.rules, fold: m.fold.clone()}
-	if answer, ok := s.repeated(); ok {
-		return Ready{Answer: answer}
-	}
-	if _, order := in.Event.(Submitted); order && in.Levels.Lease != "" {
-		return s.refuse("nothing can be done from here: " + in.Levels.Lease)
+	if order, ok := in.Event.(Submitted); ok {
+		if err := order.Command.Verb.Validate(); err != nil { // it could be the name of another event
+			return s.refuse(err.Error())
+		}
+		if ready, ok := s.repeated(); ok {
+			return ready
+		}
+		if in.Levels.Lease != "" {
+			return s.refuse("nothing can be done from here: " + in.Levels.Lease)
+		}
 	}
 	row := transitions[s.fold.state()][in.Event.event()]
 	if row.refuse != "" {
-		return s.refuse(row.refuse)
+		return s.refuse(s.named(row.refuse))
 	}
 	if row.do == nil {
 		return s.refuse(fmt.Sprintf("%s is not possible while %s", in.Event.event(), s.fold.state()))
@@ -189,6 +196,14 @@ func (m *Machine) Step(in Input) Ready {
 	s.ready.own, s.ready.ownEffects = len(s.ready.Entries), len(s.ready.Effects)
 	s.settle()
 	return s.ready
+}
+
+// named is text that calls the running or last chain by its word.
+func (s *step) named(text string) string {
+	if s.fold.chain == nil {
+		return text
+	}
+	return strings.ReplaceAll(text, "{move}", s.fold.chain.word())
 }
 
 // Decide says what would follow from the levels alone: for status and why.
@@ -270,8 +285,9 @@ func (s *step) settle() {
 	s.noticeGone()
 	s.notice()
 	d := decide(s.At, s.Levels, s.rules, &s.fold)
-	asks := d.Will == WillAsk && s.fold.ask == nil // its deadline counts from this entry
-	if !s.fold.running() && (asks || d.changed(s.fold.decision) && !s.fold.flaps(d, s.At)) {
+	asks := d.Will == WillAsk && s.fold.ask == nil                    // its deadline counts from this entry
+	first := s.fold.incident != "" && s.fold.heard != s.fold.incident // it tells why nothing is done, however often others did
+	if !s.fold.running() && (asks || first || d.changed(s.fold.decision) && !s.fold.flaps(d, s.At)) {
 		s.emit(Entry{Kind: KindDecision, Decision: &d}) // while a chain runs, its own entries tell
 	}
 	switch {

@@ -67,7 +67,7 @@ func (s *script) anew() {
 //
 //	anew | wait 10s | mode observe | boot | restart | tick | lease lost|back
 //	rules witnesses=2,1 (so many of them must see it down) | unproven=next | approval=10m,hold|failover | failback=1h,02:00,05:00 | partner=15m | domains=contoso.com,…
-//	round EdgePool1=up|fresh|degraded|unclear|down|tripped|back … [canaries=bad] [frozen] [witness=host2:up|degraded|down|unsure|unclear|stale|silent|stranger …]
+//	round EdgePool1=up|fresh|degraded|unclear|half|down|tripped|back … [canaries=bad] [frozen] [witness=host2:up|degraded|down|unsure|unclear|stale|silent|stranger …]
 //	ready EdgePool2 | unready EdgePool2 why…
 //	step NAME started|finished|failed [TARGET]
 //	end ok [skipped] | end STEP moved|interrupted|aborted|unrecorded|(nothing)
@@ -277,6 +277,8 @@ func (s *script) poolRound(name, value string) PoolRound {
 		p.Verdict, result.Level, result.Class, result.Phase, p.Degraded = PoolDegraded, probe.Degraded, "cert_expired", probe.PhaseCert, degradedRounds
 	case "unclear":
 		p.Verdict, result.Class, result.Blame = Inconclusive, probe.LocalError, probe.Local
+	case "half": // neither up nor down, for long
+		p.Verdict, p.Unclear, result.Level, result.Class, result.Phase = Inconclusive, t0, probe.Down, probe.Refused, probe.PhaseConnect
 	case "down", "tripped":
 		p.Verdict, result.Level, result.Class, result.Phase, result.Blame = PoolDown, probe.Down, probe.Refused, probe.PhaseConnect, probe.Remote
 		p.Breaker.Bad, p.Breaker.Since = 2, t0

@@ -24,6 +24,7 @@ func (s *step) notice() {
 	}
 	s.noticeDrift(round)
 	s.noticePartners(round)
+	s.noticeBlindness(round)
 	s.noticeWitnesses()
 }
 
@@ -124,6 +125,9 @@ func (s *step) forgetDomains() {
 		if !knows(s.rules.Domains, d) {
 			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerBack, Domain: d, Text: gone(d, "they did not find federation")}})
 		}
+	}
+	if s.fold.blind && s.rules.PartnerAge == 0 {
+		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeDNSBack, Text: "DNS is no longer looked at: that nothing could be learned from it counts no more"}})
 	}
 }
 

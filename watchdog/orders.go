@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"edgewatch/actions"
@@ -14,18 +15,22 @@ func (s *step) command() Command { return s.Event.(Submitted).Command }
 
 // repeated is the answer to an order that was accepted before, whatever the
 // state is by now: a surface that lost the answer asks again under the same
-// id.
-func (s *step) repeated() (Answer, bool) {
-	order, ok := s.Event.(Submitted)
-	if !ok || order.Command.ID == "" {
-		return Answer{}, false
+// id. Another order under that id is refused.
+func (s *step) repeated() (Ready, bool) {
+	cmd := s.command()
+	if cmd.ID == "" {
+		return Ready{}, false
 	}
 	for _, a := range s.fold.accepted {
-		if a.id == order.Command.ID {
-			return Answer{Accepted: true, Text: "this command was accepted before; nothing more is done", Entry: a.seq}, true
+		switch {
+		case a.ID != cmd.ID:
+		case a.Verb != cmd.Verb || a.Pool != cmd.Pool || a.For != cmd.For || a.Step != cmd.Step:
+			return s.refuse(fmt.Sprintf("nothing is done: another order was accepted under the id %q before (%s); give every order an id of its own", cmd.ID, a.sentence())), true
+		default:
+			return Ready{Answer: Answer{Accepted: true, Text: "this command was accepted before; nothing more is done", Entry: a.seq}}, true
 		}
 	}
-	return Answer{}, false
+	return Ready{}, false
 }
 
 // accept makes the order an entry and answers it.
@@ -76,6 +81,26 @@ func (s *step) answers() Verdict {
 	return p.Verdict
 }
 
+// astray names the pool that partners are led to instead of the active one,
+// or another pool when they are led to several, to none, or cannot reach the
+// active one; "" when they find federation where it is.
+func (f *fold) astray(pools []string) string {
+	wrong := len(f.lost) > 0
+	for _, domain := range slices.Sorted(maps.Keys(f.drift)) {
+		pool := f.drift[domain]
+		if pool != f.active && knows(pools, pool) {
+			return pool
+		}
+		wrong = wrong || pool != "" && pool != f.active
+	}
+	for _, pool := range pools {
+		if wrong && pool != f.active {
+			return pool
+		}
+	}
+	return ""
+}
+
 func (s *step) failover() {
 	cmd := s.command()
 	f := &s.fold
@@ -83,8 +108,9 @@ func (s *step) failover() {
 	switch {
 	case s.impossible():
 	case cmd.Pool == f.active && f.unfinished():
-		s.accept("the failover %s to %s is taken up again now", f.chain.ID, cmd.Pool)
-		s.continueChain()
+		s.takeUp()
+	case cmd.Pool == f.active && astray == "" && s.rules.PartnerAge > 0 && s.seen() == nil:
+		s.no("%s carries federation already, and where DNS leads partners was not looked at yet: that is being done now, so ask again in a minute", cmd.Pool)
 	case cmd.Pool == f.active && astray == "":
 		s.no("%s carries federation already", cmd.Pool)
 	case cmd.Pool == f.active:
@@ -106,7 +132,7 @@ func (s *step) unplanned() bool {
 	case pool == f.active:
 		s.no("%s carries federation already", pool)
 	case f.unfinished():
-		s.no("the last failover to %s is not through: retry it, or say adopt %s REASON once what is left was done by hand", f.active, f.active)
+		s.no("the last %s to %s is not through: retry it, or say adopt %s REASON once what is left was done by hand", f.chain.word(), f.active, f.active)
 	default:
 		return false
 	}
@@ -117,7 +143,7 @@ func (s *step) unplanned() bool {
 // anybody knows, unless somebody insists.
 func (s *step) unready() bool {
 	cmd := s.command()
-	why := s.Levels.Readiness[cmd.Pool].lacks(cmd.Pool, s.At, s.rules.ReadinessAge)
+	why := s.Levels.lacks(cmd.Pool, s.At, s.rules.ReadinessAge)
 	if why == "" || cmd.Force {
 		return false
 	}
@@ -207,14 +233,23 @@ func (s *step) paused() {
 		s.no("a pause may last 30 days at most")
 	case s.lacksReason():
 	default:
-		s.accept("automatic failover is paused until %s; a failover command still works%s", clock(s.At.Add(cmd.For)), s.carriedThrough())
+		s.accept("automatic failover is paused until %s%s; a failover command still works%s", clock(s.At.Add(cmd.For)), s.insteadOf(), s.carriedThrough())
 	}
+}
+
+// insteadOf is the pause that a new one replaces, be it longer or shorter.
+func (s *step) insteadOf() string {
+	p := s.fold.pause
+	if p == nil || !s.At.Before(p.Until) {
+		return ""
+	}
+	return fmt.Sprintf(", instead of until %s by %s for %q", clock(p.Until), p.Actor, p.Reason)
 }
 
 // carriedThrough is what an order that stops automatic failover does not stop.
 func (s *step) carriedThrough() string {
 	if s.fold.running() {
-		return "; the failover that is running is carried through"
+		return fmt.Sprintf("; the %s that is running is carried through", s.fold.chain.word())
 	}
 	return ""
 }
@@ -232,27 +267,65 @@ func (s *step) aborted() {
 	switch {
 	case s.lacksReason():
 	case !f.running():
-		s.accept("aborted: the failover to %s is not tried again by itself", f.chain.To)
+		s.accept("aborted: the %s to %s is not tried again by itself", f.chain.word(), f.chain.To)
 	case f.aborting != "":
 		s.no("%s has aborted it already; follow its end with status", f.aborting)
 	default:
-		s.accept("aborting failover %s: what it stopped is started again; nothing that it changed is rolled back", f.chain.ID)
+		s.accept("aborting %s %s: what it stopped is started again; nothing that it changed is rolled back", f.chain.word(), f.chain.ID)
 		cmd := s.command()
 		s.ready.Effects = append(s.ready.Effects, Effect{Chain: f.chain.ChainStart, Abort: fmt.Sprintf("%s: %s", cmd.Actor, cmd.Reason)})
 	}
 }
 
+// takeUp carries the unfinished failover on. Where the pool that it left is no
+// longer configured it cannot be: what is left to do is done anew, as from
+// another pool.
+func (s *step) takeUp() {
+	f := &s.fold
+	from := s.elsewhere()
+	switch {
+	case s.rules.Unable != "":
+		s.no("no failover is possible: %s", s.rules.Unable)
+	case !s.rootless():
+		s.accept("the %s %s to %s is taken up again now", f.chain.word(), f.chain.ID, f.chain.To)
+		s.continueChain()
+	case from == "":
+		s.no("the %s %s cannot be carried on: %s is no longer configured, and no other pool is; do the rest by hand, then adopt %s REASON", f.chain.word(), f.chain.ID, f.chain.From, f.active)
+	default:
+		s.accept("the %s %s cannot be carried on, as %s is no longer configured: bringing route and records to %s now; what is right already is left alone", f.chain.word(), f.chain.ID, f.chain.From, f.active)
+		s.startChain(actions.Failover, from, f.active, s.command())
+	}
+}
+
+// elsewhere is where federation is brought to the active pool from, although
+// partners may find it there: "" when there is no other pool.
+func (s *step) elsewhere() string {
+	if pool := s.fold.astray(s.rules.Pools); pool != "" {
+		return pool
+	}
+	for _, pool := range s.rules.Pools {
+		if pool != s.fold.active {
+			return pool
+		}
+	}
+	return ""
+}
+
+// rootless: the pool that the last failover left is no longer configured.
+func (s *step) rootless() bool { return !knows(s.rules.Pools, s.fold.chain.From) }
+
 func (s *step) retried() {
 	f := &s.fold
 	switch {
 	case f.unfinished():
-		s.accept("the failover %s to %s is taken up again now", f.chain.ID, f.chain.To)
-		s.continueChain()
-	case f.failedChain() && !knows(s.rules.Pools, f.chain.To):
-		s.no("the failover that failed led to %s, which is no longer configured: failover POOL REASON", f.chain.To)
+		s.takeUp()
 	case f.failedChain() && f.chain.From == f.active && f.chain.incident == f.incident && f.incident != "":
 		cmd := s.command()
-		s.accept("the failover to %s is tried anew now", f.chain.To)
+		if !knows(s.rules.Pools, f.chain.To) {
+			s.no("the %s to %s cannot be tried anew: %[2]s is no longer configured", f.chain.word(), f.chain.To)
+			return
+		}
+		s.accept("the %s to %s is tried anew now", f.chain.word(), f.chain.To)
 		s.startChain(f.chain.Kind, f.active, f.chain.To, cmd)
 	default:
 		s.no("there is no failed failover to try again")
@@ -274,10 +347,12 @@ func (s *step) skipped() {
 		s.no("%s changes something or guards it, and cannot be left out: mend what stops it, then retry; or do the rest by hand and say adopt POOL REASON", cmd.Step)
 	case !f.unfinished():
 		s.no("there is no failover that stopped half-way")
+	case s.rootless():
+		s.no("the %s %s cannot be carried on: %s is no longer configured; retry does anew what is left to do", f.chain.word(), f.chain.ID, f.chain.From)
 	case f.chain.outcome.Step != cmd.Step:
-		s.no("the failover %s stopped at %s, not at %s", f.chain.ID, f.chain.outcome.Step, cmd.Step)
+		s.no("the %s %s stopped at %s, not at %s", f.chain.word(), f.chain.ID, f.chain.outcome.Step, cmd.Step)
 	default:
-		s.accept("the failover %s is taken up again now, without %s", f.chain.ID, cmd.Step)
+		s.accept("the %s %s is taken up again now, without %s", f.chain.word(), f.chain.ID, cmd.Step)
 		start := f.chain.ChainStart
 		start.Skip = map[actions.StepName]string{}
 		maps.Copy(start.Skip, f.chain.Skip)
@@ -298,32 +373,68 @@ func (s *step) adopted() {
 	default:
 		// What was seen of it as a standby, which may not listen before it holds
 		// the route, is no evidence: it is watched anew.
+		but := Elsewhere(s.seen(), cmd.Pool)
+		if but != "" {
+			but = fmt.Sprintf(", but %s: it is looked at anew now; if that stays, failover %s REASON brings the records there", but, cmd.Pool)
+		}
 		s.Levels.Round = nil
-		s.accept("adopted: %s carries federation from now on, as far as edgewatch is concerned; nothing was changed", cmd.Pool)
+		s.accept("adopted: %s carries federation from now on, as far as edgewatch is concerned; nothing was changed%s", cmd.Pool, but)
 	}
 }
 
 func (s *step) acked() {
 	f := &s.fold
+	ends := f.ackEnds(s.At)
 	switch {
-	case f.incident == "" && f.confirm == "" && f.retryAt.IsZero() && !s.At.Before(f.cooldown):
-		s.no("there is nothing to acknowledge")
 	case !f.retryAt.IsZero():
-		s.accept("acknowledged: the failover to %s is not tried again by itself", f.chain.To)
+		s.accept("acknowledged: the %s to %s is not tried again by itself", f.chain.word(), f.chain.To)
+	case len(ends) > 0:
+		s.accept("acknowledged: %s", strings.Join(ends, ", and "))
+		s.ready.Answer.Text += s.heldBack() // as things stand with the ack
+	case f.incident != "": // others see who has seen it
+		s.accept("noted, but there was nothing to end%s", s.heldBack())
 	default:
-		s.accept("acknowledged: the cool-down is over, and edgewatch acts or asks again by itself%s", s.stillHeld())
+		s.no("there is nothing to acknowledge%s", s.heldBack())
 	}
 }
 
-// stillHeld is what an ack does not end.
-func (s *step) stillHeld() string {
+// ackEnds is what an ack ends, in words.
+func (f *fold) ackEnds(at time.Time) (ends []string) {
+	if f.confirm != "" {
+		ends = append(ends, fmt.Sprintf("it waits for no person any more (%s)", f.confirm))
+	}
+	if at.Before(f.cooldown) {
+		ends = append(ends, "the cool-down is over")
+	}
+	if f.unproven != "" {
+		ends = append(ends, fmt.Sprintf("%s %s counts as proven", f.chain.word(), f.unproven))
+	}
+	switch {
+	case f.denied != nil:
+		ends = append(ends, fmt.Sprintf("the no of %s does not count any more", f.denied.Actor))
+	case f.ask != nil:
+		ends = append(ends, "the question is asked anew")
+	}
+	if pools := slices.Sorted(maps.Keys(f.failed)); len(pools) > 0 && f.confirm == "" {
+		ends = append(ends, fmt.Sprintf("what failed with %s does not count any more", strings.Join(pools, " and ")))
+	}
+	if f.incident != "" && !f.tripped[f.active] {
+		ends = append(ends, "incident "+f.incident+" is over")
+	}
+	return ends
+}
+
+// heldBack is what keeps edgewatch from acting, or what it does, as things
+// stand now.
+func (s *step) heldBack() string {
+	d := decide(s.At, s.Levels, s.rules, &s.fold)
 	switch f := &s.fold; {
 	case f.hold != nil:
-		return fmt.Sprintf("; but the hold of %s stays until release", f.hold.Actor)
+		return fmt.Sprintf("; the hold of %s stays until release", f.hold.Actor)
 	case f.pause != nil && s.At.Before(f.pause.Until):
-		return fmt.Sprintf("; but the pause of %s lasts until %s, or until resume", f.pause.Actor, clock(f.pause.Until))
-	case s.rules.Mode == ModeObserve:
-		return "; but mode is observe, so that acting is a person's"
+		return fmt.Sprintf("; the pause of %s lasts until %s, or until resume", f.pause.Actor, clock(f.pause.Until))
+	case d.Will != WillWatch:
+		return "; now " + d.sentence()
 	}
 	return ""
 }

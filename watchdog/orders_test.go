@@ -238,3 +238,52 @@ func TestEngineAnswersDryOrders(t *testing.T) {
 		p.stop()
 	})
 }
+
+// An order that is named like an event of the engine is refused, and the
+// failover that is running is the only one.
+func TestEngineTakesNoOrderForAnEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		var plans atomic.Int32
+		p := startEngineWith(t, w, j, func(ports *watchdog.Ports) {
+			ports.Plan = func(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
+				plans.Add(1)
+				return w.plan(kind, from, to)
+			}
+		})
+		p.until(time.Minute, "stopping", func(*watchdog.Snapshot) bool { return w.count("stop edge3") == 1 })
+		for _, verb := range []watchdog.Verb{"start", "step record", "end of a failover", "tick"} {
+			a, err := p.Submit(t.Context(), watchdog.Command{ID: string(verb), Verb: verb, Reason: "x"})
+			if err != nil || a.Accepted || !strings.Contains(a.Text, "there is no command") {
+				t.Errorf("%s: %+v, %v", verb, a, err)
+			}
+		}
+		p.until(5*time.Minute, "failed over", activeIs("EdgePool2"))
+		p.stop()
+		if plans.Load() != 1 || w.String() != onPool2 {
+			t.Errorf("%d runs, %s", plans.Load(), w)
+		}
+	})
+}
+
+// A pool whose readiness nobody knows is refused with the time of its check.
+func TestEngineTellsWhenReadinessIsChecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		p := startEngine(t, w, j)
+		p.until(time.Minute, "surveyed", func(s *watchdog.Snapshot) bool { return s.Pools[1].Readiness.Ready })
+		first := time.Now()
+		p.order(watchdog.Command{Verb: watchdog.VerbSwitchover, Pool: "EdgePool2", Reason: "patch day"})
+		p.until(2*time.Minute, "moved", activeIs("EdgePool2"))
+		back := watchdog.Command{ID: "back", Verb: watchdog.VerbSwitchover, Pool: "EdgePool1", Reason: "patched", Actor: "anna"}
+		p.until(time.Minute, "seen", func(s *watchdog.Snapshot) bool { return s.Pools[1].Verdict == watchdog.PoolUp })
+		a, err := p.Submit(t.Context(), back)
+		want := "EdgePool1: its readiness is not known yet; it is checked at " + first.Add(5*time.Minute).UTC().Format("2006-01-02 15:04")
+		if err != nil || a.Accepted || !strings.HasPrefix(a.Text, want) || !strings.Contains(a.Text, " at the latest. To try it all the same") {
+			t.Errorf("%+v, %v; want %q", a, err, want)
+		}
+		p.until(10*time.Minute, "checked", func(s *watchdog.Snapshot) bool { return s.Pools[0].Readiness.Ready })
+		p.stop()
+	})
+}

@@ -3,6 +3,7 @@ package watchdog
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"edgewatch/probe"
@@ -43,15 +44,44 @@ func (e *Engine) tally(views []PartnerView, began time.Time) []PartnerView {
 	return views
 }
 
+// places are the names that Pool lists. No name of a pool holds a space.
+func (v *PartnerView) places() []string { return strings.Split(v.Pool, " and ") }
+
+// Elsewhere says to which pools other than that one DNS leads partners, e.g.
+// "DNS leads partners of contoso.com to EdgePool1"; "" when to none.
+func Elsewhere(views []PartnerView, pool string) string {
+	var parts []string
+	for _, v := range views {
+		if v.Pool != "" && v.Pool != pool {
+			parts = append(parts, fmt.Sprintf("partners of %s to %s", v.Domain, v.Pool))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "DNS leads " + strings.Join(parts, ", ")
+}
+
+// seen is what partners were found to be led to lately; nil when that is not
+// known.
+func (s *step) seen() []PartnerView {
+	r := s.Levels.Round
+	if r == nil || r.Seen.IsZero() || s.At.Sub(r.Seen) > s.rules.PartnerAge {
+		return nil
+	}
+	return r.Partner
+}
+
 // answered reports whether nothing speaks against the active pool having
-// answered at that moment of the monotonic clock.
+// answered at that moment of the monotonic clock. Where nobody can tell for long
+// whether it is up, what partners find is all there is to learn.
 func (e *Engine) answered(began time.Time) bool {
 	active := e.machine.Active()
 	if d := e.detectors[active]; d != nil && began.Before(d.back) {
 		return false
 	}
-	v := e.levels.Round.Pool(active).Verdict
-	return e.levels.Round == nil || v == PoolUp || v == PoolDegraded
+	p := e.levels.Round.Pool(active)
+	return e.levels.Round == nil || p.Verdict == PoolUp || p.Verdict == PoolDegraded || !p.Unclear.IsZero()
 }
 
 // unsettled reports whether another survey soon tells whether partners of the
@@ -63,20 +93,29 @@ func (e *Engine) unsettled(v PartnerView) bool {
 	return v.Level == probe.Down && v.lost > 0
 }
 
-// noticePartners tells when partners cannot reach a pool that answers us:
-// DNS or the way to it is wrong, and no failover by itself would mend that.
+// noticePartners tells when partners cannot reach a pool that answers us: DNS or
+// the way to it is wrong, and no failover by itself would mend that. Likewise a
+// pool of which nobody can tell for long whether it is up.
 func (s *step) noticePartners(round *Round) {
 	active := round.Pool(s.fold.active)
 	answers := active.Verdict == PoolUp || active.Verdict == PoolDegraded
 	for _, v := range round.Partner {
-		lost := s.fold.lost[v.Domain]
+		told := s.fold.lost[v.Domain]
+		lost := v.Level == probe.Down && v.lost >= lostSurveys && !told
 		switch {
-		case v.Level == probe.Down && v.lost >= lostSurveys && answers && !round.Outdated && !lost:
-			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerLost, Domain: v.Domain, Text: fmt.Sprintf(
-				"%s answers, but partners of %s do not find it: %s. Look at DNS; failover %s REASON brings route and records back to it", s.fold.active, v.Domain, v.Text, s.fold.active)}})
-		case v.Level.Answers() && v.found >= backSurveys && lost:
+		case lost && answers && !round.Outdated:
+			s.tellLost(v, fmt.Sprintf("%s answers, but partners of %s do not find it: %s. Look at DNS; failover %s REASON brings route and records back to it",
+				active.Pool, v.Domain, v.Text, active.Pool))
+		case lost && !active.Unclear.IsZero():
+			s.tellLost(v, fmt.Sprintf("nobody can tell whether %s is up or down, and partners of %s do not reach it: %s. Nothing moves by itself: failover POOL REASON, or mend it",
+				active.Pool, v.Domain, v.Text))
+		case v.Level.Answers() && v.found >= backSurveys && told:
 			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerBack, Domain: v.Domain, Text: fmt.Sprintf(
 				"partners of %s reach federation again: %s", v.Domain, v.Text)}})
 		}
 	}
+}
+
+func (s *step) tellLost(v PartnerView, text string) {
+	s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePartnerLost, Domain: v.Domain, Text: text}})
 }

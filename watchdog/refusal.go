@@ -16,11 +16,8 @@ type refusal struct {
 // save makes what follows from an event durable and takes it in, but for what
 // would break a promise. An error means that the event changed nothing.
 func (e *Engine) save(ctx context.Context, ready *Ready) error {
-	if e.fatal != nil && len(ready.Entries) > 0 {
-		return e.fatal // what the journal holds must be read back first
-	}
 	r := e.audit(ready)
-	if err := e.write(ctx, ready); err != nil || r == nil {
+	if err := e.keep(ctx, ready); err != nil || r == nil {
 		return err
 	}
 	if !e.confessed[r.promise] {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,6 +137,85 @@ func TestEngineForgetsAJournalErrorThatNothingWaitsFor(t *testing.T) {
 		}
 		p.stop()
 	})
+}
+
+// renamed starts an engine for which EdgePool1, whose failover to EdgePool2 died
+// once what was applied, has got another name.
+func renamed(t *testing.T, w *estate, what string) *process {
+	t.Helper()
+	j := &watchdogtest.MemJournal{}
+	w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+	p := startEngine(t, w, j)
+	p.until(time.Minute, what, func(*watchdog.Snapshot) bool { return w.count(what) == 1 })
+	w.with(func(w *estate) { w.life++; w.dead["EdgePool1"] = false; clear(w.refuse) })
+	dead := j.CrashAt(1, false)
+	<-dead
+	p.cancel()
+	j = j.Reopen()
+	<-p.ended
+
+	s := testSettings()
+	s.Rules.Pools = []string{"EdgeOne", "EdgePool2"}
+	s.Watch.Pools[0].Name = "EdgeOne"
+	plan := func(kind actions.PlanKind, from, to string) (*actions.Plan, error) { // as app's
+		if from != "" && !slices.Contains(s.Rules.Pools, from) || !slices.Contains(s.Rules.Pools, to) {
+			return nil, errors.New("no such pool is configured")
+		}
+		return w.plan(kind, from, to)
+	}
+	return runEngine(t, s, watchdog.Ports{Senses: w.senses(), Plan: plan, Journal: j})
+}
+
+// The pool that federation was leaving is renamed before the next start, while
+// services of the other are stopped: those are started.
+func TestEngineStartsServicesWhenTheSourceIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newEstate()
+		w.refuse["stop edge4"] = &actions.Error{Kind: actions.Transient, Host: "edge4", Op: "stop", Err: errors.New("busy")}
+		p := renamed(t, w, "stop edge3")
+		time.Sleep(5 * time.Minute)
+		s := p.Snapshot()
+		if got := w.String(); got != onPool1 || s.Active != "EdgeOne" || s.Chain.Outcome == nil || len(s.Chain.Outcome.Stopped) > 0 {
+			t.Errorf("%s; active %s, %+v", got, s.Active, s.Chain.Outcome)
+		}
+		if a, err := p.Submit(t.Context(), watchdog.Command{ID: "1", Verb: watchdog.VerbRetry}); err != nil || a.Accepted {
+			t.Errorf("retry: %+v, %v", a, err)
+		}
+		p.stop()
+	})
+}
+
+// Likewise after the route had moved. What is left to do is told, and done when
+// a person says so.
+func TestEngineFinishesByOrderWhenTheSourceIsGone(t *testing.T) {
+	for _, order := range []watchdog.Command{{Verb: watchdog.VerbRetry}, {Verb: watchdog.VerbFailover, Pool: "EdgePool2", Reason: "finish it"}} {
+		t.Run(string(order.Verb), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newEstate()
+				p := renamed(t, w, "route")
+				s := p.until(5*time.Minute, "ended", func(s *watchdog.Snapshot) bool { return s.Chain.Outcome != nil })
+				if got := w.String(); got != "edge3=true edge4=true route=EdgePool2 dns=EdgePool1" || s.Active != "EdgePool2" {
+					t.Errorf("%s; active %s", got, s.Active)
+				}
+				if o := s.Chain.Outcome; !o.RouteMoved || len(o.Stopped) > 0 || !strings.Contains(o.Error, "no such pool is configured; retry") {
+					t.Errorf("outcome %+v", o)
+				}
+				if order.Verb == watchdog.VerbFailover {
+					p.order(watchdog.Command{Verb: watchdog.VerbAck})
+				}
+				a, err := p.Submit(t.Context(), watchdog.Command{ID: "1", Verb: watchdog.VerbSkipStep, Step: actions.Verify, Reason: "no"})
+				if err != nil || a.Accepted {
+					t.Errorf("skip-step: %+v, %v", a, err)
+				}
+				p.order(order)
+				p.until(5*time.Minute, "done", func(s *watchdog.Snapshot) bool { return s.Chain.Outcome != nil && s.Chain.Outcome.OK })
+				if got := w.String(); got != onPool2 {
+					t.Errorf("the estate ended as %s", got)
+				}
+				p.stop()
+			})
+		})
+	}
 }
 
 // One blow takes the active pool and edgewatch's own host, in the preflight of

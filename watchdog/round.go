@@ -20,6 +20,10 @@ type Round struct {
 	Outdated bool      // the active pool answers, and Partner was looked at before it did
 	Seen     time.Time // when Partner was looked at; zero: not since federation last moved
 
+	// Unled and Led are surveys in a row in which nothing or something could be
+	// learned from DNS about where partners are led.
+	Unled, Led int
+
 	Testimonies []Testimony // of the witnesses, in their order; none while there is no need to ask them
 }
 
@@ -34,8 +38,17 @@ type PoolRound struct {
 	Healthy  int     // likewise rounds without any trouble
 	Suspect  bool    // whether something is wrong and a look sooner than usual would tell more
 
+	// Unclear is since when the pool was seen neither up nor down although we
+	// could trust ourselves; zero until that has lasted for UnclearTime.
+	Unclear time.Time
+
 	States []ServerState // one per address: what several rounds say of it
 }
+
+// UnclearTime is how long nobody may be able to tell whether the active pool is
+// up or down before people are told: as long as the breaker's window is unless
+// it is set.
+const UnclearTime = 5 * time.Minute
 
 // Pool returns the named pool's part of the round; the zero PoolRound, which
 // is Inconclusive, when there is none.
@@ -49,6 +62,9 @@ func (r *Round) Pool(name string) PoolRound {
 	}
 	return PoolRound{Pool: name}
 }
+
+// trusted reports whether nothing speaks against our own line, loop and clock.
+func (r *Round) trusted() bool { return r != nil && r.Canaries.OK && r.Frozen == "" }
 
 // Judge is what one round's results say of a pool: up with at least minUp
 // servers answering, down when every server is seen down by its own fault

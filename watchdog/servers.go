@@ -55,20 +55,24 @@ func (s servers) suspect(p *PoolRound) bool {
 	})
 }
 
-// noticeServers tells once when a server of a pool that answers stays down,
+// noticeServers tells once when a server of a pool that is not down stays down,
 // and once when it is back and has been for a while, so that one that flaps
 // does not fill a channel: which of several servers it is, the trouble of the
 // pool as a whole may not tell.
 func (s *step) noticeServers(p PoolRound) {
-	if p.Verdict != PoolUp && p.Verdict != PoolDegraded || p.Breaker.Tripped() {
-		return // the pool's own story tells more
+	if p.Verdict == PoolDown || p.Breaker.Bad > 0 || p.Breaker.Tripped() || p.Verdict == Inconclusive && !s.Levels.Round.trusted() {
+		return // the pool's own story tells more, or we may be wrong
+	}
+	stays := "the pool answers, so federation stays where it is"
+	if p.Verdict == Inconclusive {
+		stays = "nobody can tell whether the pool is up or down, so federation stays where it is"
 	}
 	for i, state := range p.States {
 		addr, told := state.Addr.String(), s.fold.down[state.Addr.String()]
 		switch {
 		case state.Down && !told && p.Results[i].Level == probe.Down:
 			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeServerDown, Pool: p.Pool, Server: addr, Text: fmt.Sprintf(
-				"%s of %s is down since %s (%s); the pool answers, so federation stays where it is", addr, p.Pool, clock(state.Since), describe(p.Results[i]))}})
+				"%s of %s is down since %s (%s); %s", addr, p.Pool, clock(state.Since), describe(p.Results[i]), stays)}})
 		case !state.Down && state.calm && told:
 			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeServerBack, Pool: p.Pool, Server: addr, Text: fmt.Sprintf(
 				"%s of %s answers again", addr, p.Pool)}})

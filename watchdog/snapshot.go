@@ -23,6 +23,7 @@ type Snapshot struct {
 	Pause        *Pause          `json:"pause,omitempty"`
 	Approval     *Approval       `json:"approval,omitempty"` // what a person is asked now
 	Cooldown     time.Time       `json:"cooldown_until,omitzero"`
+	Unproven     string          `json:"unproven,omitempty"` // steps that the last move left out, while nothing else has shown that it worked
 	Incident     string          `json:"incident,omitempty"`
 	Chain        *ChainStatus    `json:"chain,omitempty"` // the running failover, else the last one
 	Partner      []PartnerView   `json:"partner,omitempty"`
@@ -156,7 +157,7 @@ const (
 type PartnerView struct {
 	Domain string      `json:"domain"`
 	Level  probe.Level `json:"level"`
-	Pool   string      `json:"pool,omitempty"` // the pool its addresses belong to; names of several when they belong to several
+	Pool   string      `json:"pool,omitempty"` // the pool its addresses belong to; several names, with " and " between them, when they belong to several
 	Text   string      `json:"text"`
 
 	lost, found int // surveys in a row in which the domain's partners did not reach the pool, or did

@@ -32,7 +32,7 @@ const (
 	Watching         State = iota
 	Confirming             // the active pool looks bad; not long or not often enough to act
 	AwaitingApproval       // the active pool counts as down, a candidate is ready, and a person is asked
-	Held                   // the active pool counts as down and a guard keeps edgewatch from acting
+	Held                   // the active pool counts as down, or nobody can tell for long, and a guard keeps edgewatch from acting
 	FailingOver            // a chain is running, up to its verify step
 	Verifying              // the chain's verify step is running
 	Faulted                // a chain failed after the route moved; it is retried, and people are needed
@@ -104,7 +104,7 @@ const (
 	WillFailover Will = "failover" // move federation to Decision.To
 	WillFailback Will = "failback" // return federation to Decision.To, in the configured window
 	WillAsk      Will = "ask"      // ask a person whether to move federation to Decision.To
-	WillHold     Will = "hold"     // nothing, although the active pool counts as down: BlockedBy says why
+	WillHold     Will = "hold"     // nothing, although the active pool counts as down, or nobody can tell for long: BlockedBy says why
 	WillFinish   Will = "finish"   // carry the running failover through
 )
 
@@ -124,6 +124,7 @@ const (
 	GuardUnconfirmed Guard = "unconfirmed"  // a failed failover wants a person's ack first
 	GuardEvidence    Guard = "evidence"     // the last round is stale, or this process has not watched long enough
 	GuardCanaries    Guard = "canaries"     // the fault may be ours: the canaries do not answer
+	GuardUnclear     Guard = "unclear"      // for UnclearTime the active pool was seen neither up nor down
 	GuardWitness     Guard = "witness"      // a witness sees the active pool answering, or too few see it down
 	GuardHold        Guard = "hold"         // held by a person until release
 	GuardPause       Guard = "pause"        // paused by a person for a time
@@ -139,7 +140,7 @@ const (
 // the start.
 func Guards() []Guard {
 	return []Guard{
-		GuardLease, GuardUnconfirmed, GuardEvidence, GuardCanaries, GuardWitness, GuardHold, GuardPause, GuardCooldown,
+		GuardLease, GuardUnconfirmed, GuardEvidence, GuardCanaries, GuardUnclear, GuardWitness, GuardHold, GuardPause, GuardCooldown,
 		GuardBudget, GuardDrift, GuardCandidate, GuardMode, GuardApproval,
 	}
 }

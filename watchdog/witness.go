@@ -14,13 +14,14 @@ import (
 // edgewatch, in another network, that watches the same pools. Before edgewatch
 // acts by itself, it has to see the active one down too.
 type Testimony struct {
-	Witness string                   // its URL
-	Vantage string                   // where it looks from, by its own word
-	At      time.Time                // when it was asked
-	Age     time.Duration            // how old its last round was when it answered, by its own clock
-	Pools   map[string]PoolTestimony // of its last round, by name
-	Unsure  string                   // why it doubts itself: that it sees a pool down is no evidence then
-	Error   string                   // why there is no testimony; of the rest only Witness and At are set then
+	Witness  string                   // its URL
+	Vantage  string                   // where it looks from, by its own word
+	Instance string                   // tells its process from others; empty when it does not say, as earlier versions
+	At       time.Time                // when it was asked
+	Age      time.Duration            // how old its last round was when it answered, by its own clock
+	Pools    map[string]PoolTestimony // of its last round, by name
+	Unsure   string                   // why it doubts itself: that it sees a pool down is no evidence then
+	Error    string                   // why there is no testimony; of the rest only Witness and At are set then
 }
 
 // PoolTestimony is what a witness's last round says of one pool.
@@ -71,7 +72,7 @@ func (t *Testimony) Of(pool string, since, most time.Duration) (Says, string) {
 	case t.Error != "":
 		return SaysNothing, t.Error
 	case t.Age < 0 || age > most:
-		return SaysStale, fmt.Sprintf("what it saw is %s old", age.Round(time.Second))
+		return SaysStale, fmt.Sprintf("what it saw is %s old", Span(age.Round(time.Second)))
 	case !known:
 		return SaysUnclear, "it does not know " + pool
 	case p.Verdict == PoolUp:
@@ -173,7 +174,22 @@ func (e *Engine) testimonies(ctx context.Context) []Testimony {
 		wg.Go(func() { out[i] = e.witness(ctx, u) })
 	}
 	wg.Wait()
-	return out
+	return distinct(out)
+}
+
+// distinct takes what one witness says under several URLs for one testimony: of
+// two that must see the pool down, it is not both.
+func distinct(said []Testimony) []Testimony {
+	first := map[string]string{} // URL by instance
+	for i := range said {
+		t := &said[i]
+		if u, twice := first[t.Instance]; twice {
+			*t = Testimony{Witness: t.Witness, At: t.At, Error: "it is the same edgewatch as " + u}
+		} else if t.Instance != "" {
+			first[t.Instance] = t.Witness
+		}
+	}
+	return said
 }
 
 // witness asks one witness; a defect in it is no testimony.

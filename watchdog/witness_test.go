@@ -156,3 +156,47 @@ func TestEngineBelievesNoBrokenWitness(t *testing.T) {
 		})
 	}
 }
+
+// One witness under two URLs is one, named as what it is, and told while all is
+// well; one of an earlier version, which does not say which process it is,
+// counts.
+func TestWitnessUnderTwoURLsIsOne(t *testing.T) {
+	for instance, counts := range map[string]bool{"x": false, "": true} {
+		synctest.Test(t, func(t *testing.T) {
+			w, j := newEstate(), &watchdogtest.MemJournal{}
+			s, senses := testSettings(), w.senses()
+			s.Rules.Witnesses, s.Rules.MinDown = 2, 2
+			s.Watch.Witnesses, s.Watch.WitnessTimeout = []string{"https://ew2.example:8081", "https://other-name.example:8081"}, 3*time.Second
+			senses.Witness = func(context.Context, string) (watchdog.Testimony, error) {
+				v := watchdog.PoolUp
+				w.with(func(w *estate) {
+					if w.dead["EdgePool1"] {
+						v = watchdog.PoolDown
+					}
+				})
+				return watchdog.Testimony{Vantage: "host2", Instance: instance, Age: time.Second, Pools: map[string]watchdog.PoolTestimony{"EdgePool1": {Verdict: v}}}, nil
+			}
+			p := runEngine(t, s, watchdog.Ports{Senses: senses, Plan: w.plan, Journal: j})
+			time.Sleep(time.Hour)
+			silent, _ := told(t, j)
+			if want := "the witness other-name.example:8081 is silent"; counts == (silent != nil) || !counts && !strings.Contains(silent[0], want) {
+				t.Errorf("instance %q: told in peace %q", instance, silent)
+			}
+			w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+			if counts {
+				p.until(5*time.Minute, "failed over", activeIs("EdgePool2"))
+				p.stop()
+				return
+			}
+			got := p.until(time.Minute, "held by the witnesses", blockedBy(watchdog.GuardWitness)).Decision.Because
+			if want := "1 of 2 witnesses see that too, 2 must (other-name.example:8081: it is the same edgewatch as https://ew2.example:8081)"; !strings.Contains(got, want) {
+				t.Errorf("%q, want %q", got, want)
+			}
+			time.Sleep(time.Hour)
+			p.stop()
+			if has(kinds(t, j), "chain") {
+				t.Error("failed over because of one witness, two are wanted")
+			}
+		})
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"edgewatch/actions"
 	"edgewatch/watchdog"
@@ -63,7 +64,11 @@ func effect(s *watchdog.Snapshot, cmd watchdog.Command, given string) []string {
 		if cmd.Pool == s.Active {
 			return []string{fmt.Sprintf("edgewatch takes it that %s carries federation and nothing of %s is left to do, and changes nothing.", cmd.Pool, chain)}
 		}
-		return []string{fmt.Sprintf("edgewatch takes %s for the pool that carries federation, instead of %s, and changes nothing.", cmd.Pool, s.Active)}
+		lines := []string{fmt.Sprintf("edgewatch takes %s for the pool that carries federation, instead of %s, and changes nothing.", cmd.Pool, s.Active)}
+		if but := watchdog.Elsewhere(s.Partner, cmd.Pool); but != "" {
+			lines = append(lines, fmt.Sprintf("But %s, as last looked at at %s.", but, s.PartnerAt.UTC().Format(time.TimeOnly+" MST")))
+		}
+		return lines
 	default:
 	}
 	switch {

@@ -49,3 +49,15 @@ func TestEffect(t *testing.T) {
 		}
 	}
 }
+
+// Whoever is about to adopt a pool to which DNS does not lead is told so before.
+func TestAdoptionAgainstDNS(t *testing.T) {
+	t.Parallel()
+	s := well(time.Now())
+	for pool, want := range map[string]bool{"EdgePool1": true, s.Partner[0].Pool: false} {
+		got := strings.Join(effect(s, watchdog.Command{Verb: watchdog.VerbAdopt, Pool: pool}, ""), " ")
+		if strings.Contains(got, "But DNS leads partners of contoso.com to EdgePool2") != want {
+			t.Errorf("adopt %s: %q", pool, got)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"edgewatch/watchdog"
+	"edgewatch/watchdog/app"
 )
 
 // statusJSON is what "status -o json" and "why -o json" print.
@@ -34,8 +35,8 @@ what blocks it, what a person is asked or holds, and the running or last move.
 federation, at, mode, state, active, decision (state, will, to, because,
 blocked_by, next_at), pools (name, active, verdict, why, breaker, servers,
 states, readiness, stopped, quarantined, uptime), canaries, approval (to, since,
-until, then), hold, pause, cooldown_until, incident, chain (with steps: step,
-state, already, started_at, took, error), partner, partner_at,
+until, then), hold, pause, cooldown_until, unproven, incident, chain (with
+steps: step, state, already, started_at, took, error), partner, partner_at,
 witnesses (url, vantage, at, says, why), vantage, lease_lost, frozen,
 journal_error, history_error, last_round, interval and last_seq.
 What does not apply is left out; durations are nanoseconds.
@@ -50,7 +51,7 @@ func (t *tool) whyCommand() *cobra.Command {
 
 // readCommand is a command that shows the snapshots.
 func (t *tool) readCommand(name, short string, show func(*watchdog.Snapshot, time.Time)) *cobra.Command {
-	cmd := &cobra.Command{Use: name, Short: short, GroupID: groupRead, Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: name, Short: short, GroupID: groupRead, Args: noArgs}
 	r := remoteFlags(cmd)
 	form := outputFlag(cmd)
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
@@ -58,6 +59,7 @@ func (t *tool) readCommand(name, short string, show func(*watchdog.Snapshot, tim
 		if err != nil {
 			return err
 		}
+		t.reach = r.reach()
 		client, err := r.client()
 		if err != nil {
 			return err
@@ -107,14 +109,18 @@ func (t *tool) printWhy(s *watchdog.Snapshot, now time.Time) {
 }
 
 func (t *tool) historyCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "history", Short: "What happened lately", GroupID: groupRead, Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "history", Short: "What happened lately", GroupID: groupRead, Args: noArgs}
 	r := remoteFlags(cmd)
 	form := outputFlag(cmd)
 	n := cmd.Flags().IntP("number", "n", 50, "how many of the newest entries, at most 1000")
+	verify := cmd.Flags().String("verify", "", "instead check the journal's hash chain in this state `file`, which may be in use")
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
 		asJSON, err := wantsJSON(*form)
 		if err != nil {
 			return err
+		}
+		if cmd.Flags().Changed("verify") {
+			return t.verify(cmd.Context(), *verify, asJSON)
 		}
 		if *n < 1 || *n > 1000 {
 			return usage(fmt.Errorf("-n must be from 1 to 1000, not %d", *n))
@@ -148,6 +154,20 @@ func (t *tool) history(ctx context.Context, r remote, n int, asJSON bool) error 
 		tab.row(cell{e.At.UTC().Format("2006-01-02 15:04:05Z"), faint}, cell{e.Incident, plain}, cell{text, entryTone(e)})
 	}
 	tab.print(t.out)
+	return nil
+}
+
+// verify checks the hash chain of the journal in a state file. It changes
+// nothing.
+func (t *tool) verify(ctx context.Context, path string, asJSON bool) error {
+	head, err := app.VerifyJournal(ctx, path)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return t.printJSON(head)
+	}
+	fmt.Fprintf(t.out, "%s is whole: %d entries, newest hash %s\n", printable(path), head.Seq, head.Hash)
 	return nil
 }
 

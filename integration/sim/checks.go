@@ -272,12 +272,15 @@ func (c *checks) told(p *process) {
 		return
 	}
 	const looks = 4
-	if c.steady++; c.steady < looks || d.Will != watchdog.WillHold || d.BlockedBy == watchdog.GuardEvidence || d.BlockedBy == watchdog.GuardCanaries || d.BlockedBy == watchdog.GuardWitness {
-		return // what flaps may go untold for an hour
+	if c.steady++; c.steady < looks || d.Will != watchdog.WillHold || c.decided != nil && same(*c.decided, d) {
+		return
 	}
-	if c.decided == nil || !same(*c.decided, d) {
-		c.r.violate("I9", fmt.Sprintf("not acting (%s) for minutes, and the journal does not say so: %s", d.BlockedBy, d.Because))
+	for _, e := range slices.Backward(c.entries) { // what flaps goes untold for an hour after it was told
+		if e.Decision != nil && same(*e.Decision, d) && snap.At.Sub(e.At).Abs() < time.Hour {
+			return
+		}
 	}
+	c.r.violate("I9", fmt.Sprintf("not acting (%s) for minutes, and the journal does not say so: %s", d.BlockedBy, d.Because))
 }
 
 // restless says what is still under way, "" when nothing is.

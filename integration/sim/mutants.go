@@ -56,7 +56,7 @@ var evidenceMutants = []Mutant{
 
 var chainMutants = []Mutant{
 	{"effect before record", "actions/task.go", "if err := a.record(ctx, Record{Step: a.step.Name, Target: a.task.Target(), Phase: Started, Detail: a.saw}); err != nil {", "if err := ctx.Err(); err != nil {", []string{"I1"}},
-	{"record not awaited", "watchdog/engine.go", "return <-done\n", "return nil\n", []string{"I1", "I3"}},
+	{"record not awaited", "watchdog/writing.go", "case err := <-done:\n\t\treturn err\n", "default:\n\t\treturn nil\n", []string{"I1", "I3"}},
 	{"DNS before preflight", "actions/kind.go", "return []StepName{Preflight, StopServices, SetRoute, DNSRecords, CheckPort, StartServices, Verify}", "return []StepName{DNSRecords, Preflight, StopServices, SetRoute, CheckPort, StartServices, Verify}", []string{"I3"}},
 	{"a resumed run believes instead of looking", "actions/task.go", "case err == nil && obs.Status == Done:", "case err == nil && (obs.Status == Done || a.touched):", []string{"I5", "I8"}},
 	{"services stay stopped after a failure", "actions/runner.go", "if err != nil && len(x.stillStopped()) > 0 {", "if false {", []string{"I5"}},
@@ -73,7 +73,7 @@ var dnsMutants = []Mutant{
 }
 
 var journalMutants = []Mutant{
-	{"doubt about the journal ignored", "watchdog/engine.go", "if errors.Is(err, ErrJournalUnsure) {", "if false {", []string{"I2", "I8", "I9"}},
+	{"doubt about the journal ignored", "watchdog/writing.go", "if errors.Is(err, ErrJournalUnsure) {", "if false {", []string{"I2", "I8", "I9"}},
 	{"effects without a durable journal", "watchdog/engine.go", "if err := e.save(ctx, &ready); err != nil {\n\t\treturn ready, err\n\t}", "_ = e.save(ctx, &ready)", []string{"I1", "I2", "I5"}},
 }
 

@@ -88,6 +88,18 @@ func New(ctx context.Context, cfg *configs.Config, o Options) (_ *App, err error
 	return a, nil
 }
 
+// VerifyJournal checks the hash chain of the journal in the state file at path,
+// which may be in use, and changes nothing. An error names the first entry that
+// does not fit.
+func VerifyJournal(ctx context.Context, path string) (_ sqlite.Head, err error) {
+	r, err := sqlite.OpenReadOnly(ctx, path)
+	if err != nil {
+		return sqlite.Head{}, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	return r.Verify(ctx)
+}
+
 // Supervisor is what every surface talks to.
 func (a *App) Supervisor() *watchdog.Supervisor { return a.supervisor }
 
@@ -271,8 +283,30 @@ func (a *App) Run(ctx context.Context) error {
 	a.flush(outer)
 	stopOuter()
 	a.shutdown()
-	surroundings.Wait()
+	if !within(closeTime, surroundings.Wait) {
+		a.opts.Log.Error().Msg("the end waits no longer for what uses the state file, whose disk may hang")
+	}
 	return err
+}
+
+// closeTime is how long the end of the process waits for the disk, twice: one
+// that hangs must not keep it. The state file stays locked until the process is
+// gone.
+const closeTime = 10 * time.Second
+
+// within reports whether do returned in that time; it goes on if not.
+func within(d time.Duration, do func()) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	select {
+	case <-done:
+		return true
+	case <-time.After(d):
+		return false
+	}
 }
 
 // flushTime is how long the end of the process waits for Slack: what is not
@@ -331,9 +365,14 @@ func (a *App) release() {
 	for _, s := range a.servers {
 		s.ln.Close()
 	}
-	if a.store != nil {
-		if err := a.store.Close(); err != nil {
-			a.opts.Log.Error().Err(err).Msg("close state file")
-		}
+	if a.store == nil {
+		return
+	}
+	closed := make(chan error, 2)
+	if !within(closeTime, func() { closed <- a.store.Close() }) {
+		closed <- errors.New("a write has not returned, as if the disk hung")
+	}
+	if err := <-closed; err != nil {
+		a.opts.Log.Error().Err(err).Msg("close state file")
 	}
 }

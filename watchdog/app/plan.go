@@ -100,9 +100,10 @@ func poolNames(f *configs.Federation) []string {
 // federation leaves from, which is EdgePool1 of the failover's page and
 // EdgePool2 of the failback's, and goes to to. The failback's page names the
 // wrong pool's server in its A-record step; what comes from the model cannot.
+// Where from is "", all there is to do is to start the services of to.
 func (b *builder) plan(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
 	pf, pt := b.f.Pool(from), b.f.Pool(to)
-	if pf == nil || pt == nil {
+	if pf == nil && from != "" || pt == nil {
 		return nil, fmt.Errorf("from %q to %q: no such pool is configured", from, to)
 	}
 	if !b.f.CanAct() {
@@ -113,13 +114,18 @@ func (b *builder) plan(kind actions.PlanKind, from, to string) (*actions.Plan, e
 		stop = append(stop, winrm.NewStopServices(b.chain[s.FQDN]))
 		start = append(start, winrm.NewStartServices(b.chain[s.FQDN]))
 	}
-	route := winrm.NewSetRoute(b.chain[b.f.ManagementOf(pt).Host], b.route(pf, pt))
 	t := b.f.Timeouts
 	step := func(name actions.StepName, d configs.Duration, tasks []actions.Task) actions.Step {
 		return actions.Step{Name: name, Tasks: tasks, Timeout: d.Duration}
 	}
 	startStep := step(actions.StartServices, t.StartServices, start)
 	startStep.Need = min(pt.MinUp, len(start))
+	plan := &actions.Plan{Kind: kind, Federation: b.f.Name, From: from, To: to, Timeout: t.Failover.Duration}
+	if pf == nil {
+		plan.Steps = []actions.Step{startStep}
+		return plan, plan.Validate()
+	}
+	route := winrm.NewSetRoute(b.chain[b.f.ManagementOf(pt).Host], b.route(pf, pt))
 	steps := []actions.Step{
 		step(actions.Preflight, t.Preflight, b.preflight(pt, b.chain)),
 		step(actions.StopServices, t.StopServices, stop),
@@ -129,7 +135,6 @@ func (b *builder) plan(kind actions.PlanKind, from, to string) (*actions.Plan, e
 		startStep,
 		step(actions.Verify, t.Verify, b.verify(pt, route)),
 	}
-	plan := &actions.Plan{Kind: kind, Federation: b.f.Name, From: from, To: to, Timeout: t.Failover.Duration}
 	for _, name := range kind.Steps() {
 		i := slices.IndexFunc(steps, func(s actions.Step) bool { return s.Name == name })
 		plan.Steps = append(plan.Steps, steps[i])

@@ -191,6 +191,37 @@ func TestFailbackIsToAPreferredPool(t *testing.T) {
 	}
 }
 
+// Where the pool that federation left is gone, all that can be done is to start
+// the services of the other, on every server.
+func TestPlanThatOnlyStartsServices(t *testing.T) {
+	cfg, err := configs.Load(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := newBuilder(&cfg.Federations[0], true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := b.plan(actions.Failover, "EdgePool1", "EdgePool2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := b.plan(actions.Failover, "", "EdgePool2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, _ := whole.Step(actions.StartServices)
+	got, _ := p.Step(actions.StartServices)
+	if len(p.Steps) != 1 || len(got.Tasks) != len(start.Tasks) || got.Timeout != start.Timeout || got.Need != start.Need || p.Timeout != whole.Timeout {
+		t.Errorf("%+v, want the start of services of %+v", p, whole)
+	}
+	for _, pools := range [][2]string{{"EdgePool9", "EdgePool2"}, {"", "EdgePool9"}, {"", ""}} {
+		if p, err := b.plan(actions.Failover, pools[0], pools[1]); err == nil {
+			t.Errorf("from %q to %q: %+v", pools[0], pools[1], p)
+		}
+	}
+}
+
 // The rules know servers by the names that failovers stop and start them by.
 func TestServersOfRules(t *testing.T) {
 	cfg, err := configs.Load(example)

@@ -128,6 +128,8 @@ func TestEntriesInWords(t *testing.T) {
 		"⏸ anna still holds":              {Notice: &watchdog.Notice{Kind: watchdog.NoticeHeld, Text: "anna still holds"}},
 		"✕ partners do not find it":       {Notice: &watchdog.Notice{Kind: watchdog.NoticePartnerLost, Text: "partners do not find it"}},
 		"⚠ the witness is silent":         {Notice: &watchdog.Notice{Kind: watchdog.NoticeWitnessSilent, Text: "the witness is silent"}},
+		"⚠ DNS tells nothing":             {Notice: &watchdog.Notice{Kind: watchdog.NoticeDNSBlind, Text: "DNS tells nothing"}},
+		"✓ DNS tells again":               {Notice: &watchdog.Notice{Kind: watchdog.NoticeDNSBack, Text: "DNS tells again"}},
 		"✓ the witness answers":           {Notice: &watchdog.Notice{Kind: watchdog.NoticeWitnessBack, Text: "the witness answers"}},
 		"✓ partners find it again":        {Notice: &watchdog.Notice{Kind: watchdog.NoticePartnerBack, Text: "partners find it again"}},
 		"⚠ DNS leads to &lt;!channel&gt;": {Notice: &watchdog.Notice{Kind: watchdog.NoticeDrift, Pool: "east", Text: "DNS leads to <!channel>"}},

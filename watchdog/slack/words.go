@@ -278,7 +278,8 @@ func noticeDetail(n *watchdog.Notice) string {
 	mark := map[watchdog.NoticeKind]string{
 		watchdog.NoticeStarted: "●", watchdog.NoticeActiveGone: "⚠", watchdog.NoticeOldPoolBack: "✓", watchdog.NoticeDrift: "⚠", watchdog.NoticePauseEnded: "▶", watchdog.NoticeDegraded: "⚠",
 		watchdog.NoticeRecovered: "✓", watchdog.NoticeOldPoolGone: "✕", watchdog.NoticeHeld: "⏸", watchdog.NoticePartnerLost: "✕", watchdog.NoticePartnerBack: "✓",
-		watchdog.NoticeServerDown: "⚠", watchdog.NoticeServerBack: "✓", watchdog.NoticeServerGone: "⚠", watchdog.NoticeWitnessSilent: "⚠", watchdog.NoticeWitnessBack: "✓", watchdog.NoticeRefused: "✕",
+		watchdog.NoticeServerDown: "⚠", watchdog.NoticeServerBack: "✓", watchdog.NoticeServerGone: "⚠", watchdog.NoticeWitnessSilent: "⚠", watchdog.NoticeWitnessBack: "✓",
+		watchdog.NoticeDNSBlind: "⚠", watchdog.NoticeDNSBack: "✓", watchdog.NoticeRefused: "✕",
 	}[n.Kind]
 	if n.Kind == watchdog.NoticeDrift && n.Pool == "" {
 		mark = "✓"

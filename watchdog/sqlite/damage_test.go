@@ -317,3 +317,25 @@ func TestLimitReached(t *testing.T) {
 		t.Errorf("a small append afterwards: %v, %v", got, err)
 	}
 }
+
+// An entry that is no entry, or lacks what its kind names, is an error that says
+// which it is and what to do, for everybody who reads.
+func TestReadNamesAnEntryThatCannotBeUnderstood(t *testing.T) {
+	for _, change := range []string{"json_remove(body, '$.pool')", "'[]'"} {
+		path := filled(t)
+		execRaw(t, raw(t, path), "DROP TRIGGER entry_update", "UPDATE entry SET body = "+change+" WHERE seq = 8")
+		r, err := OpenReadOnly(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for after, want := range map[uint64]bool{0: true, 7: true, 8: false} {
+			_, err := r.Read(t.Context(), "", after, 10)
+			if (err != nil) != want || want && (!strings.Contains(err.Error(), "entry 8") || !strings.Contains(err.Error(), "restore it")) {
+				t.Errorf("%s, after %d: %v", change, after, err)
+			}
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -124,7 +124,11 @@ func (r *Reader) entries(ctx context.Context, query string, args ...any) ([]watc
 		if err := rows.Scan(&seq, &body); err != nil {
 			return nil, explain(r.path, "read journal", err)
 		}
-		if err := json.Unmarshal(body, &e); err != nil {
+		err := json.Unmarshal(body, &e)
+		if err == nil {
+			err = e.Validate()
+		}
+		if err != nil {
 			return nil, fmt.Errorf("state file %s: read journal: entry %d cannot be understood: %w – keep the file for analysis and restore it, or move it away to begin an empty journal", r.path, seq, err)
 		}
 		out = append(out, e)

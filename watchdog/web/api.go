@@ -156,6 +156,9 @@ func readCommand(w http.ResponseWriter, r *http.Request) (watchdog.Command, int,
 	if cmd.ID == "" || len(cmd.ID) > 128 {
 		return cmd, http.StatusBadRequest, errors.New("a command needs an id of 1 to 128 bytes, a new one for every order")
 	}
+	if err := cmd.Verb.Validate(); err != nil {
+		return cmd, http.StatusBadRequest, err
+	}
 	cmd.Actor = peerOf(r.Context())
 	if cmd.Via != viaCLI {
 		cmd.Via = viaAPI

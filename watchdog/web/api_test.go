@@ -103,11 +103,11 @@ func TestClientSubmits(t *testing.T) {
 		t.Errorf("the same id again = %+v, %v; want a refusal", answer, err)
 	}
 	for range 2 {
-		if answer, err := c.Submit(t.Context(), watchdog.Command{Federation: "contoso"}); !answer.Accepted || err != nil {
+		if answer, err := c.Submit(t.Context(), watchdog.Command{Federation: "contoso", Verb: watchdog.VerbAck}); !answer.Accepted || err != nil {
 			t.Errorf("without id = %+v, %v", answer, err)
 		}
 	}
-	if _, err := c.Submit(t.Context(), watchdog.Command{Federation: "nobody"}); !errors.Is(err, watchdog.ErrNoFederation) {
+	if _, err := c.Submit(t.Context(), watchdog.Command{Federation: "nobody", Verb: watchdog.VerbAck}); !errors.Is(err, watchdog.ErrNoFederation) {
 		t.Errorf("unknown federation: %v", err)
 	}
 	w.err = watchdog.ErrStopping
@@ -170,14 +170,16 @@ func TestCommandsAreStrict(t *testing.T) {
 		{"not JSON", "POST", "/api/v1/commands", "application/json", `pause`, 400},
 		{"unknown field", "POST", "/api/v1/commands", "application/json", `{"id":"1","federation":"contoso","really":true}`, 400},
 		{"two commands", "POST", "/api/v1/commands", "application/json", `{"id":"1","federation":"contoso"}{"id":"2"}`, 400},
-		{"no id", "POST", "/api/v1/commands", "application/json", `{"federation":"contoso"}`, 400},
+		{"no id", "POST", "/api/v1/commands", "application/json", `{"federation":"contoso","verb":"ack"}`, 400},
+		{"no verb", "POST", "/api/v1/commands", "application/json", `{"id":"1","federation":"contoso"}`, 400},
+		{"an event for a verb", "POST", "/api/v1/commands", "application/json", `{"id":"1","federation":"contoso","verb":"start","reason":"x"}`, 400},
 		{"too large", "POST", "/api/v1/commands", "application/json", `{"id":"1","reason":"` + strings.Repeat("x", maxBody) + `"}`, 413},
 		{"reading commands", "GET", "/api/v1/commands", "", "", 405},
 		{"posting status", "POST", "/api/v1/status", "application/json", "{}", 405},
 		{"no such path", "GET", "/api/v2/status", "", "", 404},
 		{"bad n", "GET", "/api/v1/history?n=many", "", "", 400},
 		{"too many", "GET", "/api/v1/history?n=1001", "", "", 400},
-		{"accepted", "POST", "/api/v1/commands", "application/json; charset=utf-8", `{"id":"1","federation":"contoso"}`, 200},
+		{"accepted", "POST", "/api/v1/commands", "application/json; charset=utf-8", `{"id":"1","federation":"contoso","verb":"ack"}`, 200},
 		{"with all it can have", "POST", "/api/v1/commands", "application/json", everyField, 200},
 	}
 	w := &fake{}

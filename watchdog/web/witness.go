@@ -163,7 +163,7 @@ func (c *WitnessClient) hear(body []byte) (watchdog.Testimony, error) {
 	const longest = 365 * 24 * 60 * 60
 	age := min(max(*b.AgeSeconds, -1), longest)
 	t := watchdog.Testimony{
-		Vantage: words(b.Vantage), Age: time.Duration(age * float64(time.Second)), Unsure: words(b.Unsure),
+		Vantage: words(b.Vantage), Instance: words(b.Instance), Age: time.Duration(age * float64(time.Second)), Unsure: words(b.Unsure),
 		Pools: make(map[string]watchdog.PoolTestimony, len(b.Pools)),
 	}
 	for name, p := range b.Pools {

@@ -86,7 +86,7 @@ func TestWitnessIsHeard(t *testing.T) {
 	roots := srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	for _, base := range []string{srv.URL, srv.URL + "/"} {
 		got, err := NewWitnessClient(WitnessOptions{RootCAs: roots, Instance: "mine"}).Ask(t.Context(), base, "contoso")
-		want := watchdog.Testimony{Vantage: "host2", Age: 3 * time.Second, Pools: map[string]watchdog.PoolTestimony{
+		want := watchdog.Testimony{Vantage: "host2", Instance: "host2's", Age: 3 * time.Second, Pools: map[string]watchdog.PoolTestimony{
 			"EdgePool1": {Verdict: watchdog.PoolDown, Why: "10.0.1.10:5269 connect/refused"}, "EdgePool2": {Verdict: watchdog.PoolUp},
 		}}
 		if d := cmp.Diff(want, got); d != "" || err != nil {
