@@ -27,7 +27,7 @@ type Auditor struct {
 	chain    audited
 	paused   time.Time            // automatic failover is paused until then
 	held     bool                 // … or until a person releases it
-	autos    map[string]time.Time // by incident: its first automatic failover
+	autos    map[string]time.Time // by incident: its first automatic failover; a failback is none
 	cooldown time.Time            // of the last automatic failover that went well
 	failed   int                  // failovers of the open incident that failed since a person spoke
 }
@@ -227,7 +227,7 @@ func (a *Auditor) applyChain(e Entry) {
 		id: c.ID, incident: e.Incident, auto: c.Trigger == TriggerAuto, open: true, owed: c.Owed,
 		steps: map[actions.StepName]actions.RecordPhase{}, tasks: map[auditedTask]actions.RecordPhase{},
 	}
-	if _, known := a.autos[e.Incident]; a.chain.auto && !known {
+	if _, known := a.autos[e.Incident]; a.chain.auto && c.Kind != actions.Failback && !known {
 		a.autos[e.Incident] = e.At
 	}
 	maps.DeleteFunc(a.autos, func(_ string, at time.Time) bool { return at.Before(e.At.Add(-2 * a.rules.BudgetWindow)) })

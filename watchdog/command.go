@@ -81,6 +81,17 @@ func (v Verb) Info() (VerbInfo, bool) {
 	return verbTable[i], true
 }
 
+// settles reports whether an order says where federation should be, or that a
+// person has seen where it is.
+func (v Verb) settles() bool {
+	switch v {
+	case VerbFailover, VerbSwitchover, VerbFailback, VerbApprove, VerbRetry, VerbSkipStep, VerbAdopt, VerbAck:
+		return true
+	case VerbHold, VerbRelease, VerbPause, VerbResume, VerbDeny, VerbAbort:
+	}
+	return false
+}
+
 // Form is how the order is typed, e.g. "failover POOL REASON…".
 func (i VerbInfo) Form() string {
 	words := []string{string(i.Verb)}

@@ -67,7 +67,7 @@ func (q *question) judge() Decision {
 		return Decision{State: Watching, Will: WillFailback, To: to, Because: fmt.Sprintf(
 			"%s answers since %s and is ready, and the window of automatic failback is open", to, clock(q.fold.back[to]))}
 	}
-	return q.watch(fmt.Sprintf("%s answers: %s", active, q.pool.Why))
+	return q.watch(fmt.Sprintf("%s answers: %s%s", active, q.pool.Why, q.staying()))
 }
 
 // retrying: the chain stopped after the route had moved.
@@ -105,23 +105,31 @@ func (q *question) home() string {
 	f, r := q.fold, q.rules
 	if !r.Failback.Auto || r.Mode != ModeAuto || r.Unable != "" || !r.Failback.open(q.at) ||
 		f.hold != nil || f.pause != nil && q.at.Before(f.pause.Until) || q.at.Before(f.cooldown) ||
-		f.incident != "" || f.unfinished() || r.Budget > 0 && f.recent(q.at.Add(-r.BudgetWindow)) >= r.Budget || q.pool.Verdict != PoolUp {
+		f.incident != "" || f.stays != "" || f.unfinished() || r.Budget > 0 && f.recent(q.at.Add(-r.BudgetWindow)) >= r.Budget || q.pool.Verdict != PoolUp {
 		return ""
 	}
 	for _, p := range r.Pools {
 		_, back := f.back[p]
 		there := q.levels.Round.Pool(p)
-		failedAt, failed := f.failed[p]
 		switch {
 		case p == f.active:
 			return ""
-		case failed && q.at.Sub(failedAt).Abs() < r.RetryFailed:
 		case back && f.quarantine(p, q.at, r) == "" && there.Verdict == PoolUp && !there.Breaker.Tripped() &&
 			q.levels.Readiness[p].lacks(p, q.at, r.ReadinessAge) == "":
 			return p
 		}
 	}
 	return ""
+}
+
+// staying is why federation does not go home by itself, where it would
+// otherwise; "" when nobody has to do anything about it.
+func (q *question) staying() string {
+	f, r := q.fold, q.rules
+	if f.stays == "" || !r.Failback.Auto || r.Mode != ModeAuto || f.active == r.Pools[0] {
+		return ""
+	}
+	return fmt.Sprintf("; federation does not return to %s by itself until somebody says ack, because %s", r.Pools[0], f.stays)
 }
 
 // down decides once the active pool counts as down: the guards in their

@@ -38,8 +38,9 @@ type fold struct {
 	aborting  string // who ordered the running chain to end
 	over      string // the newest chain of which a person said that nothing is left to do
 	cooldown  time.Time
-	autos     []time.Time // incidents with an automatic failover: when it began
+	autos     []time.Time // incidents with an automatic failover, failbacks aside: when it began
 	failed    map[string]time.Time
+	stays     string     // why federation does not go home by itself until a person speaks
 	chain     *chainFold // the running failover, else the last one
 	confirm   string     // what a person has to acknowledge before the next automatic failover
 	retryAt   time.Time  // faulted: when the chain is tried again
@@ -238,6 +239,9 @@ func (f *fold) applyCommand(e Entry) {
 	if len(f.accepted) > keptCommands {
 		f.accepted = f.accepted[1:]
 	}
+	if cmd.Verb.settles() {
+		f.stays = ""
+	}
 	switch cmd.Verb {
 	case VerbHold:
 		f.hold = &Hold{Since: e.At, Actor: cmd.Actor, Via: cmd.Via, Reason: cmd.Reason, told: e.At}
@@ -317,14 +321,14 @@ func (f *fold) applyChain(e Entry) {
 		f.chain.outcome, f.chain.endedAt = nil, time.Time{}
 		f.chain.Retry, f.chain.Skip = e.Chain.Retry, e.Chain.Skip
 		if f.incident == "" { // it goes on, with the failovers that were counted in it
-			f.incident, f.chains, f.charged = e.Incident, f.chain.number, f.chain.Trigger == TriggerAuto
+			f.incident, f.chains, f.charged = e.Incident, f.chain.number, f.chain.spends()
 		}
 		return
 	}
 	f.open(e)
 	f.chains++
 	f.attempts++
-	if e.Chain.Trigger == TriggerAuto && !f.charged {
+	if e.Chain.spends() && !f.charged {
 		f.autos, f.charged = append(f.autos, e.At), true
 	}
 	f.chain = &chainFold{ChainStart: *e.Chain, incident: e.Incident, number: f.chains, startedAt: e.At}
@@ -360,7 +364,6 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		delete(f.owed, f.chain.To)
 	}
 	f.told = nil
-	automatic := f.chain.Trigger == TriggerAuto
 	aborted := f.aborting
 	f.aborting = ""
 	switch {
@@ -368,15 +371,15 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		f.leave(f.chain.From)
 		f.takeOver(f.chain.To)
 		f.close()
-		if automatic {
+		if f.chain.Trigger == TriggerAuto {
 			f.cooldown = e.At.Add(rules.Cooldown)
 		}
 	case out.RouteMoved:
 		f.stuck(e.At, aborted, rules)
 	case !f.tripped[f.active]:
 		f.close() // a move away from a healthy pool: with it ends what it opened
-		if automatic {
-			f.failed[f.chain.To] = e.At
+		if rules.prefers(f.chain.To, f.chain.From) && (aborted != "" || !out.Interrupted) {
+			f.stays = f.chain.fate(aborted)
 		}
 	case aborted != "":
 		f.attempts = max(f.attempts-1, 0)

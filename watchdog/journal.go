@@ -77,6 +77,10 @@ type ChainStart struct {
 // TriggerAuto is the Trigger of a failover that edgewatch decided by itself.
 const TriggerAuto = "auto"
 
+// spends reports whether the budget counts it: an automatic failover does, and
+// a failback, which leaves a pool that is well, does not.
+func (c *ChainStart) spends() bool { return c.Trigger == TriggerAuto && c.Kind != actions.Failback }
+
 // ChainEnd records how a failover ended.
 type ChainEnd struct {
 	ID      string           `json:"id"`

@@ -39,6 +39,9 @@ type Rules struct {
 	ResumeWithin time.Duration // a chain older than this whose route did not move is not carried on
 }
 
+// prefers reports whether pool a stands before pool b.
+func (r *Rules) prefers(a, b string) bool { return slices.Index(r.Pools, a) < slices.Index(r.Pools, b) }
+
 // LateApproval is what edgewatch does when nobody answered its question.
 type LateApproval string
 

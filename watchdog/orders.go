@@ -145,7 +145,7 @@ func (s *step) failback() {
 	quarantine := f.quarantine(cmd.Pool, s.At, s.rules)
 	switch {
 	case s.impossible() || s.unplanned():
-	case slices.Index(s.rules.Pools, cmd.Pool) > slices.Index(s.rules.Pools, f.active):
+	case s.rules.prefers(f.active, cmd.Pool):
 		s.no("%s is not preferred to %s, so that there is nothing to fail back: switchover %s REASON", cmd.Pool, f.active, cmd.Pool)
 	case quarantine != "" && !cmd.Force:
 		s.no("%s. To return all the same: failback %s --force REASON", quarantine, cmd.Pool)
@@ -304,7 +304,7 @@ func (s *step) adopted() {
 func (s *step) acked() {
 	f := &s.fold
 	switch {
-	case f.incident == "" && f.confirm == "" && f.retryAt.IsZero() && !s.At.Before(f.cooldown):
+	case f.incident == "" && f.confirm == "" && f.stays == "" && f.retryAt.IsZero() && !s.At.Before(f.cooldown):
 		s.no("there is nothing to acknowledge")
 	case !f.retryAt.IsZero():
 		s.accept("acknowledged: the failover to %s is not tried again by itself", f.chain.To)
