@@ -38,3 +38,39 @@ func TestEngineActsAlthoughTheClockWasSetBack(t *testing.T) {
 		<-ended
 	})
 }
+
+// leaping is a process whose wall clock can be set.
+func leaping(t *testing.T, w *estate, j *watchdogtest.MemJournal, s watchdog.Settings) (p *process, set func(by time.Duration)) {
+	t.Helper()
+	var off atomic.Int64
+	p = runEngine(t, s, watchdog.Ports{
+		Senses: w.senses(), Plan: w.plan, Journal: j,
+		Now: func() time.Time { return time.Now().Add(time.Duration(off.Load())) },
+	})
+	return p, func(by time.Duration) { off.Add(int64(by)) }
+}
+
+// A clock that leaps forward makes no pool stable that answered for five
+// minutes: federation does not return to it by itself before it has for as long
+// as was asked for.
+func TestEngineDoesNotGoHomeBecauseTheClockLeapt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		s := testSettings()
+		s.Rules.Failback = watchdog.FailbackRules{Auto: true, StableFor: 24 * time.Hour, To: 24 * time.Hour}
+		p, set := leaping(t, w, j, s)
+		time.Sleep(time.Minute)
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		p.until(10*time.Minute, "failed over", activeIs("EdgePool2"))
+		time.Sleep(time.Hour)
+		w.with(func(w *estate) { w.dead["EdgePool1"] = false })
+		time.Sleep(5 * time.Minute)
+		set(25 * time.Hour)
+		leapt := time.Now()
+		p.until(25*time.Hour, "gone home", activeIs("EdgePool1"))
+		if after := time.Since(leapt); after < s.Rules.Failback.StableFor {
+			t.Errorf("federation went home %s after the leap", after)
+		}
+		p.stop()
+	})
+}

@@ -100,12 +100,17 @@ func (q *question) overtaken() bool {
 }
 
 // home is the pool that federation may return to by itself now, "" when there
-// is none or something stands against it. It asks the guards of a failover.
+// is none or something stands against it. It asks the guards of a failover but
+// for the witnesses, who are asked about a pool that looks bad, and the pool
+// must have answered for long enough under this process's eyes.
 func (q *question) home() string {
 	f, r := q.fold, q.rules
-	if !r.Failback.Auto || r.Mode != ModeAuto || r.Unable != "" || !r.Failback.open(q.at) ||
+	if !r.Failback.Auto || r.Mode != ModeAuto || r.Unable != "" || !r.Failback.open(q.at) || f.incident != "" || f.unfinished() || f.stays != "" {
+		return ""
+	}
+	if q.levels.Round.Frozen != "" || q.pool.Verdict != PoolUp || q.at.Before(q.levels.Since.Add(max(r.StartupGrace, r.Failback.StableFor))) ||
 		f.hold != nil || f.pause != nil && q.at.Before(f.pause.Until) || q.at.Before(f.cooldown) ||
-		f.incident != "" || f.stays != "" || f.unfinished() || r.Budget > 0 && f.recent(q.at.Add(-r.BudgetWindow)) >= r.Budget || q.pool.Verdict != PoolUp {
+		r.Budget > 0 && f.recent(q.at.Add(-r.BudgetWindow)) >= r.Budget || q.drift() != "" {
 		return ""
 	}
 	for _, p := range r.Pools {

@@ -3,6 +3,7 @@ package watchdog
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // returning is a federation that is on EdgePool2 after a failover by itself,
@@ -97,5 +98,47 @@ func TestFailbackSpendsNoBudget(t *testing.T) {
 	s.m.rules.Budget = 1
 	if s.do(home); s.m.fold.running() {
 		t.Errorf("no failover is left for today:\n%s", s.out.String())
+	}
+}
+
+// Automatic failback asks what a failover asks: it stays where there is doubt
+// whether federation is where edgewatch takes it to be, whether our own loop
+// can be trusted, and until this process has watched for long enough.
+func TestFailbackAsksTheGuardsOfAFailover(t *testing.T) {
+	for name, round := range map[string]string{
+		"DNS leads to a third pool, which answers":      "round EdgePool1=up EdgePool2=up EdgePool3=up drift=EdgePool3",
+		"nobody knows where DNS leads":                  "round EdgePool1=up EdgePool2=up EdgePool3=up nowhere",
+		"what partners find was not looked at for long": "round EdgePool1=up EdgePool2=up EdgePool3=up",
+		"our own loop stood still":                      home + " frozen",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := returning(t, "partner=15m")
+			if s.do(round); s.m.fold.running() {
+				t.Errorf("went home:\n%s", s.out.String())
+			}
+			if s.do(home); !s.m.fold.running() {
+				t.Errorf("did not go home when all is well:\n%s", s.out.String())
+			}
+		})
+	}
+}
+
+// A time in which edgewatch did not watch does not count as one in which the
+// pool was well.
+func TestFailbackCountsWhatWasWatched(t *testing.T) {
+	s := returning(t, "")
+	s.m.rules.StartupGrace = 2 * time.Hour
+	s.levels.Since = s.now.Add(-time.Minute)
+	if s.do(home); s.m.fold.running() {
+		t.Fatalf("went home a minute after the start:\n%s", s.out.String())
+	}
+	s.now = s.now.Add(59*time.Minute + time.Second) // stable_for is over, the grace is not
+	s.do("ready EdgePool1")
+	if s.do(home); s.m.fold.running() {
+		t.Fatalf("went home in the grace:\n%s", s.out.String())
+	}
+	s.m.rules.StartupGrace = time.Minute
+	if s.do(home); !s.m.fold.running() {
+		t.Errorf("watched for an hour, and did not go home:\n%s", s.out.String())
 	}
 }
