@@ -113,11 +113,14 @@ func (a *Auditor) checkChain(e Entry) error {
 }
 
 // spent counts the other incidents within the budget's window that had an
-// automatic failover.
+// automatic failover; none for an incident that had one itself.
 func (a *Auditor) spent(e Entry) int {
+	if _, charged := a.autos[e.Incident]; charged {
+		return 0
+	}
 	n := 0
-	for incident, at := range a.autos {
-		if incident != e.Incident && at.After(e.At.Add(-a.rules.BudgetWindow)) {
+	for _, at := range a.autos {
+		if at.After(e.At.Add(-a.rules.BudgetWindow)) {
 			n++
 		}
 	}
@@ -230,7 +233,9 @@ func (a *Auditor) applyChain(e Entry) {
 	if _, known := a.autos[e.Incident]; a.chain.auto && c.Kind != actions.Failback && !known {
 		a.autos[e.Incident] = e.At
 	}
-	maps.DeleteFunc(a.autos, func(_ string, at time.Time) bool { return at.Before(e.At.Add(-2 * a.rules.BudgetWindow)) })
+	maps.DeleteFunc(a.autos, func(incident string, at time.Time) bool {
+		return incident != e.Incident && at.Before(e.At.Add(-2*a.rules.BudgetWindow))
+	})
 }
 
 func (a *Auditor) applyStep(r *actions.Record) {

@@ -260,3 +260,25 @@ func (k *keeper) Read(_ context.Context, _ string, after uint64, _ int) ([]Entry
 	}
 	return k.entries, nil
 }
+
+// What the machine decides in an incident that is charged already the auditor
+// has nothing against, although the clock was set back and older ones are
+// within the budget's window again.
+func TestAuditorChargesAnIncidentOnce(t *testing.T) {
+	s := newScript(t)
+	lines := []string{"boot"}
+	for _, wait := range []string{"1h", "23h"} {
+		lines = append(lines, "wait "+wait, "ready EdgePool1", "ready EdgePool2", "ready EdgePool3", "round ACTIVE=tripped", "end ok")
+	}
+	lines = append(lines, "wait 65m", "ready EdgePool1", "ready EdgePool2", "ready EdgePool3", "round ACTIVE=tripped",
+		"wait -10m", "ready EdgePool1", "ready EdgePool2", "ready EdgePool3", "round ACTIVE=tripped", "end preflight")
+	for _, line := range lines {
+		s.do(strings.ReplaceAll(line, "ACTIVE", s.m.Active()))
+	}
+	if n := s.m.fold.chains; n != 2 {
+		t.Fatalf("%d failovers of the incident, want a second one:\n%s", n, s.out.String())
+	}
+	if err := s.audit(); err != nil {
+		t.Errorf("refused as a defect: %v", err)
+	}
+}
