@@ -110,6 +110,9 @@ func (r *rules) trust() {
 	} else if good > b.Window.Duration {
 		r.warn(r.in("breaker.good_rounds"), "%d of them take %s, longer than window (%s): a pool comes back later than it can be judged", b.GoodRounds, rounded(good), b.Window)
 	}
+	if fast := time.Duration(b.GoodRounds-1) * r.f.Probe.SuspectInterval.Duration; max(fast, b.MinGoodTime.Duration) < shortest {
+		r.warn(r.in("breaker.min_good_time"), "%s is short: services start one after the other, and a pool that is trusted too early goes down again", b.MinGoodTime)
+	}
 	switch {
 	case g.Cooldown.Duration == 0:
 		r.warn(r.in("guards.cooldown"), "0s lets one automatic failover follow the other: only the budget stops them")

@@ -2,7 +2,6 @@ package configs
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +18,7 @@ func (c *Config) validate() {
 	c.validateAddrs()
 	c.validateRoutes()
 	for i := range c.Federations {
-		r := rules{source: c.src, f: &c.Federations[i], path: fmt.Sprintf("federations[%d]", i)}
+		r := rules{source: c.src, f: &c.Federations[i], path: fmt.Sprintf("federations[%d]", i), health: c.Listen.Health}
 		r.probe()
 		r.breaker()
 		r.guards()
@@ -29,10 +28,12 @@ func (c *Config) validate() {
 		r.allCanaries()
 		r.failback()
 		r.timeouts()
+		r.haste()
 		r.canaries()
 		r.witnesses()
 		r.pools()
 		r.dns()
+		r.dyingWithPool()
 		r.winrm()
 		r.mode()
 	}
@@ -175,8 +176,9 @@ func (c *Config) validateRoutes() {
 // rules are those of one federation.
 type rules struct {
 	*source
-	f    *Federation
-	path string
+	f      *Federation
+	path   string
+	health string // listen.health
 }
 
 // in is the path of a key of the federation.
@@ -262,6 +264,7 @@ func (r *rules) timeouts() {
 			r.bad(r.in("timeouts.%s", s.key), "%s is longer than the whole failover may take (failover: %s)", s.d, t.Failover)
 		}
 	}
+	r.shortSteps()
 	if sum > t.Failover.Duration {
 		r.warn(r.in("timeouts.failover"), "%s is less than all steps together (%s): a slow step takes time from the later ones", t.Failover, Duration{sum})
 	}
@@ -269,12 +272,6 @@ func (r *rules) timeouts() {
 
 func (r *rules) canaries() {
 	c := &r.f.Canaries
-	pools := map[netip.Addr]string{}
-	for _, p := range r.f.Pools {
-		for _, a := range p.Addresses {
-			pools[a.Unmap()] = p.Name
-		}
-	}
 	if i := r.f.Probe.Interval; c.Timeout.Duration >= i.Duration && !r.wrong(r.in("probe.interval")) {
 		r.bad(r.in("canaries.timeout"), "%s must be shorter than probe.interval (%s): each round asks the canaries", c.Timeout, i)
 	}
@@ -284,7 +281,7 @@ func (r *rules) canaries() {
 		if !t.Addr.IsValid() || r.wrong(path) {
 			continue
 		}
-		if pool, ok := pools[t.Addr.Addr().Unmap()]; ok {
+		if pool := r.poolAt(t.Addr); pool != "" {
 			r.bad(path, "%s is an address of %s: a canary must answer when the pools do not", t.Addr.Addr(), pool)
 		}
 		if t.Domain != "" && slices.Contains(r.f.Domains, t.Domain) {
@@ -335,6 +332,11 @@ func (r *rules) pools() {
 			r.warn(r.in("pools[%d].srv_priority", i), "%d is also that of %s: partners would use both pools at once", p.SRVPriority, first)
 		}
 		priorities[p.SRVPriority] = p.Name
+		behind := func(before Pool) bool { return before.SRVPriority > p.SRVPriority }
+		if k := slices.IndexFunc(r.f.Pools[:i], behind); k >= 0 {
+			r.warn(r.in("pools[%d].srv_priority", i), "%d goes before the %d of %s in SRV records, but edgewatch prefers %[3]s: it chooses by the order of pools alone",
+				p.SRVPriority, r.f.Pools[k].SRVPriority, r.f.Pools[k].Name)
+		}
 	}
 }
 

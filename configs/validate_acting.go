@@ -2,8 +2,10 @@ package configs
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"edgewatch/watchdog"
 )
@@ -110,6 +112,10 @@ func (d *DNS) ZoneOf(name string) *Zone {
 	return nil
 }
 
+// longTTL is how long partners may keep an old address before that deserves a
+// look: a failover takes some minutes itself.
+const longTTL = 10 * time.Minute
+
 func (r *rules) dns() {
 	d := &r.f.DNS
 	if len(d.Zones) > 0 {
@@ -121,6 +127,9 @@ func (r *rules) dns() {
 		if d.Record != "" && d.zone(d.Record) < 0 {
 			r.bad(r.in("dns.record"), "no zone of dns.zones holds %s", d.Record)
 		}
+	}
+	if d.TTL.Duration > longTTL {
+		r.warn(r.in("dns.ttl"), "%s is long: when federation moves the next time, partners keep the old address for up to so long", d.TTL)
 	}
 	for i, z := range d.Zones {
 		if whole := r.f.Timeouts.DNSRecords; z.Timeout.Duration > whole.Duration {
@@ -134,6 +143,51 @@ func (r *rules) dns() {
 		}
 	}
 	r.record()
+}
+
+// dyingWithPool tells of what a failover needs and the death of a pool takes
+// along.
+func (r *rules) dyingWithPool() {
+	r.managementAt("management.host", r.f.Management.Host)
+	for i, p := range r.f.Pools {
+		if p.Management != nil {
+			r.managementAt(fmt.Sprintf("pools[%d].management.host", i), p.Management.Host)
+		}
+	}
+	for i, a := range r.f.DNS.Resolvers {
+		if pool := r.poolAt(a); pool != "" {
+			r.warn(r.in("dns.resolvers[%d]", i), "%s is an address of %s: when that pool is dead, nobody says there what partners see", a.Addr(), pool)
+		}
+	}
+	for i, z := range r.f.DNS.Zones {
+		if pool := r.poolAt(z.Server); pool != "" {
+			r.warn(r.in("dns.zones[%d].server", i), "%s is an address of %s: when that pool is dead, the records cannot be changed", z.Server.Addr(), pool)
+		}
+		for k, a := range z.Authoritative {
+			if pool := r.poolAt(a); pool != "" && z.MaySilent == 0 {
+				r.warn(r.in("dns.zones[%d].authoritative[%d]", i, k), "%s is an address of %s: when that pool is dead, the failover waits for it in vain; see may_be_silent", a.Addr(), pool)
+			}
+		}
+	}
+}
+
+// managementAt wants the host that Set-CsSite runs on beside the pools.
+func (r *rules) managementAt(path, host string) {
+	for _, p := range r.f.Pools {
+		if host != "" && slices.ContainsFunc(p.Servers, func(s Server) bool { return s.FQDN == host }) {
+			r.warn(r.in("%s", path), "%s is an Edge Server of %s: it dies with that pool, and an Edge cannot run Set-CsSite; name a host inside, best the one with the CMS", host, p.Name)
+		}
+	}
+}
+
+// poolAt names the pool that has the address, "" when none has.
+func (r *rules) poolAt(a netip.AddrPort) string {
+	for _, p := range r.f.Pools {
+		if a.IsValid() && slices.Contains(p.Addresses, a.Addr().Unmap()) { // those of pools are unmapped
+			return p.Name
+		}
+	}
+	return ""
 }
 
 // record holds what tells one name of all pools from one name per pool.
@@ -251,6 +305,9 @@ func (r *rules) failback() {
 		r.warn(r.in("guards.budget"), "of 1 is used up by a failover: automatic failback waits until budget_window is over")
 	case !b.Auto && b.Window != "":
 		r.warn(r.in("failback.window"), "is without effect unless failback.auto is set")
+	}
+	if r.f.Mode == watchdog.ModeApprove && r.f.Guards.Unproven == watchdog.UnprovenNext {
+		r.warn(r.in("guards.unproven"), "next is without effect in mode approve: edgewatch does not ask about a second pool, it tries the same failover again and then wants a person")
 	}
 	if a := r.f.Approval; r.f.Mode == watchdog.ModeApprove && a.Timeout.Duration == 0 && a.Then == watchdog.ApprovalActs {
 		r.bad(r.in("approval.then"), "cannot be failover with a timeout of 0s, which waits without end")

@@ -2,6 +2,8 @@ package configs
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -17,6 +19,10 @@ func (r *rules) witnesses() {
 		path := r.in("witnesses.urls[%d]", i)
 		u, err := url.Parse(word)
 		if err != nil || r.wrong(path) {
+			continue
+		}
+		if r.own(u) {
+			r.bad(path, "%s is this edgewatch's own listen.health (%s): nobody is a witness of their own", word, r.health)
 			continue
 		}
 		if key := strings.ToLower(word); seen[key] {
@@ -50,6 +56,54 @@ func (r *rules) witnesses() {
 	if i := r.f.Probe.Interval; w.Timeout.Duration >= i.Duration && !r.wrong(r.in("probe.interval")) {
 		r.bad(r.in("witnesses.timeout"), "%s must be shorter than probe.interval (%s): each round asks the witnesses while the active pool looks bad", w.Timeout, i)
 	}
+}
+
+// own reports whether a witness's URL leads to listen.health of this very
+// configuration, as far as that shows without looking names up.
+func (r *rules) own(u *url.URL) bool {
+	host, port, err := net.SplitHostPort(r.health)
+	if err != nil || port != portOf(u) {
+		return false
+	}
+	if strings.EqualFold(host, u.Hostname()) {
+		return true
+	}
+	listens, err1 := localAddr(host)
+	asked, err2 := localAddr(u.Hostname())
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	switch asked { // a connection to no address in particular goes to this machine
+	case netip.IPv4Unspecified():
+		asked = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case netip.IPv6Unspecified():
+		asked = netip.IPv6Loopback()
+	}
+	// A listener on :: takes IPv4 too, one on 0.0.0.0 nothing else.
+	return asked == listens || listens.IsUnspecified() && asked.IsLoopback() && (listens.Is6() || asked.Is4())
+}
+
+// portOf is the port that a URL leads to.
+func portOf(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "https":
+		return "443"
+	}
+	return "80"
+}
+
+// localAddr is the address of a host that needs no looking up; of none, ::.
+func localAddr(host string) (netip.Addr, error) {
+	switch strings.ToLower(host) {
+	case "":
+		return netip.IPv6Unspecified(), nil
+	case "localhost":
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil
+	}
+	addr, err := netip.ParseAddr(host)
+	return addr.Unmap(), err
 }
 
 // Witnessed tells in a sentence what edgewatch makes sure of before it takes a

@@ -31,7 +31,7 @@ var allowed = map[string][]string{
 	"integration/sidebyside":   {"probe", "probe/probetest"},
 	"integration/lab":          {"probe", "probe/probetest", "actions", "actions/actionstest", "watchdog/slack/slacktest", "configs", "watchdog", "watchdog/app", "watchdog/sqlite", "watchdog/web"},
 	// The simulator runs all of the product but its sockets; from app it takes how a configuration becomes settings and plans.
-	"integration/sim": {"probe", "actions", "watchdog", "watchdog/watchdogtest", "watchdog/sqlite", "watchdog/slack", "watchdog/slack/slacktest", "watchdog/app", "configs"},
+	"integration/sim": {"probe", "actions", "actions/actionstest", "actions/rfc2136", "watchdog", "watchdog/watchdogtest", "watchdog/sqlite", "watchdog/slack", "watchdog/slack/slacktest", "watchdog/app", "configs"},
 	"cmd/edgelab":     {"integration/lab", "integration/sim", "watchdog/app", "watchdog", "configs", "actions", "probe"},
 }
 

@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if len(args) == 2 && args[0] == watchdogWord {
 		return child(ctx, args[1], in, errOut)
 	}
-	o, err := parse(args, errOut)
+	o, err := parse(args, out)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -133,7 +133,7 @@ func tellReport(r lab.Report, out, errOut io.Writer) int {
 	return 0
 }
 
-func parse(args []string, errOut io.Writer) (options, error) {
+func parse(args []string, out io.Writer) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("edgelab", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
@@ -146,8 +146,8 @@ func parse(args []string, errOut io.Writer) (options, error) {
 	fs.DurationVar(&o.limit, "timeout", 45*time.Second, "`TIME` that a scenario may take with --exit")
 	err := fs.Parse(args)
 	if errors.Is(err, flag.ErrHelp) || err == nil && fs.NArg() > 0 && fs.Arg(0) == "help" {
-		fmt.Fprint(errOut, usageText)
-		fs.SetOutput(errOut)
+		fmt.Fprint(out, usageText)
+		fs.SetOutput(out)
 		fs.PrintDefaults()
 		return o, flag.ErrHelp
 	}

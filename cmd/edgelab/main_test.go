@@ -88,10 +88,14 @@ func TestUsage(t *testing.T) {
 		{[]string{"--nonsense"}, exitUsage, "edgelab: flag provided but not defined"},
 		{[]string{"extra"}, exitUsage, "there is no command \"extra\": there are simulate and replay"},
 	} {
-		var out bytes.Buffer
-		code := run(t.Context(), tt.args, strings.NewReader(""), &out, &out)
-		if code != tt.code || !strings.Contains(out.String(), tt.want) {
-			t.Errorf("%v: exit code %d, output %q; want %d and %q", tt.args, code, out.String(), tt.code, tt.want)
+		var out, errOut bytes.Buffer
+		code := run(t.Context(), tt.args, strings.NewReader(""), &out, &errOut)
+		said, silent := &out, &errOut
+		if tt.code != 0 {
+			said, silent = &errOut, &out
+		}
+		if code != tt.code || !strings.Contains(said.String(), tt.want) || silent.Len() > 0 {
+			t.Errorf("%v: exit code %d, stdout %q, stderr %q; want %d and %q", tt.args, code, out.String(), errOut.String(), tt.code, tt.want)
 		}
 	}
 }

@@ -12,9 +12,10 @@ import (
 
 	"edgewatch/configs"
 	"edgewatch/integration/lab"
+	"edgewatch/watchdog"
 )
 
-const replayUsage = `Usage: edgelab replay --state FILE --config NEW [--federation NAME] [--last 30d] [-o json]
+const replayUsage = `Usage: edgelab replay --state FILE --config NEW [-f NAME] [--last 30d] [-o json]
 
 Runs the rounds that edgewatch recorded in its state file, which may be in use,
 against the breaker and min_up of another configuration, and says which
@@ -34,12 +35,13 @@ func replay(ctx context.Context, in lab.Bubble, args []string, out, errOut io.Wr
 	fs.StringVar(&o.State, "state", "", "the state `FILE` with the rounds")
 	fs.StringVar(&o.Config, "config", "", "the configuration `FILE` with the thresholds to try")
 	fs.StringVar(&o.Federation, "federation", "", "replay only the federation of this `NAME`")
+	fs.StringVar(&o.Federation, "f", "", "short for --federation `NAME`")
 	fs.StringVar(&last, "last", "", "replay only so much `TIME`, e.g. 30d")
 	fs.StringVar(&form, "o", "text", "`FORM` of the output: text or json, which is stable")
 	err := fs.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(errOut, replayUsage)
-		fs.SetOutput(errOut)
+		fmt.Fprint(out, replayUsage)
+		fs.SetOutput(out)
 		fs.PrintDefaults()
 		return 0
 	}
@@ -54,7 +56,11 @@ func replay(ctx context.Context, in lab.Bubble, args []string, out, errOut io.Wr
 	if err == nil {
 		err = printReplay(out, report, form)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, watchdog.ErrNoFederation):
+		fmt.Fprintf(errOut, "edgelab replay: %v\n\"edgelab replay --help\" tells more\n", err)
+		return exitUsage
+	case err != nil:
 		fmt.Fprintf(errOut, "edgelab replay: %v\n", err)
 		return 1
 	}

@@ -147,7 +147,7 @@ func federationsOf(ctx context.Context, state *sqlite.Reader, cfg *configs.Confi
 	}
 	if o.Federation != "" {
 		if !slices.Contains(known, o.Federation) {
-			return nil, nil, fmt.Errorf("federation %s is not in %s, which has %s", o.Federation, o.Config, strings.Join(known, ", "))
+			return nil, nil, fmt.Errorf("%w: %q: known are %s", watchdog.ErrNoFederation, o.Federation, strings.Join(known, ", "))
 		}
 		if !slices.Contains(recorded, o.Federation) {
 			return nil, nil, fmt.Errorf("state file %s: federation %s: %w; recorded are %s", o.State, o.Federation, ErrNoRounds, strings.Join(recorded, ", "))
