@@ -25,8 +25,9 @@ import (
 type Auditor struct {
 	rules    Rules
 	chain    audited
-	paused   time.Time            // automatic failover is paused until then
-	held     bool                 // … or until a person releases it
+	paused   time.Time            // automatic failover is paused until then …
+	pausing  time.Duration        // … as it was ordered for so long
+	held     bool                 // until a person releases it
 	autos    map[string]time.Time // by incident: its first automatic failover; a failback is none
 	cooldown time.Time            // of the last automatic failover that went well
 	failed   int                  // failovers of the open incident that failed since a person spoke
@@ -199,16 +200,33 @@ func (a *Auditor) Apply(e Entry) {
 	case KindNotice:
 		// Whoever sets the clock back does not bring back a pause that people
 		// were told has ended.
-		if e.Notice.Kind == NoticePauseEnded {
+		switch e.Notice.Kind {
+		case NoticePauseEnded:
 			a.paused = time.Time{}
+		case NoticeClock:
+			a.advance(e.Notice.By)
+		default:
 		}
 	case KindPool, KindDecision:
+	}
+}
+
+// advance makes good for a clock that was set forward: what counts from before
+// that goes on for as long as it would have.
+func (a *Auditor) advance(by time.Duration) {
+	if by <= 0 {
+		return
+	}
+	a.paused, a.cooldown = a.paused.Add(by), a.cooldown.Add(by)
+	for incident, began := range a.autos {
+		a.autos[incident] = began.Add(by)
 	}
 }
 
 // rewind makes good for a clock that was set back to at: what was before it
 // cannot be later.
 func (a *Auditor) rewind(at time.Time) {
+	a.paused = earlier(a.paused, at.Add(a.pausing))
 	if end := at.Add(a.rules.Cooldown); a.cooldown.After(end) {
 		a.cooldown = end
 	}
@@ -268,7 +286,7 @@ func (a *Auditor) applyEnd(e Entry) {
 func (a *Auditor) applyCommand(e Entry) {
 	switch cmd := e.Command; cmd.Verb {
 	case VerbPause:
-		a.paused = e.At.Add(cmd.For)
+		a.paused, a.pausing = e.At.Add(cmd.For), cmd.For
 	case VerbResume:
 		a.paused = time.Time{}
 	case VerbHold:

@@ -299,6 +299,17 @@ func (r Readiness) lacks(pool string, at time.Time, age time.Duration) string {
 	return ""
 }
 
+// recent counts the automatic failovers that began after t.
+func (f *fold) recent(t time.Time) int {
+	n := 0
+	for _, at := range f.autos {
+		if at.After(t) {
+			n++
+		}
+	}
+	return n
+}
+
 // quarantine is why federation should not return to the pool yet, "" when
 // nothing speaks against it.
 func (f *fold) quarantine(pool string, at time.Time, rules *Rules) string {

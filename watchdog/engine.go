@@ -61,6 +61,8 @@ type Engine struct {
 	servers   servers
 	looked    time.Time // when the last round was taken in, by the wall clock
 	levels    Levels
+	since     time.Time   // when Run began, by the monotonic clock …
+	sinceWall time.Time   // … and by the wall clock
 	began     time.Time   // of the newest round, by the monotonic clock
 	testified []Testimony // what the witnesses last said
 	partner   []PartnerView
@@ -147,6 +149,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(ErrStopping)
 	s := &surveyor{engine: e, wanted: make(chan struct{}, 1)}
+	e.since, e.sinceWall = time.Now(), e.ports.Now().Round(0)
 	e.levels.Since = e.ports.Now()
 	_ = e.boot(ctx) // do tries again
 	e.work.Go(func() { s.run(ctx) })
@@ -276,8 +279,10 @@ func (e *Engine) step(ctx context.Context, ev Event) (Ready, error) {
 
 // follows is what follows from the event as things stand. It changes nothing.
 func (e *Engine) follows(ev Event) Ready {
+	now := e.ports.Now()
+	e.levels.Leapt = now.Round(0).Sub(e.sinceWall) - time.Since(e.since)
 	e.levels.Lease = e.lease()
-	return e.machine.Step(Input{At: e.ports.Now(), Levels: e.levels, Event: ev})
+	return e.machine.Step(Input{At: now, Levels: e.levels, Event: ev})
 }
 
 // lease is why this process may not act any more, "" while it may.

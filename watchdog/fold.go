@@ -33,18 +33,20 @@ type fold struct {
 	silent    map[string]bool // witnesses, by URL, that were told to be silent
 	hold      *Hold
 	pause     *Pause
-	ask       *ask   // what a person is asked in the open incident
-	denied    string // who said no to it
-	aborting  string // who ordered the running chain to end
-	over      string // the newest chain of which a person said that nothing is left to do
+	pausing   time.Duration // as the pause was ordered for so long
+	ask       *ask          // what a person is asked in the open incident
+	denied    string        // who said no to it
+	aborting  string        // who ordered the running chain to end
+	over      string        // the newest chain of which a person said that nothing is left to do
 	cooldown  time.Time
 	autos     []time.Time // incidents with an automatic failover, failbacks aside: when it began
 	failed    map[string]time.Time
-	stays     string     // why federation does not go home by itself until a person speaks
-	chain     *chainFold // the running failover, else the last one
-	confirm   string     // what a person has to acknowledge before the next automatic failover
-	retryAt   time.Time  // faulted: when the chain is tried again
-	accepted  []accepted // the newest commands, for idempotency
+	stays     string        // why federation does not go home by itself until a person speaks
+	leapt     time.Duration // how far the clock was set since this process began, as far as that was told
+	chain     *chainFold    // the running failover, else the last one
+	confirm   string        // what a person has to acknowledge before the next automatic failover
+	retryAt   time.Time     // faulted: when the chain is tried again
+	accepted  []accepted    // the newest commands, for idempotency
 }
 
 type accepted struct {
@@ -248,7 +250,7 @@ func (f *fold) applyCommand(e Entry) {
 	case VerbRelease:
 		f.hold = nil
 	case VerbPause:
-		f.pause = &Pause{Until: e.At.Add(cmd.For), Actor: cmd.Actor, Via: cmd.Via, Reason: cmd.Reason}
+		f.pause, f.pausing = &Pause{Until: e.At.Add(cmd.For), Actor: cmd.Actor, Via: cmd.Via, Reason: cmd.Reason}, cmd.For
 	case VerbResume:
 		f.pause = nil
 	case VerbAck:
@@ -415,6 +417,9 @@ func (f *fold) stuck(at time.Time, aborted string, rules *Rules) {
 func (f *fold) applyNotice(e Entry) {
 	n := e.Notice
 	switch n.Kind {
+	case NoticeClock:
+		f.leapt += n.By
+		f.advance(n.By)
 	case NoticePauseEnded:
 		f.pause = nil
 	case NoticeOldPoolBack:
@@ -449,7 +454,7 @@ func (f *fold) applyNotice(e Entry) {
 		if n.Pool != f.active { // which is no longer configured: its outage is nobody's any more
 			f.close()
 		}
-		f.active, f.told = n.Pool, nil
+		f.active, f.told, f.leapt = n.Pool, nil, 0
 	}
 }
 
@@ -466,17 +471,6 @@ func (f *fold) flaps(d Decision, at time.Time) bool {
 		}
 	}
 	return n >= tellTimes
-}
-
-// recent counts the automatic failovers that began after t.
-func (f *fold) recent(t time.Time) int {
-	n := 0
-	for _, at := range f.autos {
-		if at.After(t) {
-			n++
-		}
-	}
-	return n
 }
 
 // astray names the pool that partners are led to instead of the active one,

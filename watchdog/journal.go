@@ -102,6 +102,7 @@ const (
 	NoticePartnerLost NoticeKind = "partner_lost"  // the active pool answers, but partners of Domain cannot reach it
 	NoticePartnerBack NoticeKind = "partner_back"  // they can again
 	NoticePauseEnded  NoticeKind = "pause_ended"   // a pause expired by itself
+	NoticeClock       NoticeKind = "clock"         // the clock was set by By, or the machine slept
 	NoticeDegraded    NoticeKind = "degraded"      // a pool answers, with trouble
 	NoticeRecovered   NoticeKind = "recovered"     // the trouble of a degraded pool is over
 	NoticeServerDown  NoticeKind = "server_down"   // a server of a pool that answers stays down
@@ -119,6 +120,8 @@ type Notice struct {
 	Server  string     `json:"server,omitempty"`  // address and port
 	Witness string     `json:"witness,omitempty"` // its URL
 	Text    string     `json:"text"`
+
+	By time.Duration `json:"by,omitempty"` // NoticeClock: how far it was set, forward when positive
 }
 
 // Journal keeps entries. Implementations: watchdog/sqlite.

@@ -89,10 +89,11 @@ func (r *Rules) retryAfter(n int) time.Duration {
 // Levels are what is true now as far as anybody knows, restated with every
 // event: an edge that came during a hold would be lost, a level is not.
 type Levels struct {
-	Ending    bool      // edgewatch is stopping: what happened is kept, nothing is begun
-	Lease     string    // why this process may not act any more; empty while it may
-	Since     time.Time // when this process began to watch
-	Round     *Round    // the newest complete round; nil before the first
+	Ending    bool          // edgewatch is stopping: what happened is kept, nothing is begun
+	Lease     string        // why this process may not act any more; empty while it may
+	Since     time.Time     // when this process began to watch
+	Leapt     time.Duration // how far the wall clock was set since this process began, or the machine slept
+	Round     *Round        // the newest complete round; nil before the first
 	Readiness map[string]Readiness
 	Hearings  []Hearing // how the witnesses have answered lately, in their order; empty before they were first asked
 }
@@ -182,6 +183,7 @@ func (m *Machine) Step(in Input) Ready {
 	if row.do == nil {
 		return s.refuse(fmt.Sprintf("%s is not possible while %s", in.Event.event(), s.fold.state()))
 	}
+	s.reckon()
 	row.do(s)
 	if s.ready.Refused != "" {
 		return s.ready
@@ -276,7 +278,8 @@ func (s *step) settle() {
 	}
 	s.notice()
 	d := decide(s.At, s.Levels, s.rules, &s.fold)
-	asks := d.Will == WillAsk && s.fold.ask == nil // its deadline counts from this entry
+	// Its deadline counts from the entry that asks first; one that moved is told.
+	asks := d.Will == WillAsk && (s.fold.ask == nil || !d.NextAt.Equal(s.fold.decision.NextAt))
 	if !s.fold.running() && (asks || d.changed(s.fold.decision) && !s.fold.flaps(d, s.At)) {
 		s.emit(Entry{Kind: KindDecision, Decision: &d}) // while a chain runs, its own entries tell
 	}
