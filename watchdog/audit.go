@@ -129,7 +129,7 @@ func (a *Auditor) checkItself(e Entry) error {
 	case a.rules.Mode == ModeApprove && a.denied:
 		return errors.New("I6: a failover begins by itself although a person denied it")
 	case a.rules.Mode == ModeApprove && (a.asked.IsZero() || e.At.Before(a.asked.Add(a.rules.ApprovalTimeout))):
-		return fmt.Errorf("I6: a failover begins by itself before people had %s to answer", a.rules.ApprovalTimeout)
+		return fmt.Errorf("I6: a failover begins by itself before people had %s to answer", Span(a.rules.ApprovalTimeout))
 	case e.At.Before(a.paused):
 		return fmt.Errorf("I6: a failover begins by itself, paused until %s", clock(a.paused))
 	case a.held:
@@ -137,7 +137,7 @@ func (a *Auditor) checkItself(e Entry) error {
 	case e.At.Before(a.cooldown):
 		return fmt.Errorf("I7: a failover begins by itself in the cool-down until %s", clock(a.cooldown))
 	case a.rules.Budget > 0 && a.spent(e) >= a.rules.Budget:
-		return fmt.Errorf("I7: a failover begins by itself after %d within %s", a.spent(e), a.rules.BudgetWindow)
+		return fmt.Errorf("I7: a failover begins by itself after %d within %s", a.spent(e), Span(a.rules.BudgetWindow))
 	case e.Incident == a.chain.incident && a.failed >= a.rules.MaxAttempts:
 		return fmt.Errorf("I7: a failover begins by itself after %d of its incident failed", a.failed)
 	}

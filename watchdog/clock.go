@@ -23,9 +23,9 @@ func (s *step) reckon() {
 
 func clockText(by time.Duration) string {
 	if by < 0 {
-		return fmt.Sprintf("the clock was set back by %s", short(-by))
+		return fmt.Sprintf("the clock was set back by %s", Span(-by))
 	}
-	return fmt.Sprintf("the clock was set forward by %s, or the machine slept for so long", short(by))
+	return fmt.Sprintf("the clock was set forward by %s, or the machine slept for so long", Span(by))
 }
 
 // lasts is how long people have or must wait by the clock as it is now.

@@ -41,6 +41,13 @@ const (
 	ObjectStep
 )
 
+// String is the object as forms show it; "" for none.
+func (o Object) String() string { return [...]string{"", "POOL", "DURATION", "STEP"}[o] }
+
+// Flag is the flag that names the object where it is not the first word,
+// without its dashes; "" for none.
+func (o Object) Flag() string { return [...]string{"", "to", "for", "step"}[o] }
+
 // VerbInfo is one row of the table of verbs, which every surface shows.
 type VerbInfo struct {
 	Verb   Verb
@@ -95,14 +102,8 @@ func (v Verb) settles() bool {
 // Form is how the order is typed, e.g. "failover POOL REASON…".
 func (i VerbInfo) Form() string {
 	words := []string{string(i.Verb)}
-	switch i.Object {
-	case ObjectPool:
-		words = append(words, "POOL")
-	case ObjectDuration:
-		words = append(words, "DURATION")
-	case ObjectStep:
-		words = append(words, "STEP")
-	case ObjectNone:
+	if i.Object != ObjectNone {
+		words = append(words, i.Object.String())
 	}
 	if i.Reason {
 		return strings.Join(append(words, "REASON…"), " ")

@@ -30,7 +30,7 @@ func decide(at time.Time, levels Levels, rules *Rules, f *fold) Decision {
 	case levels.Round == nil:
 		return q.watch("no round of probes is complete yet")
 	case at.Sub(levels.Round.At) > rules.EvidenceAge:
-		return q.hold(GuardEvidence, time.Time{}, fmt.Sprintf("the last complete round is %s old", at.Sub(levels.Round.At).Round(time.Second)))
+		return q.hold(GuardEvidence, time.Time{}, fmt.Sprintf("the last complete round is %s old", Span(at.Sub(levels.Round.At).Round(time.Second))))
 	}
 	return q.judge()
 }
@@ -67,7 +67,26 @@ func (q *question) judge() Decision {
 		return Decision{State: Watching, Will: WillFailback, To: to, Because: fmt.Sprintf(
 			"%s answers since %s and is ready, and the window of automatic failback is open", to, clock(q.fold.back[to]))}
 	}
-	return q.watch(fmt.Sprintf("%s answers: %s%s", active, q.pool.Why, q.staying()))
+	because := fmt.Sprintf("%s answers: %s", active, q.pool.Why)
+	if left := q.fold.unprovenSteps(q.levels.Round); left != "" {
+		c := q.fold.chain
+		because += fmt.Sprintf("; NOT PROVEN, because %s %s left %s out: until partners are seen to reach %s, or an ack", c.word(), c.ID, left, active)
+	}
+	return q.watch(because + q.staying())
+}
+
+// unprovenSteps are the steps that the move to the active pool left out and
+// that were not made up for: every server answers, and so does what partners
+// find, looked at since. "" when there is nothing to prove.
+func (f *fold) unprovenSteps(r *Round) string {
+	switch {
+	case f.unproven == "":
+		return ""
+	case r != nil && r.Pool(f.active).Verdict == PoolUp && len(r.Partner) > 0 && r.Seen.After(f.chain.endedAt) &&
+		!slices.ContainsFunc(r.Partner, func(v PartnerView) bool { return v.Pool != f.active || !v.Level.Answers() }):
+		return ""
+	}
+	return stepList(f.chain.outcome.Skipped)
 }
 
 // retrying: the chain stopped after the route had moved.
@@ -75,17 +94,17 @@ func (q *question) retrying() Decision {
 	f := q.fold
 	d := Decision{
 		State: Faulted, Will: WillFinish, To: f.chain.To, NextAt: f.retryAt,
-		Because: fmt.Sprintf("the failover to %s stopped at %s after the route had moved and is tried again at %s: %s", f.chain.To, f.chain.outcome.Step, clock(f.retryAt), f.chain.outcome.Error),
+		Because: fmt.Sprintf("the %s to %s stopped at %s after the route had moved and is tried again at %s: %s", f.chain.word(), f.chain.To, f.chain.outcome.Step, clock(f.retryAt), f.chain.outcome.Error),
 	}
 	if f.hold != nil {
 		d.BlockedBy, d.NextAt = GuardHold, time.Time{}
-		d.Because = fmt.Sprintf("the failover to %s stopped at %s after the route had moved, and %s holds edgewatch back (%s): it is tried again after release, or now with retry: %s",
-			f.chain.To, f.chain.outcome.Step, f.hold.Actor, f.hold.Reason, f.chain.outcome.Error)
+		d.Because = fmt.Sprintf("the %s to %s stopped at %s after the route had moved, and %s holds edgewatch back (%s): it is tried again after release, or now with retry: %s",
+			f.chain.word(), f.chain.To, f.chain.outcome.Step, f.hold.Actor, f.hold.Reason, f.chain.outcome.Error)
 	}
 	if f.hold == nil && q.rules.Mode == ModeObserve && f.chain.Trigger == TriggerAuto {
 		d.BlockedBy, d.NextAt = GuardMode, time.Time{}
-		d.Because = fmt.Sprintf("the failover to %s stopped at %s after the route had moved, and mode is observe by now: retry carries it through, adopt %s REASON takes it for done: %s",
-			f.chain.To, f.chain.outcome.Step, f.chain.To, f.chain.outcome.Error)
+		d.Because = fmt.Sprintf("the %s to %s stopped at %s after the route had moved, and mode is observe by now: retry carries it through, adopt %s REASON takes it for done: %s",
+			f.chain.word(), f.chain.To, f.chain.outcome.Step, f.chain.To, f.chain.outcome.Error)
 	}
 	return d
 }
@@ -120,7 +139,7 @@ func (q *question) home() string {
 		case p == f.active:
 			return ""
 		case back && f.quarantine(p, q.at, r) == "" && there.Verdict == PoolUp && !there.Breaker.Tripped() &&
-			q.levels.Readiness[p].lacks(p, q.at, r.ReadinessAge) == "":
+			q.levels.lacks(p, q.at, r.ReadinessAge) == "":
 			return p
 		}
 	}
@@ -161,7 +180,7 @@ func (q *question) down() Decision {
 		return q.hold(GuardCooldown, f.cooldown, fmt.Sprintf("%s is down, but an automatic failover ended a short while ago: cooling down until %s, or until an ack", active, clock(f.cooldown)))
 	}
 	if n := f.recent(q.at.Add(-r.BudgetWindow)); r.Budget > 0 && n >= r.Budget && !f.charged {
-		return q.hold(GuardBudget, f.autos[len(f.autos)-r.Budget].Add(r.BudgetWindow), fmt.Sprintf("%s is down, but there were %s within %s already: more needs a person", active, automatic(n), r.BudgetWindow))
+		return q.hold(GuardBudget, f.autos[len(f.autos)-r.Budget].Add(r.BudgetWindow), fmt.Sprintf("%s is down, but there were %s within %s already: more needs a person", active, Count(n, "automatic failover", "automatic failovers"), Span(r.BudgetWindow)))
 	}
 	if why := q.drift(); why != "" {
 		return q.hold(GuardDrift, time.Time{}, fmt.Sprintf("%s is down, but %s", active, why))
@@ -192,7 +211,10 @@ func (q *question) drift() string {
 		return ""
 	}
 	round := q.levels.Round
-	if round.Seen.IsZero() || q.at.Sub(round.Seen) > q.rules.PartnerAge {
+	if round.Seen.IsZero() {
+		return "what partners find in DNS was not looked at yet: edgewatch waits until it knows where they are led"
+	}
+	if q.at.Sub(round.Seen) > q.rules.PartnerAge {
 		return fmt.Sprintf("what partners find in DNS was last seen at %s: edgewatch waits until it knows where they are led", clock(round.Seen))
 	}
 	known := false
@@ -218,8 +240,8 @@ func (q *question) drift() string {
 // case that nobody answers in time.
 func (q *question) ask(to, because string) Decision {
 	f, r := q.fold, q.rules
-	if f.denied != "" {
-		d := q.hold(GuardApproval, time.Time{}, fmt.Sprintf("%s, but %s denied the failover: an ack lets edgewatch ask again", because, f.denied))
+	if no := f.denied; no != nil {
+		d := q.hold(GuardApproval, time.Time{}, fmt.Sprintf("%s, but %s denied the failover (%q): failover %s REASON moves federation all the same, an ack lets edgewatch ask again", because, no.Actor, no.Reason, to))
 		d.To = to
 		return d
 	}
@@ -241,7 +263,7 @@ func (q *question) ask(to, because string) Decision {
 	case r.ApprovalThen == ApprovalActs:
 		return Decision{State: FailingOver, Will: WillFailover, To: to, Because: fmt.Sprintf("%s, and nobody answered until %s", because, clock(end))}
 	default:
-		d = q.hold(GuardApproval, time.Time{}, fmt.Sprintf("%s, but nobody approved until %s: failover %s REASON moves federation, an ack lets edgewatch ask again", because, clock(end), to))
+		d = q.hold(GuardApproval, time.Time{}, fmt.Sprintf("%s, but nobody approved until %s: failover %s REASON moves federation all the same, an ack lets edgewatch ask again", because, clock(end), to))
 		d.To = to
 	}
 	return d
@@ -270,7 +292,7 @@ func (q *question) candidate() (pool, why string) {
 			continue
 		}
 		failedAt, failed := q.fold.failed[p]
-		lacks := q.levels.Readiness[p].lacks(p, q.at, q.rules.ReadinessAge)
+		lacks := q.levels.lacks(p, q.at, q.rules.ReadinessAge)
 		switch {
 		case failed && q.at.Sub(failedAt).Abs() < q.rules.RetryFailed: // Abs: the clock may have been set back
 			reasons = append(reasons, fmt.Sprintf("%s: its failover failed at %s", p, clock(failedAt)))
@@ -287,16 +309,27 @@ func (q *question) candidate() (pool, why string) {
 }
 
 // lacks is why the pool may not take over, "" when it may.
-func (r Readiness) lacks(pool string, at time.Time, age time.Duration) string {
-	switch {
+func (l *Levels) lacks(pool string, at time.Time, age time.Duration) string {
+	switch r := l.Readiness[pool]; {
 	case r.At.IsZero():
-		return pool + ": its readiness is not known yet"
+		return pool + ": its readiness is not known yet" + l.checked(at)
 	case at.Sub(r.At) > age:
-		return fmt.Sprintf("%s: its readiness was last checked at %s", pool, clock(r.At))
+		return fmt.Sprintf("%s: its readiness was last checked at %s%s", pool, clock(r.At), l.checked(at))
 	case !r.Ready:
 		return fmt.Sprintf("%s: %s", pool, r.Why)
 	}
 	return ""
+}
+
+// checked is when readiness is checked next, as far as anybody knows.
+func (l *Levels) checked(at time.Time) string {
+	switch {
+	case l.Survey.IsZero():
+		return ""
+	case at.Before(l.Survey):
+		return fmt.Sprintf("; it is checked at %s at the latest", clock(l.Survey))
+	}
+	return "; it is being checked"
 }
 
 // recent counts the automatic failovers that began after t.
@@ -330,7 +363,7 @@ func (q *question) finishing() Decision {
 	if n := len(c.steps); n > 0 {
 		at = "at " + string(c.steps[n-1].name)
 	}
-	d.Because = fmt.Sprintf("the %s from %s to %s is running, %s", c.Kind, c.From, c.To, at)
+	d.Because = fmt.Sprintf("the %s from %s to %s is running, %s", c.word(), c.From, c.To, at)
 	return d
 }
 

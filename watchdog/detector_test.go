@@ -128,7 +128,7 @@ func TestFrozen(t *testing.T) {
 	}{
 		{"in time", time.Second, 3 * time.Second, 3 * time.Second, ""},
 		{"the loop was late", time.Minute, time.Second, time.Second, "stood still"},
-		{"the round took too long", 0, time.Minute, time.Minute, "took 1m0s"},
+		{"the round took too long", 0, time.Minute, time.Minute, "took 1m"},
 		{"the clock was set forward, or sleep", 0, time.Second, time.Hour, "clock was set"},
 		{"the clock was set back", 0, time.Second, -time.Hour, "clock was set"},
 	}
@@ -169,6 +169,18 @@ func TestParseRequest(t *testing.T) {
 		{"pause 2h nobody uses --force meanwhile", Request{Command: Command{Verb: VerbPause, For: 2 * time.Hour, Reason: "nobody uses --force meanwhile"}}, ""},
 		{"pause 1067520d for ever", Request{}, "is no duration"},
 		{"approve", Request{}, "say which pool and why: approve POOL REASON…"},
+		{"pause --for 2h patching", Request{Command: Command{Verb: VerbPause, For: 2 * time.Hour, Reason: "patching"}}, ""},
+		{"pause --for=2h --reason 3h of patching", Request{Command: Command{Verb: VerbPause, For: 2 * time.Hour, Reason: "3h of patching"}}, ""},
+		{"failover --force --to EdgePool2 now", Request{Command: Command{Verb: VerbFailover, Pool: "EdgePool2", Force: true, Reason: "now"}}, ""},
+		{"failover --to EdgePool2 --force now", Request{Command: Command{Verb: VerbFailover, Pool: "EdgePool2", Force: true, Reason: "now"}}, ""},
+		{"skip-step --step verify --reason=the partner is down", Request{Command: Command{Verb: VerbSkipStep, Step: "verify", Reason: "the partner is down"}}, ""},
+		{"hold --reason patching", Request{Command: Command{Verb: VerbHold, Reason: "patching"}}, ""},
+		{"switchover EdgePool2 EdgePool1 is being patched", Request{Command: Command{Verb: VerbSwitchover, Pool: "EdgePool2", Reason: "EdgePool1 is being patched"}}, ""},
+		{"pause --for", Request{}, "--for wants a DURATION"},
+		{"pause --for 2h 3h", Request{}, `the duration is said twice, "2h" and "3h"`},
+		{"pause 2h 30m patching", Request{}, `the duration is said twice, "2h" and "30m"`},
+		{"skip-step verify check-port both", Request{}, `the step is said twice, "verify" and "check-port"`},
+		{"switchover EdgePool2 --to EdgePool1 reason", Request{}, "--to stands behind other words: write it first: switchover --to POOL REASON…"},
 	}
 	for _, tt := range tests {
 		got, err := ParseRequest(strings.Fields(tt.in))

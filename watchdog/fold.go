@@ -35,9 +35,10 @@ type fold struct {
 	pause     *Pause
 	pausing   time.Duration // as the pause was ordered for so long
 	ask       *ask          // what a person is asked in the open incident
-	denied    string        // who said no to it
+	denied    *Command      // who said no to it, and why
 	aborting  string        // who ordered the running chain to end
 	over      string        // the newest chain of which a person said that nothing is left to do
+	unproven  string        // the newest chain, if it went well without a step that would have proven it, and nobody acknowledged that
 	cooldown  time.Time
 	autos     []time.Time // incidents with an automatic failover, failbacks aside: when it began
 	failed    map[string]time.Time
@@ -120,7 +121,7 @@ func (f *fold) clone() fold {
 	c.drift, c.lost, c.failed, c.back = maps.Clone(f.drift), maps.Clone(f.lost), maps.Clone(f.failed), maps.Clone(f.back)
 	c.owed = maps.Clone(f.owed) // its lists are replaced, never changed
 	c.autos, c.accepted, c.told = slices.Clone(f.autos), slices.Clone(f.accepted), slices.Clone(f.told)
-	c.pause, c.hold, c.ask = copied(f.pause), copied(f.hold), copied(f.ask)
+	c.pause, c.hold, c.ask, c.denied = copied(f.pause), copied(f.hold), copied(f.ask), copied(f.denied)
 	if f.chain != nil {
 		ch := *f.chain
 		ch.progress = f.chain.progress.Clone()
@@ -229,7 +230,7 @@ func (f *fold) open(e Entry) {
 
 func (f *fold) close() {
 	f.incident = ""
-	f.ask, f.denied = nil, ""
+	f.ask, f.denied = nil, nil
 	f.chains, f.attempts, f.charged = 0, 0, false
 	clear(f.failed)
 }
@@ -254,9 +255,9 @@ func (f *fold) applyCommand(e Entry) {
 	case VerbResume:
 		f.pause = nil
 	case VerbAck:
-		f.confirm, f.cooldown, f.retryAt = "", time.Time{}, time.Time{}
+		f.confirm, f.cooldown, f.retryAt, f.unproven = "", time.Time{}, time.Time{}, ""
 		f.attempts = 0
-		f.ask, f.denied = nil, ""
+		f.ask, f.denied = nil, nil
 		clear(f.failed)
 		if !f.tripped[f.active] {
 			f.close()
@@ -267,7 +268,7 @@ func (f *fold) applyCommand(e Entry) {
 		f.confirm = ""
 		delete(f.failed, f.chain.To)
 	case VerbDeny:
-		f.denied = cmd.Actor
+		f.denied = &cmd
 	case VerbAbort:
 		f.abort(cmd)
 	case VerbAdopt:
@@ -282,7 +283,7 @@ func (f *fold) abort(cmd Command) {
 		return
 	}
 	f.retryAt = time.Time{}
-	f.confirm = fmt.Sprintf("the failover to %s was aborted by %s", f.chain.To, cmd.Actor)
+	f.confirm = fmt.Sprintf("the %s to %s was aborted by %s", f.chain.word(), f.chain.To, cmd.Actor)
 }
 
 // adopt takes a person's word that the pool carries federation.
@@ -293,7 +294,7 @@ func (f *fold) adopt(pool string) {
 	}
 	f.takeOver(pool)
 	delete(f.owed, pool) // what was left to do there was done by hand
-	f.confirm, f.retryAt, f.cooldown = "", time.Time{}, time.Time{}
+	f.confirm, f.retryAt, f.cooldown, f.unproven = "", time.Time{}, time.Time{}, ""
 	clear(f.drift)
 	clear(f.lost)
 	f.close()
@@ -317,8 +318,8 @@ func (f *fold) takeOver(pool string) {
 }
 
 func (f *fold) applyChain(e Entry) {
-	f.retryAt = time.Time{}
-	f.ask, f.denied = nil, ""
+	f.retryAt, f.unproven = time.Time{}, ""
+	f.ask, f.denied = nil, nil
 	if f.chain != nil && f.chain.ID == e.Chain.ID {
 		f.chain.outcome, f.chain.endedAt = nil, time.Time{}
 		f.chain.Retry, f.chain.Skip = e.Chain.Retry, e.Chain.Skip
@@ -373,6 +374,9 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		f.leave(f.chain.From)
 		f.takeOver(f.chain.To)
 		f.close()
+		if len(out.Skipped) > 0 {
+			f.unproven = f.chain.ID
+		}
 		if f.chain.Trigger == TriggerAuto {
 			f.cooldown = e.At.Add(rules.Cooldown)
 		}
@@ -385,7 +389,7 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		}
 	case aborted != "":
 		f.attempts = max(f.attempts-1, 0)
-		f.confirm = fmt.Sprintf("the failover to %s was aborted by %s", f.chain.To, aborted)
+		f.confirm = fmt.Sprintf("the %s to %s was aborted by %s", f.chain.word(), f.chain.To, aborted)
 	case out.Interrupted:
 		f.attempts = max(f.attempts-1, 0)
 	default:
@@ -406,11 +410,11 @@ func (f *fold) stuck(at time.Time, aborted string, rules *Rules) {
 	}
 	switch {
 	case aborted != "":
-		f.confirm = fmt.Sprintf("the failover to %s was aborted by %s after its route had moved", f.chain.To, aborted)
+		f.confirm = fmt.Sprintf("the %s to %s was aborted by %s after its route had moved", f.chain.word(), f.chain.To, aborted)
 	case f.chain.Retry < rules.MaxRetries:
 		f.retryAt = at.Add(rules.retryAfter(f.chain.Retry))
 	default:
-		f.confirm = "the failover to " + f.chain.To + " is not through and was tried " + times(f.chain.Retry+1)
+		f.confirm = "the " + f.chain.word() + " to " + f.chain.To + " is not through and was tried " + times(f.chain.Retry+1)
 	}
 }
 
@@ -471,24 +475,4 @@ func (f *fold) flaps(d Decision, at time.Time) bool {
 		}
 	}
 	return n >= tellTimes
-}
-
-// astray names the pool that partners are led to instead of the active one,
-// or another pool when they are led to several, to none, or cannot reach the
-// active one; "" when they find federation where it is.
-func (f *fold) astray(pools []string) string {
-	wrong := len(f.lost) > 0
-	for _, domain := range slices.Sorted(maps.Keys(f.drift)) {
-		pool := f.drift[domain]
-		if pool != f.active && knows(pools, pool) {
-			return pool
-		}
-		wrong = wrong || pool != "" && pool != f.active
-	}
-	for _, pool := range pools {
-		if wrong && pool != f.active {
-			return pool
-		}
-	}
-	return ""
 }

@@ -29,7 +29,7 @@ var guardStories = []guardStory{
 	{GuardCooldown, []string{"failed over a while ago", down}, "cooling down until 2026-01-02 03:30:00 UTC", []string{"wait 30m", "ready EdgePool2", down}},
 	{GuardBudget, []string{"failed over twice today", down}, "2 automatic failovers within 24h", []string{"wait 24h", "ready EdgePool2", down}},
 	{GuardUnconfirmed, []string{down, "step set-route finished site1", "abort wrong pool", "end preflight aborted"}, "aborted by anna", []string{"ack"}},
-	{GuardDrift, []string{"rules partner=15m", down}, "what partners find in DNS was last seen at an unknown time", []string{down + " drift=EdgePool1"}},
+	{GuardDrift, []string{"rules partner=15m", down}, "what partners find in DNS was not looked at yet", []string{down + " drift=EdgePool1"}},
 	{GuardCandidate, []string{"unready EdgePool2 edge3: WinRM login refused", down}, "EdgePool2: edge3: WinRM login refused", []string{"ready EdgePool2"}},
 	{GuardMode, []string{"mode observe", down}, "would fail over now, but mode is observe", []string{"mode auto", "tick"}},
 	{GuardApproval, []string{"mode approve", "rules approval=15m,failover", down}, "approve EdgePool2 REASON", []string{"wait 15m", "ready EdgePool2", down}},

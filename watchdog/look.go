@@ -126,9 +126,9 @@ func (e *Engine) canary(ctx context.Context, name string) (err error) {
 func frozen(late, took, wall, timeout time.Duration) string {
 	switch {
 	case late > freezeSlack:
-		return fmt.Sprintf("our own loop stood still for %s", late.Round(time.Second))
+		return fmt.Sprintf("our own loop stood still for %s", Span(late.Round(time.Second)))
 	case took > timeout+freezeSlack:
-		return fmt.Sprintf("a round that may take %s took %s", timeout, took.Round(time.Second))
+		return fmt.Sprintf("a round that may take %s took %s", Span(timeout), Span(took.Round(time.Second)))
 	case (wall - took).Abs() > freezeSlack:
 		return fmt.Sprintf("the clock was set by %s, or the machine slept", (wall - took).Round(time.Second))
 	}
@@ -215,6 +215,7 @@ type survey struct {
 	began     time.Time     // else when the partners' view was taken …
 	partner   []PartnerView // … and what it is
 	said      []Testimony   // else what the witnesses say
+	due       time.Time     // else it is over, and when the next one begins
 }
 
 // surveyor looks at what changes slowly and costs more: whether the standby
@@ -238,6 +239,7 @@ func (s *surveyor) run(ctx context.Context) {
 	last := time.Now()
 	timer := time.NewTimer(every)
 	defer timer.Stop()
+	s.send(ctx, survey{due: s.engine.ports.Now().Add(every)})
 	for {
 		select {
 		case <-timer.C:
@@ -251,6 +253,7 @@ func (s *surveyor) run(ctx context.Context) {
 		s.survey(ctx)
 		last = time.Now()
 		timer.Reset(every)
+		s.send(ctx, survey{due: s.engine.ports.Now().Add(every)})
 	}
 }
 
@@ -308,6 +311,10 @@ func (s *surveyor) send(ctx context.Context, v survey) {
 }
 
 func (e *Engine) surveyed(v survey) {
+	if !v.due.IsZero() {
+		e.levels.Survey = v.due
+		return
+	}
 	if v.said != nil {
 		e.hear(v.said, e.last) // to be shown and told: decisions go by what is asked in a round
 		return

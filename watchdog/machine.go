@@ -3,6 +3,7 @@ package watchdog
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"edgewatch/actions"
@@ -95,6 +96,7 @@ type Levels struct {
 	Leapt     time.Duration // how far the wall clock was set since this process began, or the machine slept
 	Round     *Round        // the newest complete round; nil before the first
 	Readiness map[string]Readiness
+	Survey    time.Time // when it is checked next, at the latest; passed while it is; zero until it was for the first time
 	Hearings  []Hearing // how the witnesses have answered lately, in their order; empty before they were first asked
 }
 
@@ -178,7 +180,7 @@ func (m *Machine) Step(in Input) Ready {
 	}
 	row := transitions[s.fold.state()][in.Event.event()]
 	if row.refuse != "" {
-		return s.refuse(row.refuse)
+		return s.refuse(s.named(row.refuse))
 	}
 	if row.do == nil {
 		return s.refuse(fmt.Sprintf("%s is not possible while %s", in.Event.event(), s.fold.state()))
@@ -190,6 +192,14 @@ func (m *Machine) Step(in Input) Ready {
 	}
 	s.settle()
 	return s.ready
+}
+
+// named is text that calls the running or last chain by its word.
+func (s *step) named(text string) string {
+	if s.fold.chain == nil {
+		return text
+	}
+	return strings.ReplaceAll(text, "{move}", s.fold.chain.word())
 }
 
 // Decide says what would follow from the levels alone: for status and why.
@@ -260,7 +270,7 @@ func (s *step) continueAs(start ChainStart) {
 	case s.fold.aborting != "":
 		effect.Abandon = "it was aborted by " + s.fold.aborting
 	case tooOld && !routeBegun:
-		effect.Abandon = fmt.Sprintf("it began %s ago and its route had not moved: too old to be carried on", s.At.Sub(s.fold.chain.startedAt).Round(time.Second))
+		effect.Abandon = fmt.Sprintf("it began %s ago and its route had not moved: too old to be carried on", Span(s.At.Sub(s.fold.chain.startedAt)))
 	}
 	incident := s.fold.incident
 	if incident == "" {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"edgewatch/actions"
@@ -76,6 +77,26 @@ func (s *step) answers() Verdict {
 	return p.Verdict
 }
 
+// astray names the pool that partners are led to instead of the active one,
+// or another pool when they are led to several, to none, or cannot reach the
+// active one; "" when they find federation where it is.
+func (f *fold) astray(pools []string) string {
+	wrong := len(f.lost) > 0
+	for _, domain := range slices.Sorted(maps.Keys(f.drift)) {
+		pool := f.drift[domain]
+		if pool != f.active && knows(pools, pool) {
+			return pool
+		}
+		wrong = wrong || pool != "" && pool != f.active
+	}
+	for _, pool := range pools {
+		if wrong && pool != f.active {
+			return pool
+		}
+	}
+	return ""
+}
+
 func (s *step) failover() {
 	cmd := s.command()
 	f := &s.fold
@@ -83,7 +104,7 @@ func (s *step) failover() {
 	switch {
 	case s.impossible():
 	case cmd.Pool == f.active && f.unfinished():
-		s.accept("the failover %s to %s is taken up again now", f.chain.ID, cmd.Pool)
+		s.accept("the %s %s to %s is taken up again now", f.chain.word(), f.chain.ID, cmd.Pool)
 		s.continueChain()
 	case cmd.Pool == f.active && astray == "":
 		s.no("%s carries federation already", cmd.Pool)
@@ -106,7 +127,7 @@ func (s *step) unplanned() bool {
 	case pool == f.active:
 		s.no("%s carries federation already", pool)
 	case f.unfinished():
-		s.no("the last failover to %s is not through: retry it, or say adopt %s REASON once what is left was done by hand", f.active, f.active)
+		s.no("the last %s to %s is not through: retry it, or say adopt %s REASON once what is left was done by hand", f.chain.word(), f.active, f.active)
 	default:
 		return false
 	}
@@ -117,7 +138,7 @@ func (s *step) unplanned() bool {
 // anybody knows, unless somebody insists.
 func (s *step) unready() bool {
 	cmd := s.command()
-	why := s.Levels.Readiness[cmd.Pool].lacks(cmd.Pool, s.At, s.rules.ReadinessAge)
+	why := s.Levels.lacks(cmd.Pool, s.At, s.rules.ReadinessAge)
 	if why == "" || cmd.Force {
 		return false
 	}
@@ -207,14 +228,23 @@ func (s *step) paused() {
 		s.no("a pause may last 30 days at most")
 	case s.lacksReason():
 	default:
-		s.accept("automatic failover is paused until %s; a failover command still works%s", clock(s.At.Add(cmd.For)), s.carriedThrough())
+		s.accept("automatic failover is paused until %s%s; a failover command still works%s", clock(s.At.Add(cmd.For)), s.insteadOf(), s.carriedThrough())
 	}
+}
+
+// insteadOf is the pause that a new one replaces, be it longer or shorter.
+func (s *step) insteadOf() string {
+	p := s.fold.pause
+	if p == nil || !s.At.Before(p.Until) {
+		return ""
+	}
+	return fmt.Sprintf(", instead of until %s by %s for %q", clock(p.Until), p.Actor, p.Reason)
 }
 
 // carriedThrough is what an order that stops automatic failover does not stop.
 func (s *step) carriedThrough() string {
 	if s.fold.running() {
-		return "; the failover that is running is carried through"
+		return fmt.Sprintf("; the %s that is running is carried through", s.fold.chain.word())
 	}
 	return ""
 }
@@ -232,11 +262,11 @@ func (s *step) aborted() {
 	switch {
 	case s.lacksReason():
 	case !f.running():
-		s.accept("aborted: the failover to %s is not tried again by itself", f.chain.To)
+		s.accept("aborted: the %s to %s is not tried again by itself", f.chain.word(), f.chain.To)
 	case f.aborting != "":
 		s.no("%s has aborted it already; follow its end with status", f.aborting)
 	default:
-		s.accept("aborting failover %s: what it stopped is started again; nothing that it changed is rolled back", f.chain.ID)
+		s.accept("aborting %s %s: what it stopped is started again; nothing that it changed is rolled back", f.chain.word(), f.chain.ID)
 		cmd := s.command()
 		s.ready.Effects = append(s.ready.Effects, Effect{Chain: f.chain.ChainStart, Abort: fmt.Sprintf("%s: %s", cmd.Actor, cmd.Reason)})
 	}
@@ -246,11 +276,11 @@ func (s *step) retried() {
 	f := &s.fold
 	switch {
 	case f.unfinished():
-		s.accept("the failover %s to %s is taken up again now", f.chain.ID, f.chain.To)
+		s.accept("the %s %s to %s is taken up again now", f.chain.word(), f.chain.ID, f.chain.To)
 		s.continueChain()
 	case f.failedChain() && f.chain.From == f.active && f.chain.incident == f.incident && f.incident != "":
 		cmd := s.command()
-		s.accept("the failover to %s is tried anew now", f.chain.To)
+		s.accept("the %s to %s is tried anew now", f.chain.word(), f.chain.To)
 		s.startChain(f.chain.Kind, f.active, f.chain.To, cmd)
 	default:
 		s.no("there is no failed failover to try again")
@@ -273,9 +303,9 @@ func (s *step) skipped() {
 	case !f.unfinished():
 		s.no("there is no failover that stopped half-way")
 	case f.chain.outcome.Step != cmd.Step:
-		s.no("the failover %s stopped at %s, not at %s", f.chain.ID, f.chain.outcome.Step, cmd.Step)
+		s.no("the %s %s stopped at %s, not at %s", f.chain.word(), f.chain.ID, f.chain.outcome.Step, cmd.Step)
 	default:
-		s.accept("the failover %s is taken up again now, without %s", f.chain.ID, cmd.Step)
+		s.accept("the %s %s is taken up again now, without %s", f.chain.word(), f.chain.ID, cmd.Step)
 		start := f.chain.ChainStart
 		start.Skip = map[actions.StepName]string{}
 		maps.Copy(start.Skip, f.chain.Skip)
@@ -303,25 +333,60 @@ func (s *step) adopted() {
 
 func (s *step) acked() {
 	f := &s.fold
+	ends := f.ackEnds(s.At)
 	switch {
-	case f.incident == "" && f.confirm == "" && f.stays == "" && f.retryAt.IsZero() && !s.At.Before(f.cooldown):
-		s.no("there is nothing to acknowledge")
 	case !f.retryAt.IsZero():
-		s.accept("acknowledged: the failover to %s is not tried again by itself", f.chain.To)
+		s.accept("acknowledged: the %s to %s is not tried again by itself", f.chain.word(), f.chain.To)
+	case len(ends) > 0:
+		s.accept("acknowledged: %s", strings.Join(ends, ", and "))
+		s.ready.Answer.Text += s.heldBack() // as things stand with the ack
+	case f.incident != "": // others see who has seen it
+		s.accept("noted, but there was nothing to end%s", s.heldBack())
 	default:
-		s.accept("acknowledged: the cool-down is over, and edgewatch acts or asks again by itself%s", s.stillHeld())
+		s.no("there is nothing to acknowledge%s", s.heldBack())
 	}
 }
 
-// stillHeld is what an ack does not end.
-func (s *step) stillHeld() string {
+// ackEnds is what an ack ends, in words.
+func (f *fold) ackEnds(at time.Time) (ends []string) {
+	if f.confirm != "" {
+		ends = append(ends, fmt.Sprintf("it waits for no person any more (%s)", f.confirm))
+	}
+	if at.Before(f.cooldown) {
+		ends = append(ends, "the cool-down is over")
+	}
+	if f.stays != "" {
+		ends = append(ends, "federation may go home by itself again")
+	}
+	if f.unproven != "" {
+		ends = append(ends, fmt.Sprintf("%s %s counts as proven", f.chain.word(), f.unproven))
+	}
+	switch {
+	case f.denied != nil:
+		ends = append(ends, fmt.Sprintf("the no of %s does not count any more", f.denied.Actor))
+	case f.ask != nil:
+		ends = append(ends, "the question is asked anew")
+	}
+	if pools := slices.Sorted(maps.Keys(f.failed)); len(pools) > 0 && f.confirm == "" {
+		ends = append(ends, fmt.Sprintf("what failed with %s does not count any more", strings.Join(pools, " and ")))
+	}
+	if f.incident != "" && !f.tripped[f.active] {
+		ends = append(ends, "incident "+f.incident+" is over")
+	}
+	return ends
+}
+
+// heldBack is what keeps edgewatch from acting, or what it does, as things
+// stand now.
+func (s *step) heldBack() string {
+	d := decide(s.At, s.Levels, s.rules, &s.fold)
 	switch f := &s.fold; {
 	case f.hold != nil:
-		return fmt.Sprintf("; but the hold of %s stays until release", f.hold.Actor)
+		return fmt.Sprintf("; the hold of %s stays until release", f.hold.Actor)
 	case f.pause != nil && s.At.Before(f.pause.Until):
-		return fmt.Sprintf("; but the pause of %s lasts until %s, or until resume", f.pause.Actor, clock(f.pause.Until))
-	case s.rules.Mode == ModeObserve:
-		return "; but mode is observe, so that acting is a person's"
+		return fmt.Sprintf("; the pause of %s lasts until %s, or until resume", f.pause.Actor, clock(f.pause.Until))
+	case d.Will != WillWatch:
+		return "; now " + d.sentence()
 	}
 	return ""
 }

@@ -238,3 +238,24 @@ func TestEngineAnswersDryOrders(t *testing.T) {
 		p.stop()
 	})
 }
+
+// A pool whose readiness nobody knows is refused with the time of its check.
+func TestEngineTellsWhenReadinessIsChecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		p := startEngine(t, w, j)
+		p.until(time.Minute, "surveyed", func(s *watchdog.Snapshot) bool { return s.Pools[1].Readiness.Ready })
+		first := time.Now()
+		p.order(watchdog.Command{Verb: watchdog.VerbSwitchover, Pool: "EdgePool2", Reason: "patch day"})
+		p.until(2*time.Minute, "moved", activeIs("EdgePool2"))
+		back := watchdog.Command{ID: "back", Verb: watchdog.VerbSwitchover, Pool: "EdgePool1", Reason: "patched", Actor: "anna"}
+		p.until(time.Minute, "seen", func(s *watchdog.Snapshot) bool { return s.Pools[1].Verdict == watchdog.PoolUp })
+		a, err := p.Submit(t.Context(), back)
+		want := "EdgePool1: its readiness is not known yet; it is checked at " + first.Add(5*time.Minute).UTC().Format("2006-01-02 15:04")
+		if err != nil || a.Accepted || !strings.HasPrefix(a.Text, want) || !strings.Contains(a.Text, " at the latest. To try it all the same") {
+			t.Errorf("%+v, %v; want %q", a, err, want)
+		}
+		p.until(10*time.Minute, "checked", func(s *watchdog.Snapshot) bool { return s.Pools[0].Readiness.Ready })
+		p.stop()
+	})
+}

@@ -40,8 +40,8 @@ func Usage() string {
 // ParseRequest parses the words that an operator typed after the program's
 // or the slash command's name. Slack and CLI share it, so the words are the
 // same on both; see Usage. Unknown words are answered with the nearest known
-// one.
-func ParseRequest(words []string) (Request, error) {
+// one; own are the words that the surface itself knows beside them.
+func ParseRequest(words []string, own ...string) (Request, error) {
 	words, federation, err := cutFederation(words)
 	if err != nil {
 		return Request{}, err
@@ -62,6 +62,7 @@ func ParseRequest(words []string) (Request, error) {
 		for _, v := range verbTable {
 			known = append(known, string(v.Verb))
 		}
+		known = append(known, own...)
 		return Request{}, errors.New(unknownWord("command", word, known))
 	}
 	req.Command, err = info.parse(rest)
@@ -71,6 +72,10 @@ func ParseRequest(words []string) (Request, error) {
 
 // parse reads what stands behind the verb.
 func (i VerbInfo) parse(words []string) (Command, error) {
+	words, flagged, err := i.cutFlag(words)
+	if err != nil {
+		return Command{Verb: i.Verb}, err
+	}
 	force, before := false, 0 // how many words may stand before --force
 	if i.Object != ObjectNone {
 		before = 1
@@ -87,7 +92,57 @@ func (i VerbInfo) parse(words []string) (Command, error) {
 	if i.Object != ObjectNone && len(words) > 0 {
 		object, words = words[0], words[1:]
 	}
-	return i.Order(object, strings.Join(words, " "), force)
+	reason := strings.Join(words, " ")
+	if given, ok := strings.CutPrefix(reason, "--reason"); ok && (given == "" || given[0] == ' ' || given[0] == '=') {
+		return i.Order(object, strings.TrimLeft(given, "= "), force)
+	}
+	if err := i.Twice(object, flagged, reason, nil); err != nil {
+		return Command{Verb: i.Verb}, err
+	}
+	return i.Order(object, reason, force)
+}
+
+// cutFlag takes the flag before the object away, if it is said with one, and
+// tells whether it was.
+func (i VerbInfo) cutFlag(words []string) (rest []string, flagged bool, err error) {
+	flag := "--" + i.Object.Flag()
+	at := slices.IndexFunc(words, func(w string) bool { return w == flag || strings.HasPrefix(w, flag+"=") })
+	if i.Object == ObjectNone || at < 0 {
+		return words, false, nil
+	}
+	if before := words[:at]; len(before) > 1 || len(before) == 1 && before[0] != "--force" {
+		return nil, false, fmt.Errorf("%s stands behind other words: write it first: %s %s %s REASON…", flag, i.Verb, flag, i.Object)
+	}
+	value, inOne := strings.CutPrefix(words[at], flag+"=")
+	if inOne {
+		return slices.Concat(words[:at], []string{value}, words[at+1:]), true, nil
+	}
+	if at+1 == len(words) {
+		return nil, false, fmt.Errorf("%s wants a %s", flag, i.Object)
+	}
+	return slices.Concat(words[:at], words[at+1:]), true, nil
+}
+
+// Twice refuses a reason that begins with a second object, which is hardly
+// meant as a reason. A pool's name is: "failover EdgePool2 EdgePool1 is down";
+// but not where the first was said with a flag.
+func (i VerbInfo) Twice(object string, flagged bool, reason string, pools []string) error {
+	first, _, _ := strings.Cut(strings.TrimSpace(reason), " ")
+	again := false
+	switch i.Object {
+	case ObjectPool:
+		again = flagged && slices.ContainsFunc(pools, func(p string) bool { return strings.EqualFold(p, first) })
+	case ObjectDuration:
+		_, err := ParseDuration(first)
+		again = err == nil
+	case ObjectStep:
+		again = slices.Contains(actions.Steps(), actions.StepName(strings.ToLower(first))) && (flagged || first != object)
+	case ObjectNone:
+	}
+	if !again {
+		return nil
+	}
+	return fmt.Errorf("the %s is said twice, %q and %q: say one; a reason that begins so goes behind --reason", strings.ToLower(i.Object.String()), object, first)
 }
 
 // Order is the command of that verb, made of what was said for its object and
@@ -168,12 +223,16 @@ func ParseDuration(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// unknownWord says that got is not among known, with the nearest of them.
+// unknownWord says that got is not among known, with the nearest of them, or
+// with all where none is nearest.
 func unknownWord(what, got string, known []string) string {
-	best, least := "", 3
+	best, least := "", 4
 	for _, k := range known {
-		if d := distance(strings.ToLower(got), strings.ToLower(k)); d < least || (d == least && best == "") {
+		switch d := distance(strings.ToLower(got), strings.ToLower(k)); {
+		case d < least:
 			best, least = k, d
+		case d == least:
+			best = ""
 		}
 	}
 	s := fmt.Sprintf("there is no %s %q", what, got)

@@ -23,6 +23,7 @@ type Snapshot struct {
 	Pause        *Pause          `json:"pause,omitempty"`
 	Approval     *Approval       `json:"approval,omitempty"` // what a person is asked now
 	Cooldown     time.Time       `json:"cooldown_until,omitzero"`
+	Unproven     string          `json:"unproven,omitempty"` // steps that the last move left out, while nothing else has shown that it worked
 	Incident     string          `json:"incident,omitempty"`
 	Chain        *ChainStatus    `json:"chain,omitempty"` // the running failover, else the last one
 	Partner      []PartnerView   `json:"partner,omitempty"`

@@ -27,13 +27,13 @@ func (Ended) event() eventName       { return onEnded }
 // row is one cell of the transition table: what to do, or why not.
 type row struct {
 	do     func(*step)
-	refuse string
+	refuse string // {move} stands for what the running or last chain is called
 }
 
 const (
 	noChain     = "no failover is running"
-	oneAtATime  = "a failover is running: one at a time; follow it with status, or abort it"
-	finishFirst = "the last failover moved the route and is not through; it is tried again by itself. To stop that and choose another pool, abort it or ack first"
+	oneAtATime  = "a {move} is running: one at a time; follow it with status, or abort it"
+	finishFirst = "the last {move} moved the route and is not through; it is tried again by itself. To stop that and choose another pool, abort it or ack first"
 	notAsked    = "edgewatch asks for no approval now; why tells how things stand"
 )
 
@@ -96,12 +96,12 @@ func busy() map[eventName]row {
 		eventName(VerbPause):      {do: (*step).paused},
 		eventName(VerbResume):     {do: (*step).resumed},
 		eventName(VerbApprove):    {refuse: oneAtATime},
-		eventName(VerbDeny):       {refuse: "the failover is running already: abort ends it"},
+		eventName(VerbDeny):       {refuse: "the {move} is running already: abort ends it"},
 		eventName(VerbAbort):      {do: (*step).aborted},
 		eventName(VerbRetry):      {refuse: oneAtATime},
-		eventName(VerbSkipStep):   {refuse: "a failover is running: a step can be left out once it has stopped there"},
-		eventName(VerbAdopt):      {refuse: "a failover is running: abort it first, or wait for its end"},
-		eventName(VerbAck):        {refuse: "a failover is running: there is nothing to acknowledge yet"},
+		eventName(VerbSkipStep):   {refuse: "a {move} is running: a step can be left out once it has stopped there"},
+		eventName(VerbAdopt):      {refuse: "a {move} is running: abort it first, or wait for its end"},
+		eventName(VerbAck):        {refuse: "a {move} is running: there is nothing to acknowledge yet"},
 	}
 }
 
@@ -116,7 +116,7 @@ func (s *step) booted() {
 		active = s.rules.Pools[0]
 		text = fmt.Sprintf("the journal's active pool %s is no longer configured: %s is taken as active", s.fold.active, active)
 	case s.fold.running():
-		text = fmt.Sprintf("the failover %s to %s was under way when edgewatch ended: taking it up", s.fold.chain.ID, s.fold.chain.To)
+		text = fmt.Sprintf("the %s %s to %s was under way when edgewatch ended: taking it up", s.fold.chain.word(), s.fold.chain.ID, s.fold.chain.To)
 	default:
 		text = fmt.Sprintf("watching %s in mode %s", active, s.rules.Mode)
 	}

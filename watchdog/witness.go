@@ -71,7 +71,7 @@ func (t *Testimony) Of(pool string, since, most time.Duration) (Says, string) {
 	case t.Error != "":
 		return SaysNothing, t.Error
 	case t.Age < 0 || age > most:
-		return SaysStale, fmt.Sprintf("what it saw is %s old", age.Round(time.Second))
+		return SaysStale, fmt.Sprintf("what it saw is %s old", Span(age.Round(time.Second)))
 	case !known:
 		return SaysUnclear, "it does not know " + pool
 	case p.Verdict == PoolUp:

@@ -24,22 +24,32 @@ func times(n int) string {
 	return fmt.Sprintf("%d times", n)
 }
 
-func automatic(n int) string {
+// Count is n of something, by its word for one and its word for another number.
+func Count(n int, one, many string) string {
 	if n == 1 {
-		return "1 automatic failover"
+		return "1 " + one
 	}
-	return fmt.Sprintf("%d automatic failovers", n)
+	return fmt.Sprintf("%d %s", n, many)
 }
 
-// short is a duration as people are told it.
-func short(d time.Duration) string {
+// Span is a duration as people are told it: "1.2ms", "4.5s", "1h30m".
+func Span(d time.Duration) string {
 	switch {
+	case d < 0:
+		return "0s"
 	case d < time.Second:
-		return d.Round(time.Millisecond).String()
+		return d.Round(100 * time.Microsecond).String()
 	case d < time.Minute:
 		return d.Round(100 * time.Millisecond).String()
 	}
-	return d.Round(time.Second).String()
+	text := d.Round(time.Second).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // Sentence tells the entry to a person in one plain sentence, without its
@@ -70,7 +80,7 @@ func (p *PoolChange) sentence() string {
 	}
 	s := fmt.Sprintf("%s is down since %s", p.Pool, clock(p.Since))
 	if p.Bad > 0 {
-		s += fmt.Sprintf(", %d bad rounds in a row", p.Bad)
+		s += fmt.Sprintf(", %s in a row", Count(p.Bad, "bad round", "bad rounds"))
 	}
 	if t := trouble(p.Results); t != "" {
 		s += ": " + t
@@ -123,7 +133,7 @@ func (c *Command) sentence() string {
 	case VerbRelease:
 		s = "hold released " + by
 	case VerbPause:
-		s = fmt.Sprintf("automatic failover paused for %s %s", c.For, by)
+		s = fmt.Sprintf("automatic failover paused for %s %s", Span(c.For), by)
 	case VerbResume:
 		s = "automatic failover resumed " + by
 	case VerbApprove:
@@ -183,7 +193,7 @@ func stepSentence(r *actions.Record) string {
 	case actions.Started:
 		s = what + " begins"
 	case actions.Finished, actions.Already:
-		s = fmt.Sprintf("%s %s in %s", what, r.Word(), short(r.Took))
+		s = fmt.Sprintf("%s %s in %s", what, r.Word(), Span(r.Took))
 	case actions.Failed:
 		s = what + " failed"
 	default:
@@ -223,9 +233,9 @@ func (c *ChainEnd) sentence() string {
 	var s string
 	switch {
 	case o.OK && len(o.Skipped) > 0:
-		s = fmt.Sprintf("%s %s done in %s, NOT PROVEN: %s was left out", word, c.ID, short(o.Took), stepList(o.Skipped))
+		s = fmt.Sprintf("%s %s done in %s, NOT PROVEN: %s was left out", word, c.ID, Span(o.Took), stepList(o.Skipped))
 	case o.OK:
-		s = fmt.Sprintf("%s %s done in %s: federation is restored and proven from a partner's view", word, c.ID, short(o.Took))
+		s = fmt.Sprintf("%s %s done in %s: federation is restored and proven from a partner's view", word, c.ID, Span(o.Took))
 	case o.Aborted && o.RouteMoved:
 		s = fmt.Sprintf("%s %s was aborted at %s, and nothing more is done by itself: %s", word, c.ID, o.Step, o.Error)
 	case o.RouteMoved:

@@ -24,6 +24,9 @@ What operators tell edgewatch:
   history 10                only the newest ten entries
 quit                       end`
 
+// own are the words of the prompt that edgewatch does not know.
+var own = []string{"kill", "restore", "zombie", "heal", "cutoff", "reconnect", "partner", "slack", "quit"}
+
 // command does what was typed.
 func command(ctx context.Context, c *console, l *lab.Lab, line string) error {
 	words := strings.Fields(line)
@@ -130,7 +133,7 @@ func slack(c *console, l *lab.Lab) {
 
 // ask tells edgewatch what an operator would, in the words of its CLI.
 func ask(ctx context.Context, c *console, l *lab.Lab, words []string) error {
-	req, err := watchdog.ParseRequest(words)
+	req, err := watchdog.ParseRequest(words, own...)
 	if err != nil {
 		return err
 	}
@@ -226,7 +229,7 @@ func lastMove(c *watchdog.ChainStatus) string {
 	case o == nil:
 		return text + "running"
 	case o.OK:
-		return text + "done in " + o.Took.Round(100*time.Millisecond).String()
+		return text + "done in " + watchdog.Span(o.Took)
 	default:
 		return text + "ended: " + o.Error
 	}

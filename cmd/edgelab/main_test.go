@@ -253,3 +253,24 @@ func (s *screen) await(ctx context.Context, patience time.Duration, want string)
 	}
 	return true
 }
+
+// A word that the prompt does not know is answered with those that it does,
+// the lab's own too.
+func TestPromptKnowsItsOwnWords(t *testing.T) {
+	c := newConsole(io.Discard)
+	for line, want := range map[string]string{
+		"explode":   "history, help, failover,",
+		"kil edge1": `did you mean "kill"?`,
+		"partnr":    `did you mean "partner"?`,
+	} {
+		if err := command(t.Context(), c, nil, line); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", line, err, want)
+		}
+	}
+	err := command(t.Context(), c, nil, "explode")
+	for _, word := range own {
+		if !strings.Contains(err.Error(), word) || !strings.Contains(help, word) {
+			t.Errorf("%q is not named: %v", word, err)
+		}
+	}
+}

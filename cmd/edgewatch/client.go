@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -32,16 +33,51 @@ func remoteFlags(cmd *cobra.Command) remote {
 	}
 }
 
-// given are the flags that a plan of the same federation wants too.
-func (r remote) given() string {
+// reach are the flags given that say which edgewatch is asked.
+func (r remote) reach() string {
 	text := ""
-	if *r.federation != "" {
-		text += " -f " + *r.federation
+	if *r.socket != "" {
+		text += " --socket " + quoted(*r.socket)
 	}
 	if *r.config != "" {
-		text += " -c " + *r.config
+		text += " -c " + quoted(*r.config)
 	}
 	return text
+}
+
+// which are those, and the one that says which federation.
+func (r remote) which() string {
+	if *r.federation == "" {
+		return r.reach()
+	}
+	return " -f " + quoted(*r.federation) + r.reach()
+}
+
+// planned are the flags that a plan of the same federation wants, which is made
+// from a configuration. Whoever gave a socket has hardly one at its usual place.
+func (r remote) planned() string {
+	text := ""
+	if *r.federation != "" {
+		text += " -f " + quoted(*r.federation)
+	}
+	switch {
+	case *r.config != "":
+		text += " -c " + quoted(*r.config)
+	case *r.socket != "":
+		text += " -c FILE"
+	}
+	return text
+}
+
+// quoted is word as a shell takes it for one.
+func quoted(word string) string {
+	plain := func(r rune) bool {
+		return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune(`_-./:@%+=,`, r)
+	}
+	if strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // client connects to nobody yet.

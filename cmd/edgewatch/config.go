@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"edgewatch/configs"
+	"edgewatch/watchdog"
 )
 
 // defaultConfig is where the configuration is looked for.
@@ -44,15 +45,20 @@ func (t *tool) configCommand() *cobra.Command {
 		Use:     "config",
 		Short:   "Check and show the configuration",
 		GroupID: groupService,
-		Args:    cobra.NoArgs,
-		RunE: action(func(*cobra.Command, []string) error {
+		Args:    cobra.ArbitraryArgs,
+
+		SuggestionsMinimumDistance: 2,
+		RunE: action(func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage(unknown(cmd, args[0]))
+			}
 			return usage(errors.New("say what to do: config check, config show or config schema"))
 		}),
 	}
 	cmd.AddCommand(t.configCheckCommand(), t.configShowCommand(), &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of the configuration, for editors",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: action(func(*cobra.Command, []string) error {
 			_, err := t.out.Write(configs.Schema())
 			return err
@@ -68,7 +74,7 @@ func (t *tool) configCheckCommand() *cobra.Command {
 		Long: "Prints every mistake as file:line:column: path: message, those of the secrets and\n" +
 			"certificates that it names too, and what deserves a look as a warning. It contacts\n" +
 			"nobody. Run it as the user that edgewatch runs as, who must be able to read the secrets.",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	file := configFlag(cmd)
 	bare := cmd.Flags().Bool("without-secrets", false, "do not read the files and variables that the configuration names")
@@ -120,7 +126,7 @@ func (t *tool) configShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "Print the configuration in effect, defaults included, without secrets",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 	}
 	file := configFlag(cmd)
 	cmd.RunE = action(func(*cobra.Command, []string) error {
@@ -138,9 +144,4 @@ func (t *tool) configShowCommand() *cobra.Command {
 	return cmd
 }
 
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
+func plural(n int, what string) string { return watchdog.Count(n, what, what+"s") }

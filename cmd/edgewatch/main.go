@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -38,6 +39,8 @@ type tool struct {
 	asks     bool // in is a person at a terminal
 	out, err io.Writer
 	style    style
+	args     []string // the command line
+	reach    string   // the flags that say which edgewatch was asked
 }
 
 func newTool(in, out, stderr *os.File) *tool {
@@ -46,6 +49,7 @@ func newTool(in, out, stderr *os.File) *tool {
 
 // execute runs the command line and returns the exit code.
 func (t *tool) execute(ctx context.Context, args []string) int {
+	t.args = args
 	root := t.root()
 	root.SetArgs(args)
 	root.SetOut(t.out)
@@ -103,8 +107,18 @@ func (t *tool) root() *cobra.Command {
 		Version:       versionLine(),
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.RunE = action(func(cmd *cobra.Command, args []string) error { return usage(unknown(cmd, args)) })
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.RunE = action(func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usage(unknown(cmd, args[0]))
+		}
+		return usage(nothingSaid())
+	})
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if word := t.mistyped(cmd); word != "" {
+			err = unknown(cmd, word)
+		}
+		return usage(err)
+	})
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddGroup(
@@ -122,19 +136,46 @@ func (t *tool) root() *cobra.Command {
 	return root
 }
 
-// unknown says what is wrong with a command line that names no command.
-func unknown(root *cobra.Command, args []string) error {
+// nothingSaid is the error of a command line without a command.
+func nothingSaid() error {
+	words := []string{"run", "status", "why", "history"}
+	for _, v := range watchdog.Verbs() {
+		words = append(words, string(v.Verb))
+	}
+	return fmt.Errorf("say what to do: %s, plan, probe, config or version", strings.Join(words, ", "))
+}
+
+// unknown says that cmd has no command of that name.
+func unknown(cmd *cobra.Command, word string) error {
+	if near := cmd.SuggestionsFor(word); len(near) > 0 {
+		return fmt.Errorf("there is no command %q: did you mean %q?", word, near[0])
+	}
+	return fmt.Errorf("there is no command %q", word)
+}
+
+// mistyped is the word that stands where cmd, of whose flags one is unknown,
+// wants the name of a command, which may know that flag. "" when there is none.
+func (t *tool) mistyped(cmd *cobra.Command) string {
+	after := 0
+	if cmd.HasParent() {
+		after = slices.Index(t.args, cmd.Name()) + 1
+	}
+	if !cmd.HasSubCommands() || after >= len(t.args) || strings.HasPrefix(t.args[after], "-") {
+		return ""
+	}
+	return t.args[after]
+}
+
+// noArgs refuses words behind a command that takes none.
+func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		words := []string{"run", "status", "why", "history"}
-		for _, v := range watchdog.Verbs() {
-			words = append(words, string(v.Verb))
-		}
-		return fmt.Errorf("say what to do: %s, plan, probe, config or version", strings.Join(words, ", "))
+		return nil
 	}
-	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
-		return fmt.Errorf("there is no command %q: did you mean %q?", args[0], near[0])
+	hint := ""
+	if cmd.Flags().Lookup("federation") != nil {
+		hint = ": -f NAME says which federation"
 	}
-	return fmt.Errorf("there is no command %q", args[0])
+	return usage(fmt.Errorf("%s takes no argument, and was given %q%s", cmd.Name(), args[0], hint))
 }
 
 // The groups of the help text.

@@ -55,11 +55,11 @@ func (t *tool) orderCommand(info watchdog.VerbInfo) *cobra.Command {
 	f := orderFlags{reason: cmd.Flags().String("reason", "", "`WHY`, for the journal and the people who are told")}
 	switch info.Object {
 	case watchdog.ObjectPool:
-		f.object = cmd.Flags().String("to", "", "the `POOL`")
+		f.object = cmd.Flags().String(info.Object.Flag(), "", "the `POOL`")
 	case watchdog.ObjectDuration:
-		f.object = cmd.Flags().String("for", "", "`DURATION`: 30m, 2h, 3d")
+		f.object = cmd.Flags().String(info.Object.Flag(), "", "`DURATION`: 30m, 2h, 3d")
 	case watchdog.ObjectStep:
-		f.object = cmd.Flags().String("step", "", "the `STEP`")
+		f.object = cmd.Flags().String(info.Object.Flag(), "", "the `STEP`")
 	case watchdog.ObjectNone:
 	}
 	if info.Force {
@@ -74,10 +74,18 @@ func (t *tool) orderCommand(info watchdog.VerbInfo) *cobra.Command {
 			return usage(err)
 		}
 		order.Federation = *r.federation
+		if f.flagged() && len(args) > 0 {
+			if err := t.twice(cmd.Context(), r, info, order); err != nil {
+				return err
+			}
+		}
 		return t.order(cmd.Context(), r, info, order, f.yes != nil && !*f.yes)
 	})
 	return cmd
 }
+
+// flagged reports whether the object was said with its flag.
+func (f orderFlags) flagged() bool { return f.object != nil && *f.object != "" }
 
 // order is the command that was typed: words as on Slack, or flags that say
 // the same.
@@ -95,8 +103,36 @@ func (f orderFlags) order(info watchdog.VerbInfo, args []string) (watchdog.Comma
 			return watchdog.Command{}, fmt.Errorf("the reason is said twice: %q, and %q in --reason", reason, *f.reason)
 		}
 		reason = *f.reason
+	} else if err := info.Twice(object, f.flagged(), reason, nil); err != nil {
+		return watchdog.Command{}, err
 	}
 	return info.Order(object, reason, f.force != nil && *f.force)
+}
+
+// twice refuses an order whose pool was said with a flag and whose reason
+// begins with a pool's name: it is not clear which of them is meant.
+func (t *tool) twice(ctx context.Context, r remote, info watchdog.VerbInfo, cmd watchdog.Command) error {
+	if info.Object != watchdog.ObjectPool {
+		return nil
+	}
+	client, err := r.client()
+	if err != nil {
+		return err
+	}
+	snaps, err := client.Status(ctx, cmd.Federation)
+	if err != nil {
+		return overSocket(known(ctx, client, cmd.Federation, err))
+	}
+	var pools []string
+	for _, s := range snaps {
+		for _, p := range s.Pools {
+			pools = append(pools, p.Name)
+		}
+	}
+	if err := info.Twice(cmd.Pool, true, cmd.Reason, pools); err != nil {
+		return usage(err)
+	}
+	return nil
 }
 
 // order gives an order to the running edgewatch, after it was asked about when
@@ -122,7 +158,7 @@ func (t *tool) order(ctx context.Context, r remote, info watchdog.VerbInfo, cmd 
 		if err := t.hopeless(ctx, client, cmd); err != nil {
 			return err
 		}
-		if err := t.confirm(s, cmd, r.given()); err != nil {
+		if err := t.confirm(s, cmd, r.planned()); err != nil {
 			return err
 		}
 	}
@@ -136,7 +172,7 @@ func (t *tool) order(ctx context.Context, r remote, info watchdog.VerbInfo, cmd 
 	}
 	fmt.Fprintln(t.out, printable(answer.Text))
 	if begins(cmd.Verb) {
-		fmt.Fprintln(t.err, "\"edgewatch status\" shows how far it is")
+		fmt.Fprintf(t.err, "\"edgewatch status%s\" shows how far it is\n", printable(r.which()))
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func (t *tool) planCommand() *cobra.Command {
 			"contacted, nothing is changed, no secret is needed or shown.\n\n" +
 			"Without a flag that says which, it is a failover. A switchover, the planned move of\n" +
 			"a pool that is well, takes the same steps; a failback has an order of its own.",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	file := configFlag(cmd)
 	to := cmd.Flags().String("to", "", "`POOL` that takes over (default: the second by preference; the first for a failback)")

@@ -34,8 +34,8 @@ what blocks it, what a person is asked or holds, and the running or last move.
 federation, at, mode, state, active, decision (state, will, to, because,
 blocked_by, next_at), pools (name, active, verdict, why, breaker, servers,
 states, readiness, stopped, quarantined, uptime), canaries, approval (to, since,
-until, then), hold, pause, cooldown_until, incident, chain (with steps: step,
-state, already, started_at, took, error), partner, partner_at,
+until, then), hold, pause, cooldown_until, unproven, incident, chain (with
+steps: step, state, already, started_at, took, error), partner, partner_at,
 witnesses (url, vantage, at, says, why), vantage, lease_lost, frozen,
 journal_error, history_error, last_round, interval and last_seq.
 What does not apply is left out; durations are nanoseconds.
@@ -50,7 +50,7 @@ func (t *tool) whyCommand() *cobra.Command {
 
 // readCommand is a command that shows the snapshots.
 func (t *tool) readCommand(name, short string, show func(*watchdog.Snapshot, time.Time)) *cobra.Command {
-	cmd := &cobra.Command{Use: name, Short: short, GroupID: groupRead, Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: name, Short: short, GroupID: groupRead, Args: noArgs}
 	r := remoteFlags(cmd)
 	form := outputFlag(cmd)
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
@@ -58,6 +58,7 @@ func (t *tool) readCommand(name, short string, show func(*watchdog.Snapshot, tim
 		if err != nil {
 			return err
 		}
+		t.reach = r.reach()
 		client, err := r.client()
 		if err != nil {
 			return err
@@ -107,7 +108,7 @@ func (t *tool) printWhy(s *watchdog.Snapshot, now time.Time) {
 }
 
 func (t *tool) historyCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "history", Short: "What happened lately", GroupID: groupRead, Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "history", Short: "What happened lately", GroupID: groupRead, Args: noArgs}
 	r := remoteFlags(cmd)
 	form := outputFlag(cmd)
 	n := cmd.Flags().IntP("number", "n", 50, "how many of the newest entries, at most 1000")

@@ -26,7 +26,7 @@ func (t *tool) runCommand() *cobra.Command {
 		Long: "Runs the watchdog until SIGINT or SIGTERM. A failover that is running then is ended\n" +
 			"first, with its services started again. A second signal ends at once and says what is\n" +
 			"left undone. Under systemd it tells readiness, status and that its loops turn.",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	file := configFlag(cmd)
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
@@ -36,7 +36,7 @@ func (t *tool) runCommand() *cobra.Command {
 		}
 		if problems, ok := errors.AsType[configs.Errors](err); ok {
 			fmt.Fprintln(t.err, printableLines(problems.Error()))
-			return fmt.Errorf("nothing was started: %s in the configuration %s – correct it, \"edgewatch config check\" shows when it is right", plural(len(problems), "problem"), *file)
+			return fmt.Errorf("nothing was started: %s in the configuration %s – correct it, \"edgewatch config check -c %s\" shows when it is right", plural(len(problems), "problem"), *file, quoted(*file))
 		}
 		if err != nil {
 			return fmt.Errorf("nothing was started: %w", err)

@@ -32,7 +32,7 @@ func (t *tool) printStatus(s *watchdog.Snapshot, now time.Time) {
 	}
 	if s.Chain != nil {
 		fmt.Fprintln(t.out)
-		t.printChain(s.Chain, now)
+		t.printChain(s.Chain, s.Unproven, now)
 	}
 	t.printPartner(s, now)
 }
@@ -268,11 +268,13 @@ func (t *tool) printQuestion(s *watchdog.Snapshot, now time.Time) {
 	}
 	t.fact("asked", fmt.Sprintf("since %s, everybody who may command, here and in Slack: fail over to %s? edgewatch %s", clock(a.Since, now), a.To, wait))
 	for _, order := range []string{fmt.Sprintf("%s %s", watchdog.VerbApprove, a.To), string(watchdog.VerbDeny)} {
-		t.fact("answer", fmt.Sprintf("edgewatch %s REASON… -f %s", order, s.Federation))
+		t.fact("answer", fmt.Sprintf("edgewatch %s REASON… -f %s%s", order, quoted(s.Federation), t.reach))
 	}
 }
 
-func (t *tool) printChain(c *watchdog.ChainStatus, now time.Time) {
+// printChain prints the running or the last move. Unproven are the steps that
+// it left out and that nothing made up for.
+func (t *tool) printChain(c *watchdog.ChainStatus, unproven string, now time.Time) {
 	head := fmt.Sprintf("%s %s from %s to %s, ", capital(c.Kind.String()), c.ID, c.From, c.To)
 	if c.Repair {
 		head = fmt.Sprintf("Repair %s of federation on %s, ", c.ID, c.To)
@@ -281,8 +283,8 @@ func (t *tool) printChain(c *watchdog.ChainStatus, now time.Time) {
 	switch {
 	case c.Outcome == nil:
 		head += "running since " + clock(c.StartedAt, now) + " (" + span(now.Sub(c.StartedAt)) + ")"
-	case c.Outcome.OK && len(c.Outcome.Skipped) > 0:
-		head += "done " + clock(c.EndedAt, now) + " in " + span(c.Outcome.Took) + ", NOT PROVEN: a step was left out"
+	case c.Outcome.OK && unproven != "":
+		head += "done " + clock(c.EndedAt, now) + " in " + span(c.Outcome.Took) + ", NOT PROVEN: " + unproven + " was left out"
 	case c.Outcome.OK:
 		head, tone = head+"done "+clock(c.EndedAt, now)+" in "+span(c.Outcome.Took), good
 	default:

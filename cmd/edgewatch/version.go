@@ -44,7 +44,7 @@ func (t *tool) versionCommand() *cobra.Command {
 		Use:     "version",
 		Short:   "Print the version",
 		GroupID: groupAlone,
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: action(func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintln(t.out, versionLine())
 			return err

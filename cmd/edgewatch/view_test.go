@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 
 	"edgewatch/actions"
 	"edgewatch/probe"
@@ -69,7 +70,13 @@ func TestStatusText(t *testing.T) {
 	moved.Chain.EndedAt = now.Add(-time.Minute)
 	moved.Chain.Steps[1].Already = true
 
-	for _, s := range []*watchdog.Snapshot{failingOver(now), failed, fresh, asked(now), endless, home, down(now), young, moved} {
+	skipped := well(now)
+	skipped.Chain, skipped.Unproven, skipped.Partner = halfway(now).Chain, "verify", nil
+	skipped.Chain.Outcome = &actions.Outcome{OK: true, RouteMoved: true, Took: 95 * time.Second, Skipped: []actions.StepName{actions.Verify}}
+	made := *skipped // up for by what partners were seen to find
+	made.Unproven = ""
+
+	for _, s := range []*watchdog.Snapshot{failingOver(now), failed, fresh, asked(now), endless, home, down(now), young, moved, skipped, &made} {
 		(&tool{out: &b}).printStatus(s, now)
 		b.WriteString("----\n")
 		(&tool{out: &b}).printWhy(s, now)
@@ -230,18 +237,6 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-func TestSpan(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[time.Duration]string{
-		-time.Second: "0s", 300 * time.Microsecond: "300µs", 18 * time.Millisecond: "18ms",
-		12340 * time.Millisecond: "12.3s", 3 * time.Minute: "3m", 2 * time.Hour: "2h", 90*time.Minute + time.Second: "1h30m1s",
-	} {
-		if got := span(in); got != want {
-			t.Errorf("span(%d) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestOverall(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -314,5 +309,31 @@ func TestSubmitAsksAgainOnce(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What is suggested can be pasted: it reaches the same edgewatch.
+func TestSuggestionsReachTheSameEdgewatch(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 12, 0, 30, 0, time.UTC)
+	for given, want := range map[string]string{
+		"":                            "edgewatch deny REASON… -f contoso\n",
+		"--socket /tmp/it.sock":       "edgewatch deny REASON… -f contoso --socket /tmp/it.sock\n",
+		"-c my.yaml":                  "edgewatch deny REASON… -f contoso -c my.yaml\n",
+		"-c my.yaml --socket it.sock": "edgewatch deny REASON… -f contoso --socket it.sock -c my.yaml\n",
+		"-c=it's(here).yaml":          `edgewatch deny REASON… -f contoso -c 'it'\''s(here).yaml'` + "\n",
+	} {
+		var b strings.Builder
+		tool := &tool{out: &b}
+		cmd := &cobra.Command{}
+		r := remoteFlags(cmd)
+		if err := cmd.ParseFlags(strings.Fields(given)); err != nil {
+			t.Fatal(err)
+		}
+		tool.reach = r.reach()
+		tool.printStatus(asked(now), now)
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q: no %q in\n%s", given, want, b.String())
+		}
 	}
 }

@@ -267,6 +267,7 @@ func (r *Report) print(out io.Writer) {
 			fmt.Fprintf(out, "%s\n", strings.Join(v.Timeline, "\n"))
 		}
 	}
-	fmt.Fprintf(out, "%d seeds from %d: %s of virtual time in %s (%.0f hours a second), %d automatic failovers, %d crashes and restarts, %d violations\n",
-		r.Seeds, r.From, r.Virtual, r.Took, r.PerSecond, r.Failovers, r.Crashes, len(r.Violations))
+	fmt.Fprintf(out, "%s from %d: %s of virtual time in %s (%.0f hours a second), %s, %s, %s\n",
+		watchdog.Count(r.Seeds, "seed", "seeds"), r.From, r.Virtual, r.Took, r.PerSecond, watchdog.Count(r.Failovers, "automatic failover", "automatic failovers"),
+		watchdog.Count(r.Crashes, "crash and restart", "crashes and restarts"), watchdog.Count(len(r.Violations), "violation", "violations"))
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"edgewatch/configs"
+	"edgewatch/watchdog"
 )
 
 // class is one class of faults: how often it happens and what is right then.
@@ -301,5 +302,9 @@ func (r *YearsReport) print(out io.Writer) {
 			fmt.Fprintf(out, "%-30s %-10s %8.1f %8.1f %8.1f\n", name, []string{"detect", "decide", "chain", "converge", "restore"}[i], s.Median, s.P95, s.Max)
 		}
 	}
-	fmt.Fprintf(out, "\n%g years in %s, %d violations. %s\n", r.Years, r.Took, len(r.Violations), r.Assumption)
+	years := fmt.Sprintf("%g years", r.Years)
+	if r.Years == 1 {
+		years = "1 year"
+	}
+	fmt.Fprintf(out, "\n%s in %s, %s. %s\n", years, r.Took, watchdog.Count(len(r.Violations), "violation", "violations"), r.Assumption)
 }

@@ -26,7 +26,7 @@ func (h *health) live() []result {
 			turned = s.LastRound
 		}
 		if age := now.Sub(turned); age > limit {
-			return fmt.Errorf("its loop last turned %s ago, limit %s", age.Round(time.Second), limit)
+			return fmt.Errorf("its loop last turned %s ago, limit %s", watchdog.Span(age), watchdog.Span(limit))
 		}
 		return nil
 	})
@@ -43,7 +43,7 @@ func (h *health) readiness(ctx context.Context) []result {
 		case "starting":
 			return errors.New("no round of probes is done yet")
 		case "stale":
-			return fmt.Errorf("the last round of probes is %s old, limit %s", now.Sub(s.LastRound).Round(time.Second), staleAfter(s))
+			return fmt.Errorf("the last round of probes is %s old, limit %s", watchdog.Span(now.Sub(s.LastRound)), watchdog.Span(staleAfter(s)))
 		default:
 			return fmt.Errorf("%d of %d canaries answer: the fault may be ours", s.Canaries.Good, s.Canaries.Total)
 		}

@@ -150,7 +150,7 @@ func TestReadyz(t *testing.T) {
 		{"no such check", "/readyz/nothing", func(*watchdog.Snapshot) {}, nil, 404, "not found: no such check"},
 		{"starting", "/readyz/federation/contoso", func(s *watchdog.Snapshot) { s.LastRound = time.Time{} }, nil, 503, "[-]federation/contoso failed: no round of probes is done yet\nfederation/contoso check failed"},
 		{"lease lost", "/readyz", func(s *watchdog.Snapshot) { s.Lease = "the lock file was replaced" }, nil, 503, "[-]federation/contoso failed: this edgewatch may not act any more: the lock file was replaced\n[+]store ok\nreadyz check failed"},
-		{"stale", "/readyz", func(s *watchdog.Snapshot) { s.LastRound = at.Add(-time.Minute) }, nil, 503, "[-]federation/contoso failed: the last round of probes is 1m0s old, limit 30s\n[+]store ok\nreadyz check failed"},
+		{"stale", "/readyz", func(s *watchdog.Snapshot) { s.LastRound = at.Add(-time.Minute) }, nil, 503, "[-]federation/contoso failed: the last round of probes is 1m old, limit 30s\n[+]store ok\nreadyz check failed"},
 		{"canaries", "/readyz", func(s *watchdog.Snapshot) { s.Canaries.Good, s.Canaries.OK = 0, false }, nil, 503, "[-]federation/contoso failed: 0 of 3 canaries answer: the fault may be ours\n[+]store ok\nreadyz check failed"},
 	}
 	for _, tt := range tests {

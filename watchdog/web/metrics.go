@@ -19,7 +19,8 @@ type Build struct {
 
 // RegisterMetrics registers a collector that reads w's snapshots whenever
 // the registry is gathered. Every federation, pool, state and guard has its
-// series from the start; those of a server begin with its first probe.
+// series from the start; those of a server begin with its first probe, and the
+// readiness of a pool is there while it is a standby that was checked.
 func RegisterMetrics(reg prometheus.Registerer, w Snapshots, build Build, now func() time.Time) error {
 	if now == nil {
 		now = time.Now
@@ -81,10 +82,10 @@ func newCollector(w Snapshots, build Build, now func() time.Time) *collector {
 		poolActive:      desc("pool_active", "Whether the pool carries federation, as far as edgewatch knows.", fed, pool),
 		poolState:       desc("pool_state", "Whether that is the pool's verdict of the last round.", fed, pool, state),
 		circuit:         desc("circuit_state", "Whether the pool's circuit breaker is in that state.", fed, pool, state),
-		poolReady:       desc("pool_ready", "Whether the pool could take over, when that was last checked.", fed, pool),
+		poolReady:       desc("pool_ready", "Whether the pool could take over, when that was last checked; no sample of the active pool, nor before the first check.", fed, pool),
 		poolStopped:     desc("pool_servers_stopped", "How many servers of the pool had their services stopped by a failover and were not seen running since.", fed, pool),
 		poolQuarantined: desc("pool_quarantined", "Whether a failback to the pool is advised against: it was failed over from and has not answered for long enough since.", fed, pool),
-		poolReadyTime:   desc("pool_ready_check_timestamp_seconds", "When it was last checked whether the pool could take over; 0 if never.", fed, pool),
+		poolReadyTime:   desc("pool_ready_check_timestamp_seconds", "When it was last checked whether the pool could take over; no sample of the active pool, nor before the first check.", fed, pool),
 		probeSuccess:    desc("probe_success", "Whether the server answered XMPP to its last probe.", fed, pool, target),
 		probeState:      desc("probe_state", "Whether that is what the server's last probe means.", fed, pool, target, state),
 		probeInfo:       desc("probe_info", "What the server's last probe came to, in the words of edgewatch probe --classes; always 1.", fed, pool, target, "phase", "class", "condition"),
@@ -228,8 +229,10 @@ func (c *collector) pool(g gauges, s *watchdog.Snapshot, p watchdog.PoolStatus) 
 	for _, b := range []watchdog.BreakerState{watchdog.BreakerClosed, watchdog.BreakerHalfOpen, watchdog.BreakerOpen} {
 		g.is(c.circuit, breaker == b, p.Name, string(b))
 	}
-	g.is(c.poolReady, p.Readiness.Ready, p.Name)
-	g.at(c.poolReadyTime, p.Readiness.At, p.Name)
+	if p.Name != activePool(s) && !p.Readiness.At.IsZero() { // a 0 would be alerted on, and mean nothing
+		g.is(c.poolReady, p.Readiness.Ready, p.Name)
+		g.at(c.poolReadyTime, p.Readiness.At, p.Name)
+	}
 	g.is(c.poolQuarantined, p.Quarantined != "", p.Name)
 	g.set(c.poolStopped, float64(len(p.Stopped)), p.Name)
 	for _, r := range worst(p.Servers) {

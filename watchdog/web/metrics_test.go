@@ -70,6 +70,9 @@ func TestSeriesExistFromTheStart(t *testing.T) {
 			if f.GetName() == "edgewatch_probe_info" {
 				continue // names what is so now; an alert on it fires when it appears
 			}
+			if strings.HasPrefix(f.GetName(), "edgewatch_pool_ready") {
+				continue // of standbys alone, and who is one differs
+			}
 			for _, m := range f.GetMetric() {
 				key := f.GetName()
 				for _, l := range m.GetLabel() {
@@ -130,5 +133,30 @@ func TestProbeInfo(t *testing.T) {
 		if err := testutil.GatherAndCompare(registry(t, s), strings.NewReader(want), "edgewatch_probe_info"); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestPoolReadyIsOfStandbys: "edgewatch_pool_ready == 0" is an alert that
+// everybody writes; what is no standby, or was not checked yet, must not fire it.
+func TestPoolReadyIsOfStandbys(t *testing.T) {
+	s := healthy()
+	s.Pools[0].Readiness = watchdog.Readiness{At: at, Why: "it carried nothing when it was checked"}
+	s.Pools = append(s.Pools, watchdog.PoolStatus{Name: "EdgePool3"}, watchdog.PoolStatus{Name: "EdgePool4", Readiness: watchdog.Readiness{At: at, Why: "no WinRM"}})
+	families, err := registry(t, s).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]string{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if name := f.GetName(); strings.HasPrefix(name, "edgewatch_pool_ready") {
+				got[name] = append(got[name], m.GetLabel()[1].GetValue())
+			}
+		}
+	}
+	standbys := []string{"EdgePool2", "EdgePool4"}
+	want := map[string][]string{"edgewatch_pool_ready": standbys, "edgewatch_pool_ready_check_timestamp_seconds": standbys}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
