@@ -18,16 +18,22 @@ import (
 //	I2  one failover at a time, and every record belongs to it
 //	I3  nothing is touched before the preflight has passed, and DNS follows the route
 //	I5  a failover that went well names the servers that it left stopped
-//	I6  nothing begins by itself while paused or held, nor in a mode that leaves it to people
+//	I6  nothing begins by itself while paused or held, in a mode that leaves it to people, or before they had their time to answer
 //	I7  budget, cool-down and the number of attempts are kept
 //
 // It is not safe for concurrent use.
 type Auditor struct {
 	rules    Rules
 	chain    audited
-	paused   time.Time            // automatic failover is paused until then
-	held     bool                 // … or until a person releases it
-	autos    map[string]time.Time // by incident: its first automatic failover
+	paused   time.Time            // automatic failover is paused until then …
+	pausing  time.Duration        // … as it was ordered for so long
+	held     bool                 // until a person releases it
+	started  bool                 // a process began since the newest failover did or was carried on
+	ordered  bool                 // … or a person ordered one
+	incident string               // the newest
+	asked    time.Time            // when it was asked in it whether to fail over; zero: it was not
+	denied   bool                 // … and a person said no
+	autos    map[string]time.Time // by incident: its first automatic failover; a failback is none
 	cooldown time.Time            // of the last automatic failover that went well
 	failed   int                  // failovers of the open incident that failed since a person spoke
 }
@@ -36,6 +42,7 @@ type Auditor struct {
 type audited struct {
 	id, incident string
 	auto, open   bool
+	done         bool     // it went well
 	owed         []string // servers that an earlier failover left stopped
 	steps        map[actions.StepName]actions.RecordPhase
 	tasks        map[auditedTask]actions.RecordPhase
@@ -93,18 +100,43 @@ func (a *Auditor) check(e Entry) error {
 func (a *Auditor) checkChain(e Entry) error {
 	c := e.Chain
 	switch {
-	case c.Retry > 0 && c.ID != a.chain.id:
-		return fmt.Errorf("I2: %s is carried on, but %s is the newest failover", c.ID, a.chain.id)
 	case c.Retry > 0:
-		return nil
+		return a.checkRetry(c)
 	case a.chain.open:
 		return fmt.Errorf("I2: %s begins while %s is running", c.ID, a.chain.id)
 	case c.ID == a.chain.id:
 		return fmt.Errorf("I2: %s begins a second time", c.ID)
-	case c.Trigger != TriggerAuto:
-		return nil
+	case c.Trigger == TriggerAuto:
+		return a.checkItself(e)
+	}
+	return nil
+}
+
+// checkRetry holds a failover that is carried on: after a crash, by a person's
+// order, or because it was not through.
+func (a *Auditor) checkRetry(c *ChainStart) error {
+	switch {
+	case c.ID != a.chain.id:
+		return fmt.Errorf("I2: %s is carried on, but %s is the newest failover", c.ID, a.chain.id)
+	case a.chain.done:
+		return fmt.Errorf("I2: %s is carried on, but went well", c.ID)
+	case a.chain.open && !a.started:
+		return fmt.Errorf("I2: %s is carried on while it is running", c.ID)
+	case !a.chain.open && !a.ordered && a.held:
+		return errors.New("I6: a failover is carried on by itself while held")
+	}
+	return nil
+}
+
+// checkItself holds a failover that begins by itself.
+func (a *Auditor) checkItself(e Entry) error {
+	switch {
 	case a.rules.Mode != ModeAuto && (a.rules.Mode != ModeApprove || a.rules.ApprovalThen != ApprovalActs):
 		return fmt.Errorf("I6: a failover begins by itself in mode %s", a.rules.Mode)
+	case a.rules.Mode == ModeApprove && a.denied:
+		return errors.New("I6: a failover begins by itself although a person denied it")
+	case a.rules.Mode == ModeApprove && (a.asked.IsZero() || e.At.Before(a.asked.Add(a.rules.ApprovalTimeout))):
+		return fmt.Errorf("I6: a failover begins by itself before people had %s to answer", Span(a.rules.ApprovalTimeout))
 	case e.At.Before(a.paused):
 		return fmt.Errorf("I6: a failover begins by itself, paused until %s", clock(a.paused))
 	case a.held:
@@ -112,7 +144,7 @@ func (a *Auditor) checkChain(e Entry) error {
 	case e.At.Before(a.cooldown):
 		return fmt.Errorf("I7: a failover begins by itself in the cool-down until %s", clock(a.cooldown))
 	case a.rules.Budget > 0 && a.spent(e) >= a.rules.Budget:
-		return fmt.Errorf("I7: a failover begins by itself after %d within %s", a.spent(e), a.rules.BudgetWindow)
+		return fmt.Errorf("I7: a failover begins by itself after %d within %s", a.spent(e), Span(a.rules.BudgetWindow))
 	case e.Incident == a.chain.incident && a.failed >= a.rules.MaxAttempts:
 		return fmt.Errorf("I7: a failover begins by itself after %d of its incident failed", a.failed)
 	}
@@ -120,11 +152,14 @@ func (a *Auditor) checkChain(e Entry) error {
 }
 
 // spent counts the other incidents within the budget's window that had an
-// automatic failover.
+// automatic failover; none for an incident that had one itself.
 func (a *Auditor) spent(e Entry) int {
+	if _, charged := a.autos[e.Incident]; charged {
+		return 0
+	}
 	n := 0
-	for incident, at := range a.autos {
-		if incident != e.Incident && at.After(e.At.Add(-a.rules.BudgetWindow)) {
+	for _, at := range a.autos {
+		if at.After(e.At.Add(-a.rules.BudgetWindow)) {
 			n++
 		}
 	}
@@ -191,6 +226,9 @@ func (a *Auditor) checkEnd(end *ChainEnd) error {
 // journal is no reason to stop.
 func (a *Auditor) Apply(e Entry) {
 	a.rewind(e.At)
+	if e.Incident != "" && e.Incident != a.incident {
+		a.incident, a.asked, a.denied = e.Incident, time.Time{}, false
+	}
 	switch e.Kind {
 	case KindChain:
 		a.applyChain(e)
@@ -201,18 +239,51 @@ func (a *Auditor) Apply(e Entry) {
 	case KindCommand:
 		a.applyCommand(e)
 	case KindNotice:
+		a.applyNotice(e.Notice)
+	case KindDecision:
+		if e.Decision.Will == WillAsk {
+			a.denied = false
+			if a.asked.IsZero() {
+				a.asked = e.At
+			}
+		}
+	case KindPool:
+	}
+}
+
+func (a *Auditor) applyNotice(n *Notice) {
+	switch n.Kind {
+	case NoticePauseEnded:
 		// Whoever sets the clock back does not bring back a pause that people
 		// were told has ended.
-		if e.Notice.Kind == NoticePauseEnded {
-			a.paused = time.Time{}
-		}
-	case KindPool, KindDecision:
+		a.paused = time.Time{}
+	case NoticeStarted:
+		a.started = true
+	case NoticeClock:
+		a.advance(n.By)
+	default:
+	}
+}
+
+// advance makes good for a clock that was set forward: what counts from before
+// that goes on for as long as it would have.
+func (a *Auditor) advance(by time.Duration) {
+	if by <= 0 {
+		return
+	}
+	a.paused, a.cooldown = a.paused.Add(by), a.cooldown.Add(by)
+	if !a.asked.IsZero() {
+		a.asked = a.asked.Add(by)
+	}
+	for incident, began := range a.autos {
+		a.autos[incident] = began.Add(by)
 	}
 }
 
 // rewind makes good for a clock that was set back to at: what was before it
 // cannot be later.
 func (a *Auditor) rewind(at time.Time) {
+	a.paused, a.asked = earlier(a.paused, at.Add(a.pausing)), earlier(a.asked, at)
 	if end := at.Add(a.rules.Cooldown); a.cooldown.After(end) {
 		a.cooldown = end
 	}
@@ -223,6 +294,7 @@ func (a *Auditor) rewind(at time.Time) {
 
 func (a *Auditor) applyChain(e Entry) {
 	c := e.Chain
+	a.started, a.ordered, a.asked, a.denied = false, false, time.Time{}, false
 	if c.ID == a.chain.id {
 		a.chain.open = true
 		return
@@ -234,10 +306,12 @@ func (a *Auditor) applyChain(e Entry) {
 		id: c.ID, incident: e.Incident, auto: c.Trigger == TriggerAuto, open: true, owed: c.Owed,
 		steps: map[actions.StepName]actions.RecordPhase{}, tasks: map[auditedTask]actions.RecordPhase{},
 	}
-	if _, known := a.autos[e.Incident]; a.chain.auto && !known {
+	if _, known := a.autos[e.Incident]; a.chain.auto && c.Kind != actions.Failback && !known {
 		a.autos[e.Incident] = e.At
 	}
-	maps.DeleteFunc(a.autos, func(_ string, at time.Time) bool { return at.Before(e.At.Add(-2 * a.rules.BudgetWindow)) })
+	maps.DeleteFunc(a.autos, func(incident string, at time.Time) bool {
+		return incident != e.Incident && at.Before(e.At.Add(-2*a.rules.BudgetWindow))
+	})
 }
 
 func (a *Auditor) applyStep(r *actions.Record) {
@@ -258,7 +332,7 @@ func (a *Auditor) applyEnd(e Entry) {
 	if e.ChainEnd.ID != a.chain.id {
 		return
 	}
-	a.chain.open = false
+	a.chain.open, a.chain.done = false, e.ChainEnd.Outcome.OK
 	switch out := e.ChainEnd.Outcome; {
 	case out.OK && a.chain.auto:
 		a.cooldown = e.At.Add(a.rules.Cooldown)
@@ -270,7 +344,7 @@ func (a *Auditor) applyEnd(e Entry) {
 func (a *Auditor) applyCommand(e Entry) {
 	switch cmd := e.Command; cmd.Verb {
 	case VerbPause:
-		a.paused = e.At.Add(cmd.For)
+		a.paused, a.pausing = e.At.Add(cmd.For), cmd.For
 	case VerbResume:
 		a.paused = time.Time{}
 	case VerbHold:
@@ -278,9 +352,13 @@ func (a *Auditor) applyCommand(e Entry) {
 	case VerbRelease:
 		a.held = false
 	case VerbAck, VerbAdopt:
-		a.cooldown, a.failed = time.Time{}, 0
-	case VerbFailover, VerbSwitchover, VerbFailback, VerbApprove, VerbRetry, VerbSkipStep:
+		a.cooldown, a.failed, a.asked, a.denied = time.Time{}, 0, time.Time{}, false
+	case VerbFailover, VerbRetry, VerbSkipStep:
+		a.failed, a.ordered = 0, true
+	case VerbSwitchover, VerbFailback, VerbApprove:
 		a.failed = 0
-	case VerbDeny, VerbAbort:
+	case VerbDeny:
+		a.denied = true
+	case VerbAbort:
 	}
 }

@@ -39,6 +39,16 @@ func (d *diary) order(after time.Duration, c Command) {
 	d.add(after, Entry{Kind: KindCommand, Command: &c})
 }
 
+func (d *diary) notice(after time.Duration, n Notice) {
+	d.add(after, Entry{Kind: KindNotice, Notice: &n})
+}
+
+// asks is an outage, and the question what to do about it.
+func (d *diary) asks(after time.Duration, incident string) {
+	d.add(after, Entry{Kind: KindPool, Incident: incident, Pool: &PoolChange{Pool: "EdgePool1", Tripped: true}})
+	d.add(0, Entry{Kind: KindDecision, Incident: incident, Decision: &Decision{Will: WillAsk, To: "EdgePool2"}})
+}
+
 // through is a whole failover, up to its end.
 func (d *diary) through(after time.Duration, id, trigger string) {
 	d.chain(after, id, trigger, 0)
@@ -59,13 +69,47 @@ func TestAuditor(t *testing.T) {
 		d.add(time.Second, Entry{Kind: KindStep, Step: &actions.Record{Chain: "c-1.1", Step: step, Target: "e1", Phase: phase, Rescue: true}})
 	}
 	preflight := func(d *diary) { d.step("c-1.1", actions.Preflight, "", actions.Already) }
+	half := func(d *diary) { d.chain(0, "c-1.1", auto, 0); d.end("c-1.1", actions.Outcome{RouteMoved: true}) }
 	for _, tt := range []struct {
 		name   string
 		breaks string
 		write  func(d *diary)
 	}{
 		{"a failover", "", func(d *diary) { d.through(0, "c-1.1", auto) }},
-		{"a failover that is carried on", "", func(d *diary) { d.chain(0, "c-1.1", auto, 0); d.chain(time.Second, "c-1.1", auto, 1) }},
+		{"a failover that is carried on by the next life", "", func(d *diary) {
+			d.chain(0, "c-1.1", auto, 0)
+			d.order(time.Second, Command{Verb: VerbHold})
+			d.notice(time.Second, Notice{Kind: NoticeStarted})
+			d.chain(0, "c-1.1", auto, 1)
+		}},
+		{"a second run of a failover that is running", "I2", func(d *diary) { d.chain(0, "c-1.1", auto, 0); d.chain(time.Second, "c-1.1", auto, 1) }},
+		{"a second run of a failover that the last life carried on", "I2", func(d *diary) {
+			d.chain(0, "c-1.1", auto, 0)
+			d.notice(time.Second, Notice{Kind: NoticeStarted})
+			d.chain(0, "c-1.1", auto, 1)
+			d.chain(time.Second, "c-1.1", auto, 2)
+		}},
+		{"a second run of a failover that went well", "I2", func(d *diary) { d.through(0, "c-1.1", auto); d.chain(time.Second, "c-1.1", auto, 1) }},
+		{"tried again", "", func(d *diary) { half(d); d.chain(time.Minute, "c-1.1", auto, 1) }},
+		{"tried again by itself while held", "I6", func(d *diary) {
+			half(d)
+			d.order(time.Second, Command{Verb: VerbHold})
+			d.chain(time.Minute, "c-1.1", auto, 1)
+		}},
+		{"tried again by a person's order while held", "", func(d *diary) {
+			half(d)
+			d.order(time.Second, Command{Verb: VerbHold})
+			d.order(time.Second, Command{Verb: VerbRetry})
+			d.chain(0, "c-1.1", auto, 1)
+		}},
+		{"tried again by itself after a person's try, while held", "I6", func(d *diary) {
+			half(d)
+			d.order(time.Second, Command{Verb: VerbHold})
+			d.order(time.Second, Command{Verb: VerbRetry})
+			d.chain(0, "c-1.1", auto, 1)
+			d.end("c-1.1", actions.Outcome{RouteMoved: true})
+			d.chain(time.Minute, "c-1.1", auto, 2)
+		}},
 		{"done without having begun", "I1", func(d *diary) {
 			d.chain(0, "c-1.1", auto, 0)
 			preflight(d)
@@ -211,12 +255,83 @@ func TestAuditorMode(t *testing.T) {
 		ok   bool
 	}{{ModeAuto, "", true}, {ModeObserve, "", false}, {ModeApprove, ApprovalHolds, false}, {ModeApprove, ApprovalActs, true}} {
 		rules := testRules()
-		rules.Mode, rules.ApprovalThen = tt.mode, tt.then
+		rules.Mode, rules.ApprovalThen, rules.ApprovalTimeout = tt.mode, tt.then, time.Minute
 		d := &diary{at: t0}
-		d.chain(0, "c-1.1", TriggerAuto, 0)
+		d.asks(0, "c-1")
+		d.chain(time.Minute, "c-1.1", TriggerAuto, 0)
 		if err := NewAuditor(rules).Check(d.entries); (err == nil) != tt.ok {
 			t.Errorf("%s, then %q: %v", tt.mode, tt.then, err)
 		}
+	}
+}
+
+// In mode approve, what follows without an answer follows after the time that
+// people were given, and not after their no.
+func TestAuditorApproval(t *testing.T) {
+	const limit = 10 * time.Minute
+	for _, tt := range []struct {
+		name  string
+		ok    bool
+		write func(d *diary)
+	}{
+		{"in time", true, func(d *diary) { d.asks(0, "c-1"); d.chain(limit, "c-1.1", TriggerAuto, 0) }},
+		{"too early", false, func(d *diary) { d.asks(0, "c-1"); d.chain(limit-time.Second, "c-1.1", TriggerAuto, 0) }},
+		{"not asked", false, func(d *diary) { d.chain(time.Hour, "c-1.1", TriggerAuto, 0) }},
+		{"a person's", true, func(d *diary) { d.asks(0, "c-1"); d.chain(0, "c-1.1", "slack", 0) }},
+		{"asked in an earlier outage", false, func(d *diary) { d.asks(0, "c-1"); d.asks(limit, "c-2"); d.chain(0, "c-2.1", TriggerAuto, 0) }},
+		{"asked for an earlier failover", false, func(d *diary) {
+			d.asks(0, "c-1")
+			d.chain(limit, "c-1.1", TriggerAuto, 0)
+			d.end("c-1.1", actions.Outcome{})
+			d.chain(time.Second, "c-1.2", TriggerAuto, 0)
+		}},
+		{"denied", false, func(d *diary) {
+			d.asks(0, "c-1")
+			d.order(time.Second, Command{Verb: VerbDeny})
+			d.chain(time.Hour, "c-1.1", TriggerAuto, 0)
+		}},
+		{"denied, and asked again after an ack", true, func(d *diary) {
+			d.asks(0, "c-1")
+			d.order(time.Second, Command{Verb: VerbDeny})
+			d.order(time.Second, Command{Verb: VerbAck})
+			d.asks(0, "c-1")
+			d.chain(limit, "c-1.1", TriggerAuto, 0)
+		}},
+		{"too early after an ack", false, func(d *diary) {
+			d.asks(0, "c-1")
+			d.order(limit, Command{Verb: VerbAck})
+			d.asks(0, "c-1")
+			d.chain(time.Second, "c-1.1", TriggerAuto, 0)
+		}},
+		{"asked again because evidence came and went", true, func(d *diary) {
+			d.asks(0, "c-1")
+			d.asks(limit-time.Second, "c-1")
+			d.chain(time.Second, "c-1.1", TriggerAuto, 0)
+		}},
+		{"the clock was set forward", false, func(d *diary) {
+			d.asks(0, "c-1")
+			d.notice(2*time.Hour, Notice{Kind: NoticeClock, By: 2 * time.Hour})
+			d.chain(limit-time.Second, "c-1.1", TriggerAuto, 0)
+		}},
+		{"the clock was set back", true, func(d *diary) {
+			d.asks(0, "c-1")
+			d.notice(-2*time.Hour, Notice{Kind: NoticeClock, By: -2 * time.Hour})
+			d.chain(limit, "c-1.1", TriggerAuto, 0)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rules := testRules()
+			rules.Mode, rules.ApprovalTimeout, rules.ApprovalThen = ModeApprove, limit, ApprovalActs
+			d := &diary{at: t0}
+			tt.write(d)
+			a, last := NewAuditor(rules), len(d.entries)-1
+			for _, e := range d.entries[:last] {
+				a.Apply(e)
+			}
+			if err := a.Check(d.entries[last:]); (err == nil) != tt.ok || err != nil && !strings.HasPrefix(err.Error(), "I6") {
+				t.Errorf("got %v, want that it passes: %v", err, tt.ok)
+			}
+		})
 	}
 }
 
@@ -259,4 +374,26 @@ func (k *keeper) Read(_ context.Context, _ string, after uint64, _ int) ([]Entry
 		return nil, nil
 	}
 	return k.entries, nil
+}
+
+// What the machine decides in an incident that is charged already the auditor
+// has nothing against, although the clock was set back and older ones are
+// within the budget's window again.
+func TestAuditorChargesAnIncidentOnce(t *testing.T) {
+	s := newScript(t)
+	lines := []string{"boot"}
+	for _, wait := range []string{"1h", "23h"} {
+		lines = append(lines, "wait "+wait, "ready EdgePool1", "ready EdgePool2", "ready EdgePool3", "round ACTIVE=tripped", "end ok")
+	}
+	lines = append(lines, "wait 65m", "ready EdgePool1", "ready EdgePool2", "ready EdgePool3", "round ACTIVE=tripped",
+		"wait -10m", "ready EdgePool1", "ready EdgePool2", "ready EdgePool3", "round ACTIVE=tripped", "end preflight")
+	for _, line := range lines {
+		s.do(strings.ReplaceAll(line, "ACTIVE", s.m.Active()))
+	}
+	if n := numberOf(s.chain, chainMark); n != 2 {
+		t.Fatalf("%d failovers of the incident, want a second one:\n%s", n, s.out.String())
+	}
+	if err := s.audit(); err != nil {
+		t.Errorf("refused as a defect: %v", err)
+	}
 }

@@ -102,6 +102,17 @@ func (v Verb) Validate() error {
 	return errors.New(unknownWord("command", string(v), known))
 }
 
+// settles reports whether an order says where federation should be, or that a
+// person has seen where it is.
+func (v Verb) settles() bool {
+	switch v {
+	case VerbFailover, VerbSwitchover, VerbFailback, VerbApprove, VerbRetry, VerbSkipStep, VerbAdopt, VerbAck:
+		return true
+	case VerbHold, VerbRelease, VerbPause, VerbResume, VerbDeny, VerbAbort:
+	}
+	return false
+}
+
 // Form is how the order is typed, e.g. "failover POOL REASON…".
 func (i VerbInfo) Form() string {
 	words := []string{string(i.Verb)}

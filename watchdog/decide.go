@@ -75,7 +75,7 @@ func (q *question) judge() Decision {
 		c := q.fold.chain
 		because += fmt.Sprintf("; NOT PROVEN, because %s %s left %s out: until partners are seen to reach %s, or an ack", c.word(), c.ID, left, active)
 	}
-	return q.watch(because)
+	return q.watch(because + q.staying())
 }
 
 // unprovenSteps are the steps that the move to the active pool left out and
@@ -122,28 +122,41 @@ func (q *question) overtaken() bool {
 }
 
 // home is the pool that federation may return to by itself now, "" when there
-// is none or something stands against it. It asks the guards of a failover.
+// is none or something stands against it. It asks the guards of a failover but
+// for the witnesses, who are asked about a pool that looks bad, and the pool
+// must have answered for long enough under this process's eyes.
 func (q *question) home() string {
 	f, r := q.fold, q.rules
-	if !r.Failback.Auto || r.Mode != ModeAuto || r.Unable != "" || !r.Failback.open(q.at) ||
+	if !r.Failback.Auto || r.Mode != ModeAuto || r.Unable != "" || !r.Failback.open(q.at) || f.incident != "" || f.unfinished() || f.stays != "" {
+		return ""
+	}
+	if q.levels.Round.Frozen != "" || q.pool.Verdict != PoolUp || q.at.Before(q.levels.Since.Add(max(r.StartupGrace, r.Failback.StableFor))) ||
 		f.hold != nil || f.pause != nil && q.at.Before(f.pause.Until) || q.at.Before(f.cooldown) ||
-		f.incident != "" || f.unfinished() || r.Budget > 0 && f.recent(q.at.Add(-r.BudgetWindow)) >= r.Budget || q.pool.Verdict != PoolUp {
+		r.Budget > 0 && f.recent(q.at.Add(-r.BudgetWindow)) >= r.Budget || q.drift() != "" {
 		return ""
 	}
 	for _, p := range r.Pools {
 		_, back := f.back[p]
 		there := q.levels.Round.Pool(p)
-		failedAt, failed := f.failed[p]
 		switch {
 		case p == f.active:
 			return ""
-		case failed && q.at.Sub(failedAt).Abs() < r.RetryFailed:
 		case back && f.quarantine(p, q.at, r) == "" && there.Verdict == PoolUp && !there.Breaker.Tripped() &&
 			q.levels.lacks(p, q.at, r.ReadinessAge) == "":
 			return p
 		}
 	}
 	return ""
+}
+
+// staying is why federation does not go home by itself, where it would
+// otherwise; "" when nobody has to do anything about it.
+func (q *question) staying() string {
+	f, r := q.fold, q.rules
+	if f.stays == "" || !r.Failback.Auto || r.Mode != ModeAuto || f.active == r.Pools[0] {
+		return ""
+	}
+	return fmt.Sprintf("; federation does not return to %s by itself until somebody says ack, because %s", r.Pools[0], f.stays)
 }
 
 // down decides once the active pool counts as down: the guards in their
@@ -318,6 +331,17 @@ func (l *Levels) checked(at time.Time) string {
 		return fmt.Sprintf("; it is checked at %s at the latest", clock(l.Survey))
 	}
 	return "; it is being checked"
+}
+
+// recent counts the automatic failovers that began after t.
+func (f *fold) recent(t time.Time) int {
+	n := 0
+	for _, at := range f.autos {
+		if at.After(t) {
+			n++
+		}
+	}
+	return n
 }
 
 // quarantine is why federation should not return to the pool yet, "" when

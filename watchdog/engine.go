@@ -64,6 +64,8 @@ type Engine struct {
 	unclear   map[string]time.Time // by pool: first of the rounds in a row that we could trust and that told neither up nor down
 	looked    time.Time            // when the last round was taken in, by the wall clock
 	levels    Levels
+	since     time.Time   // when Run began, by the monotonic clock …
+	sinceWall time.Time   // … and by the wall clock
 	began     time.Time   // of the newest round, by the monotonic clock
 	testified []Testimony // what the witnesses last said
 	partner   []PartnerView
@@ -159,6 +161,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(ErrStopping)
 	s := &surveyor{engine: e, wanted: make(chan struct{}, 1)}
+	e.since, e.sinceWall = time.Now(), e.ports.Now().Round(0)
 	e.levels.Since = e.ports.Now()
 	_ = e.boot(ctx) // do tries again
 	e.work.Go(func() { s.run(ctx) })
@@ -341,8 +344,10 @@ func (e *Engine) follows(ev Event) (ready Ready) {
 			ready = Ready{Refused: e.fatal.Error(), Answer: Answer{Text: e.fatal.Error()}}
 		}
 	}()
+	now := e.ports.Now()
+	e.levels.Leapt = now.Round(0).Sub(e.sinceWall) - time.Since(e.since)
 	e.levels.Lease = e.lease()
-	return e.machine.Step(Input{At: e.ports.Now(), Levels: e.levels, Event: ev})
+	return e.machine.Step(Input{At: now, Levels: e.levels, Event: ev})
 }
 
 // lease is why this process may not act any more, "" while it may.

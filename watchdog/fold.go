@@ -34,18 +34,21 @@ type fold struct {
 	silent    map[string]bool // witnesses, by URL, that were told to be silent
 	hold      *Hold
 	pause     *Pause
-	ask       *ask     // what a person is asked in the open incident
-	denied    *Command // who said no to it, and why
-	aborting  string   // who ordered the running chain to end
-	over      string   // the newest chain of which a person said that nothing is left to do
-	unproven  string   // the newest chain, if it went well without a step that would have proven it, and nobody acknowledged that
+	pausing   time.Duration // as the pause was ordered for so long
+	ask       *ask          // what a person is asked in the open incident
+	denied    *Command      // who said no to it, and why
+	aborting  string        // who ordered the running chain to end
+	over      string        // the newest chain of which a person said that nothing is left to do
+	unproven  string        // the newest chain, if it went well without a step that would have proven it, and nobody acknowledged that
 	cooldown  time.Time
-	autos     []time.Time // incidents with an automatic failover: when it began
+	autos     []time.Time // incidents with an automatic failover, failbacks aside: when it began
 	failed    map[string]time.Time
-	chain     *chainFold // the running failover, else the last one
-	confirm   string     // what a person has to acknowledge before the next automatic failover
-	retryAt   time.Time  // faulted: when the chain is tried again
-	accepted  []accepted // the newest commands, for idempotency
+	stays     string        // why federation does not go home by itself until a person speaks
+	leapt     time.Duration // how far the clock was set since this process began, as far as that was told
+	chain     *chainFold    // the running failover, else the last one
+	confirm   string        // what a person has to acknowledge before the next automatic failover
+	retryAt   time.Time     // faulted: when the chain is tried again
+	accepted  []accepted    // the newest commands, for idempotency
 }
 
 type accepted struct {
@@ -225,6 +228,9 @@ func (f *fold) applyCommand(e Entry) {
 	if len(f.accepted) > keptCommands {
 		f.accepted = f.accepted[1:]
 	}
+	if cmd.Verb.settles() {
+		f.stays = ""
+	}
 	if f.chain == nil && (cmd.Verb == VerbRetry || cmd.Verb == VerbAbort) {
 		return // of a failover that the journal does not tell of
 	}
@@ -234,7 +240,7 @@ func (f *fold) applyCommand(e Entry) {
 	case VerbRelease:
 		f.hold = nil
 	case VerbPause:
-		f.pause = &Pause{Until: e.At.Add(cmd.For), Actor: cmd.Actor, Via: cmd.Via, Reason: cmd.Reason}
+		f.pause, f.pausing = &Pause{Until: e.At.Add(cmd.For), Actor: cmd.Actor, Via: cmd.Via, Reason: cmd.Reason}, cmd.For
 	case VerbResume:
 		f.pause = nil
 	case VerbAck:
@@ -308,13 +314,13 @@ func (f *fold) applyChain(e Entry) {
 		f.chain.outcome, f.chain.endedAt = nil, time.Time{}
 		f.chain.Retry, f.chain.Skip = e.Chain.Retry, e.Chain.Skip
 		if f.incident == "" { // it goes on
-			f.incident, f.charged = e.Incident, f.chain.Trigger == TriggerAuto
+			f.incident, f.charged = e.Incident, f.chain.spends()
 		}
 		return
 	}
 	f.open(e)
 	f.attempts++
-	if e.Chain.Trigger == TriggerAuto && !f.charged {
+	if e.Chain.spends() && !f.charged {
 		f.autos, f.charged = append(f.autos, e.At), true
 	}
 	f.chain = &chainFold{ChainStart: *e.Chain, incident: e.Incident, startedAt: e.At}
@@ -350,7 +356,6 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		delete(f.owed, f.chain.To)
 	}
 	f.told = nil
-	automatic := f.chain.Trigger == TriggerAuto
 	aborted := f.aborting
 	f.aborting = ""
 	switch {
@@ -361,15 +366,15 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		if len(out.Skipped) > 0 {
 			f.unproven = f.chain.ID
 		}
-		if automatic {
+		if f.chain.Trigger == TriggerAuto {
 			f.cooldown = e.At.Add(rules.Cooldown)
 		}
 	case out.RouteMoved:
 		f.stuck(e.At, aborted, rules)
 	case !f.tripped[f.active]:
 		f.close() // a move away from a healthy pool: with it ends what it opened
-		if automatic {
-			f.failed[f.chain.To] = e.At
+		if rules.prefers(f.chain.To, f.chain.From) && (aborted != "" || !out.Interrupted) {
+			f.stays = f.chain.fate(aborted)
 		}
 	case aborted != "":
 		f.attempts = max(f.attempts-1, 0)
@@ -403,6 +408,9 @@ func (f *fold) stuck(at time.Time, aborted string, rules *Rules) {
 func (f *fold) applyNotice(e Entry) {
 	n := e.Notice
 	switch n.Kind {
+	case NoticeClock:
+		f.leapt += n.By
+		f.advance(n.By)
 	case NoticePauseEnded:
 		f.pause = nil
 	case NoticeOldPoolBack:
@@ -439,22 +447,11 @@ func (f *fold) applyNotice(e Entry) {
 		if n.Pool != f.active { // so earlier versions told that it is no longer configured
 			f.forget(n.Pool)
 		}
-		f.told = nil
+		f.told, f.leapt = nil, 0
 	case NoticeActiveGone:
 		f.forget(n.Pool)
 	case NoticeServerGone:
 		f.settle(n.Pool, n.Server)
 	case NoticeRefused: // changes nothing
 	}
-}
-
-// recent counts the automatic failovers that began after t.
-func (f *fold) recent(t time.Time) int {
-	n := 0
-	for _, at := range f.autos {
-		if at.After(t) {
-			n++
-		}
-	}
-	return n
 }

@@ -92,6 +92,10 @@ type ChainStart struct {
 // TriggerAuto is the Trigger of a failover that edgewatch decided by itself.
 const TriggerAuto = "auto"
 
+// spends reports whether the budget counts it: an automatic failover does, and
+// a failback, which leaves a pool that is well, does not.
+func (c *ChainStart) spends() bool { return c.Trigger == TriggerAuto && c.Kind != actions.Failback }
+
 // ChainEnd records how a failover ended.
 type ChainEnd struct {
 	ID      string           `json:"id"`
@@ -114,6 +118,7 @@ const (
 	NoticePartnerLost NoticeKind = "partner_lost"  // the active pool answers, or nobody can tell for long, but partners of Domain cannot reach it
 	NoticePartnerBack NoticeKind = "partner_back"  // they can again
 	NoticePauseEnded  NoticeKind = "pause_ended"   // a pause expired by itself
+	NoticeClock       NoticeKind = "clock"         // the clock was set by By, or the machine slept
 	NoticeDegraded    NoticeKind = "degraded"      // a pool answers, with trouble
 	NoticeRecovered   NoticeKind = "recovered"     // the trouble of a degraded pool is over
 	NoticeServerDown  NoticeKind = "server_down"   // a server of a pool that is not down stays down
@@ -137,6 +142,8 @@ type Notice struct {
 	Server  string     `json:"server,omitempty"`  // address and port, where nothing else is said
 	Witness string     `json:"witness,omitempty"` // its URL
 	Text    string     `json:"text"`
+
+	By time.Duration `json:"by,omitempty"` // NoticeClock: how far it was set, forward when positive
 }
 
 // Journal keeps entries. Implementations: watchdog/sqlite.

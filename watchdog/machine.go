@@ -41,6 +41,9 @@ type Rules struct {
 	ResumeWithin time.Duration // a chain older than this whose route did not move is not carried on
 }
 
+// prefers reports whether pool a stands before pool b.
+func (r *Rules) prefers(a, b string) bool { return slices.Index(r.Pools, a) < slices.Index(r.Pools, b) }
+
 // LateApproval is what edgewatch does when nobody answered its question.
 type LateApproval string
 
@@ -88,10 +91,11 @@ func (r *Rules) retryAfter(n int) time.Duration {
 // Levels are what is true now as far as anybody knows, restated with every
 // event: an edge that came during a hold would be lost, a level is not.
 type Levels struct {
-	Ending    bool      // edgewatch is stopping: what happened is kept, nothing is begun
-	Lease     string    // why this process may not act any more; empty while it may
-	Since     time.Time // when this process began to watch
-	Round     *Round    // the newest complete round; nil before the first
+	Ending    bool          // edgewatch is stopping: what happened is kept, nothing is begun
+	Lease     string        // why this process may not act any more; empty while it may
+	Since     time.Time     // when this process began to watch
+	Leapt     time.Duration // how far the wall clock was set since this process began, or the machine slept
+	Round     *Round        // the newest complete round; nil before the first
 	Readiness map[string]Readiness
 	Survey    time.Time // when it is checked next, at the latest; passed while it is; zero until it was for the first time
 	Hearings  []Hearing // how the witnesses have answered lately, in their order; empty before they were first asked
@@ -189,6 +193,7 @@ func (m *Machine) Step(in Input) Ready {
 	if row.do == nil {
 		return s.refuse(fmt.Sprintf("%s is not possible while %s", in.Event.event(), s.fold.state()))
 	}
+	s.reckon()
 	row.do(s)
 	if s.ready.Refused != "" {
 		return s.ready
@@ -285,7 +290,8 @@ func (s *step) settle() {
 	s.noticeGone()
 	s.notice()
 	d := decide(s.At, s.Levels, s.rules, &s.fold)
-	asks := d.Will == WillAsk && s.fold.ask == nil                    // its deadline counts from this entry
+	// Its deadline counts from the entry that asks first; one that moved is told.
+	asks := d.Will == WillAsk && (s.fold.ask == nil || !d.NextAt.Equal(s.fold.decision.NextAt))
 	first := s.fold.incident != "" && s.fold.heard != s.fold.incident // it tells why nothing is done, however often others did
 	if !s.fold.running() && (asks || first || d.changed(s.fold.decision) && !s.fold.flaps(d, s.At)) {
 		s.emit(Entry{Kind: KindDecision, Decision: &d}) // while a chain runs, its own entries tell

@@ -65,7 +65,7 @@ func (s *script) anew() {
 
 // do runs one line. The words are:
 //
-//	anew | wait 10s | mode observe | boot | restart | tick | lease lost|back
+//	anew | wait 10s | leap 2h (of the wall clock alone) | mode observe | boot | restart | tick | lease lost|back
 //	rules witnesses=2,1 (so many of them must see it down) | unproven=next | approval=10m,hold|failover | failback=1h,02:00,05:00 | partner=15m | domains=contoso.com,…
 //	round EdgePool1=up|fresh|degraded|unclear|half|down|tripped|back … [canaries=bad] [frozen] [witness=host2:up|degraded|down|unsure|unclear|stale|silent|stranger …]
 //	ready EdgePool2 | unready EdgePool2 why…
@@ -86,6 +86,9 @@ func (s *script) do(line string) {
 			s.t.Fatal(err)
 		}
 		s.now = s.now.Add(d)
+	case "leap":
+		by := s.duration(words[1])
+		s.now, s.levels.Leapt = s.now.Add(by), s.levels.Leapt+by
 	case "mode":
 		s.rules.Mode = Mode(words[1])
 		s.m.rules.Mode = s.rules.Mode

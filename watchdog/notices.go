@@ -74,11 +74,11 @@ func (s *step) noticePool(p PoolRound) {
 // wayBack is how federation returns to a pool that is back.
 func (s *step) wayBack(pool string) string {
 	stable := s.At.Add(s.rules.Failback.StableFor)
-	if s.rules.Failback.Auto && s.rules.Mode == ModeAuto && slices.Index(s.rules.Pools, pool) < slices.Index(s.rules.Pools, s.fold.active) {
+	if s.rules.Failback.Auto && s.rules.Mode == ModeAuto && s.fold.stays == "" && s.rules.prefers(pool, s.fold.active) {
 		return fmt.Sprintf("; if %s is still well at %s, it returns by itself in the window of automatic failback", pool, clock(stable))
 	}
 	verb := VerbFailback
-	if slices.Index(s.rules.Pools, pool) > slices.Index(s.rules.Pools, s.fold.active) {
+	if s.rules.prefers(s.fold.active, pool) {
 		verb = VerbSwitchover
 	}
 	if s.rules.Failback.StableFor > 0 && verb == VerbFailback {

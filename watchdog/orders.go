@@ -171,7 +171,7 @@ func (s *step) failback() {
 	quarantine := f.quarantine(cmd.Pool, s.At, s.rules)
 	switch {
 	case s.impossible() || s.unplanned():
-	case slices.Index(s.rules.Pools, cmd.Pool) > slices.Index(s.rules.Pools, f.active):
+	case s.rules.prefers(f.active, cmd.Pool):
 		s.no("%s is not preferred to %s, so that there is nothing to fail back: switchover %s REASON", cmd.Pool, f.active, cmd.Pool)
 	case quarantine != "" && !cmd.Force:
 		s.no("%s. To return all the same: failback %s --force REASON", quarantine, cmd.Pool)
@@ -405,6 +405,9 @@ func (f *fold) ackEnds(at time.Time) (ends []string) {
 	}
 	if at.Before(f.cooldown) {
 		ends = append(ends, "the cool-down is over")
+	}
+	if f.stays != "" {
+		ends = append(ends, "federation may go home by itself again")
 	}
 	if f.unproven != "" {
 		ends = append(ends, fmt.Sprintf("%s %s counts as proven", f.chain.word(), f.unproven))

@@ -219,6 +219,14 @@ func stepSentence(r *actions.Record) string {
 // word is what the chain is called.
 func (c *ChainStart) word() string { return chainWord(c.Kind, c.Repair) }
 
+// fate is how it came to nothing.
+func (c *ChainStart) fate(aborted string) string {
+	if aborted != "" {
+		return fmt.Sprintf("%s %s was aborted by %s", c.word(), c.ID, aborted)
+	}
+	return fmt.Sprintf("%s %s failed", c.word(), c.ID)
+}
+
 func (c *ChainEnd) word() string { return chainWord(c.Kind, c.Repair) }
 
 func chainWord(kind actions.PlanKind, repair bool) string {

@@ -73,6 +73,7 @@ var dnsMutants = []Mutant{
 }
 
 var journalMutants = []Mutant{
+	{"a write that hangs is not awaited by the next", "watchdog/writing.go", "if e.hanging != nil {\n\t\treturn nil,", "if false {\n\t\treturn nil,", []string{"I8"}},
 	{"doubt about the journal ignored", "watchdog/writing.go", "if errors.Is(err, ErrJournalUnsure) {", "if false {", []string{"I2", "I8", "I9"}},
 	{"effects without a durable journal", "watchdog/engine.go", "if err := e.save(ctx, &ready); err != nil {\n\t\treturn ready, err\n\t}", "_ = e.save(ctx, &ready)", []string{"I1", "I2", "I5"}},
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"edgewatch/watchdog"
 )
@@ -31,6 +33,7 @@ const (
 type store struct {
 	p *process
 	memory
+	writes atomic.Int32 // that are under way
 }
 
 var errNoSpace = errors.New("no space left on device")
@@ -42,9 +45,37 @@ func (s *store) full() bool {
 	return w.diskFull
 }
 
+// stall waits while the disk hangs, which no context ends. A process that has
+// ended meanwhile writes no more.
+func (s *store) stall() error {
+	if err := s.p.pass("store"); err != nil {
+		return err
+	}
+	w := s.p.run.world
+	for {
+		w.mu.Lock()
+		left := time.Until(w.diskHangs)
+		w.mu.Unlock()
+		if left <= 0 {
+			return s.p.pass("store")
+		}
+		t := time.NewTimer(left)
+		select {
+		case <-t.C:
+		case <-s.p.gone:
+			t.Stop()
+			return errDead
+		}
+	}
+}
+
 // Append implements watchdog.Journal.
 func (s *store) Append(ctx context.Context, entries []watchdog.Entry) ([]watchdog.Entry, error) {
-	if err := s.p.pass("store"); err != nil {
+	if s.writes.Add(1) > 1 && !s.p.dead.Load() {
+		s.p.run.violate("I8", "the journal is written twice at the same time")
+	}
+	defer s.writes.Add(-1)
+	if err := s.stall(); err != nil {
 		return nil, err
 	}
 	if s.full() {
@@ -88,7 +119,7 @@ func (s *store) Read(ctx context.Context, federation string, after uint64, limit
 
 // SaveCursor implements watchdog.Cursors.
 func (s *store) SaveCursor(ctx context.Context, name string, data []byte) error {
-	if err := s.p.pass("store"); err != nil {
+	if err := s.stall(); err != nil {
 		return err
 	}
 	if s.full() {

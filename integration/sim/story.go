@@ -231,7 +231,13 @@ func pathCut(name string, on bool) func(*run) {
 
 // ownTrouble is something that happens to edgewatch itself.
 func (a *author) ownTrouble() {
-	switch a.IntN(9) {
+	switch a.IntN(10) {
+	case 9:
+		lasts := a.between(2*time.Second, 4*time.Minute)
+		a.bad(func(r *run) {
+			r.notef("the disk hangs for %s", lasts.Round(time.Second))
+			r.world.with(func() { r.world.diskHangs = time.Now().Add(lasts) })
+		})
 	case 8:
 		lasts := a.between(5*time.Second, 3*time.Minute)
 		a.bad(func(r *run) {

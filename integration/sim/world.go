@@ -39,6 +39,8 @@ type world struct {
 	clock    time.Duration // how far our wall clock is off
 	diskFull bool
 
+	diskHangs time.Time // whatever is written takes until then
+
 	touched          bool // somebody changed a route by hand
 	edited           bool // … or DNS
 	strange          bool // the record holds what somebody set, addresses of no pool
@@ -275,7 +277,7 @@ func (w *world) operate(h *host, run bool, takes time.Duration, then func()) (id
 func (w *world) heal() {
 	w.mu.Lock()
 	hosts := make([]*host, 0, len(w.hosts))
-	w.cut, w.loss, w.local, w.diskFull = false, 0, false, false
+	w.cut, w.loss, w.local, w.diskFull, w.diskHangs = false, 0, false, false, time.Time{}
 	for _, h := range w.hosts {
 		hosts = append(hosts, h)
 		h.hung, h.answers, h.slow, h.winrm, h.lies, h.loses = false, 1, 1, winrmWorks, 0, 0
