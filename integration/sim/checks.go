@@ -81,6 +81,9 @@ func (c *checks) entry(e watchdog.Entry) {
 			c.witnessed(e.Chain)
 			c.truth(e.Chain.From)
 		}
+		if e.Chain.Trigger == watchdog.TriggerAuto && e.Chain.Retry == 0 && e.Chain.Kind == actions.Failback {
+			c.returns(e.Chain)
+		}
 		if e.Chain.ID != c.newest.ID {
 			clear(c.records)
 			clear(c.passed)
@@ -130,6 +133,15 @@ func (c *checks) evidence(pool, what string) {
 	}
 	if n < need || last.Sub(first) < rules.MinBadTime {
 		c.r.violate("I4", fmt.Sprintf("%s %s, but it was truly down in %d rounds over %s; %d over %s are wanted", pool, what, n, last.Sub(first), need, rules.MinBadTime))
+	}
+}
+
+// returns is I4 the other way round: federation returns by itself only to a pool
+// that was well for most of the time in which it had to be.
+func (c *checks) returns(start *watchdog.ChainStart) {
+	stable := c.r.estate.f.Failback.StableFor.Duration
+	if share := c.r.world.poolNamed(start.To).served(stable); share < 1-evenly {
+		c.r.violate("I4", fmt.Sprintf("federation returns to %s by itself, which served for %.0f %% of the last %s", start.To, share*100, stable))
 	}
 }
 

@@ -87,6 +87,10 @@ func vary(f configs.Federation, r *rand.Rand) *configs.Federation {
 		f.Breaker.MinBadTime.Duration = time.Duration(5+r.IntN(25)) * time.Second
 		f.Probe.Interval.Duration = time.Duration(6+r.IntN(10)) * time.Second
 	}
+	if r.IntN(4) == 0 {
+		f.Failback.Auto, f.Failback.Window = true, "00:01-23:59"
+		f.Failback.StableFor.Duration = time.Duration(2+r.IntN(18)) * time.Minute
+	}
 	if r.IntN(3) == 0 {
 		n := 1 + r.IntN(2)
 		return withWitness(f, n, r.IntN(n+1))

@@ -27,7 +27,7 @@ type Mutant struct {
 
 // Mutants lists the defects that the simulator must find.
 func Mutants() []Mutant {
-	return slices.Concat(guardMutants, evidenceMutants, chainMutants, dnsMutants, journalMutants, outboxMutants)
+	return slices.Concat(guardMutants, returnMutants, evidenceMutants, chainMutants, dnsMutants, journalMutants, outboxMutants)
 }
 
 var guardMutants = []Mutant{
@@ -44,6 +44,10 @@ var guardMutants = []Mutant{
 	{"lease ignored", "watchdog/engine.go", "e.levels.Lease = e.lease()", "e.levels.Lease = \"\"", []string{"I1"}},
 	{"edge instead of level", "watchdog/machine.go", "case d.Will == WillFailover:", "case d.Will == WillFailover && slices.ContainsFunc(s.ready.Entries, func(e Entry) bool { return e.Kind == KindPool }):", []string{"I8"}},
 	{"nothing is taken up after a crash", "watchdog/transitions.go", "if s.fold.running() {\n\t\ts.continueChain()", "if false {\n\t\ts.continueChain()", []string{"I8"}},
+}
+
+var returnMutants = []Mutant{
+	{"an unsteady pool is returned to", "watchdog/decide.go", "back && f.quarantine(p, q.at, r) == \"\" &&", "back &&", []string{"I4"}},
 }
 
 var evidenceMutants = []Mutant{
