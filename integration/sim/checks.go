@@ -389,6 +389,14 @@ func (c *checks) holds() bool {
 	return c.decided != nil && (c.decided.Will == watchdog.WillHold || c.decided.Will == watchdog.WillAsk)
 }
 
+// gaveUp reports whether edgewatch ever told people that it needs them before
+// it goes on.
+func (c *checks) gaveUp() bool {
+	return slices.ContainsFunc(c.entries, func(e watchdog.Entry) bool {
+		return e.Kind == watchdog.KindDecision && e.Decision.BlockedBy == watchdog.GuardUnconfirmed
+	})
+}
+
 func (c *checks) everNamed(h *host) bool {
 	for _, e := range slices.Backward(c.entries) {
 		if e.Kind == watchdog.KindChainEnd && e.ChainEnd.ID == h.stoppedBy {

@@ -157,6 +157,7 @@ type result struct {
 	lives     int
 	end       string
 	reached   string // the pool that partners reach
+	gaveUp    bool   // edgewatch told people that it needs them before it goes on
 	lines     []string
 }
 
@@ -188,7 +189,10 @@ func playSeed(t *testing.T, base *configs.Federation, seed uint64, o Options) re
 		if f.Failback.Auto { // and what happens to edgewatch puts a return off
 			same = res.reached != "" && calm.reached != ""
 		}
-		if calm.end != res.end && (len(f.Pools) == 2 && !f.Failback.Auto || !same) {
+		if res.gaveUp { // and said that a person is needed
+			same = res.reached != ""
+		}
+		if calm.end != res.end && (len(f.Pools) == 2 && !f.Failback.Auto && !res.gaveUp || !same) {
 			res.violation = &Violation{Seed: seed, Invariant: "I8", Timeline: res.lines,
 				Text: fmt.Sprintf("it ended as %s; without what happened to edgewatch itself it ends as %s", res.end, calm.end)}
 		}
@@ -212,6 +216,7 @@ func playStory(t *testing.T, e *estate, s *story, seed uint64, o Options) (res r
 		res = result{
 			violation: r.violation, virtual: time.Since(r.world.begin), failovers: r.checks.figures.failovers,
 			lives: r.lives, end: r.world.end(), reached: r.world.reached(),
+			gaveUp: r.checks.gaveUp(),
 		}
 		if r.violation != nil {
 			r.violation.Timeline = r.timeline()
