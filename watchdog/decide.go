@@ -141,7 +141,7 @@ func (q *question) home() string {
 		switch {
 		case p == f.active:
 			return ""
-		case back && f.quarantine(p, q.at, r) == "" && there.Verdict == PoolUp && !there.Breaker.Tripped() &&
+		case back && f.quarantine(p, q.at, r) == "" && there.Verdict == PoolUp && there.Healthy >= healthyRounds && !there.Breaker.Tripped() &&
 			q.levels.lacks(p, q.at, r.ReadinessAge) == "":
 			return p
 		}
