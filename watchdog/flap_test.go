@@ -139,3 +139,40 @@ func TestFlappingOfWhatAFailoverWaitsForIsNotToldForEver(t *testing.T) {
 		}
 	}
 }
+
+// However often people were asked and the pool recovered, the question is over
+// then: a no that comes late is turned down and says nothing of the next outage.
+func TestLateNoDoesNotBarTheNextOutage(t *testing.T) {
+	s := newScript(t)
+	s.plays("rules approval=10m,hold", "mode approve", "boot")
+	for range 5 {
+		s.plays("ready EdgePool2", "round EdgePool1=tripped", "wait 5m", "round EdgePool1=up")
+	}
+	if st := s.m.State(); st != Watching || s.m.fold.incident != "" {
+		t.Errorf("all is well, and the state is %s in incident %q", st, s.m.fold.incident)
+	}
+	if got := s.plays("deny it is back"); !strings.Contains(got, "refused: "+notAsked) {
+		t.Errorf("nothing is asked, and a no is answered:\n%s", got)
+	}
+	s.plays("wait 100h", "ready EdgePool2", "round EdgePool1=tripped")
+	if d := s.m.Decide(s.now, s.levels); d.Will != WillAsk {
+		t.Errorf("a new outage, four days later: %s", d.Because)
+	}
+}
+
+// A no counts while the question stands, also at a moment when the pool seems to
+// come back, however often it has seemed so before.
+func TestNoCountsWhileThePoolFlaps(t *testing.T) {
+	s := newScript(t)
+	s.plays("rules approval=10m,failover", "mode approve", "boot", "ready EdgePool2")
+	for range 5 {
+		s.plays("wait 10s", "round EdgePool1=tripped", "wait 10s", "round EdgePool1=back")
+	}
+	if got := s.plays("deny not now"); !strings.Contains(got, "answer: denied") {
+		t.Error(got)
+	}
+	s.plays("wait 11m", "ready EdgePool2", "round EdgePool1=tripped")
+	if s.m.fold.running() {
+		t.Errorf("it was denied:\n%s", s.out.String())
+	}
+}

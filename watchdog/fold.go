@@ -211,6 +211,7 @@ func (f *fold) open(e Entry) {
 		return
 	}
 	f.incident = e.Incident
+	f.ask, f.denied = nil, nil
 	f.attempts, f.charged = 0, false
 }
 

@@ -197,8 +197,14 @@ func (s *step) approved() {
 	}
 }
 
+// denied takes a no wherever people were asked in the open incident, even while
+// edgewatch would not act just now: a no that is turned away would be missed.
 func (s *step) denied() {
-	if !s.lacksReason() {
+	switch {
+	case s.lacksReason():
+	case s.fold.ask == nil:
+		s.no(notAsked)
+	default:
 		s.accept("denied: edgewatch does not fail over in this incident, unless an ack lets it ask again")
 	}
 }

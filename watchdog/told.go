@@ -20,8 +20,11 @@ const (
 )
 
 // flaps reports whether d has come and gone so often lately that it is no news.
-// A question to a person always is.
+// A question to a person always is, and so is that it is over.
 func (f *fold) flaps(d Decision, at time.Time) bool {
+	if d.Will == WillWatch && f.decision.Will == WillAsk {
+		return false
+	}
 	if d.Will != WillWatch && !slices.Contains(fickle, d.BlockedBy) {
 		return false
 	}
