@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -298,5 +299,33 @@ func TestSupervisor(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Errorf("run: %v", err)
 		}
+	})
+}
+
+// A move that no plan can be made for has failed, and after so many of them a
+// person is needed, although the start of services alone could be planned.
+func TestEngineNeedsAPersonWhereNoMoveCanBePlanned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		var asked atomic.Int32
+		p := runEngine(t, testSettings(), watchdog.Ports{Senses: w.senses(), Journal: j, Plan: func(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
+			if from == "" {
+				return w.plan(kind, from, to)
+			}
+			if asked.Add(1) > 100 {
+				time.Sleep(time.Hour) // else no time passes at all
+			}
+			return nil, errors.New("a step without tasks")
+		}})
+		time.Sleep(time.Minute)
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		time.Sleep(2 * time.Hour)
+		if n, most := int(asked.Load()), testSettings().Rules.MaxAttempts; n == 0 || n > most {
+			t.Errorf("begun %s, at most %d", watchdog.Count(n, "time", "times"), most)
+		}
+		if d := p.Snapshot().Decision; d.BlockedBy != watchdog.GuardUnconfirmed {
+			t.Errorf("%s: %s", d.Will, d.Because)
+		}
+		p.stop()
 	})
 }

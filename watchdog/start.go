@@ -42,13 +42,17 @@ func (e *Engine) start(ctx context.Context, effect Effect) {
 }
 
 // plan is the chain's plan, and why it is to be abandoned, "" where it is not.
-// Where there is no such move any more, because the pool that federation left
-// is no longer configured, the services of the other are started all the same.
+// Where what is carried on cannot be planned any more, because the pool that
+// federation left is no longer configured, the services of the other are started
+// all the same. A move that only begins has failed then, and counts as tried.
 func (e *Engine) plan(effect Effect) (plan *actions.Plan, abandon string, err error) {
 	c := effect.Chain
 	plan, err = e.ports.Plan(c.Kind, c.From, c.To)
 	abandon = effect.Abandon
-	if err != nil {
+	switch {
+	case err != nil && c.Retry == 0:
+		return nil, "", err
+	case err != nil:
 		why := fmt.Errorf("it cannot be carried on: %w", err)
 		if effect.Progress.Begun(actions.SetRoute) {
 			why = fmt.Errorf("%w; retry brings route and records to %s anew, adopt %s says that it was done by hand", why, c.To, c.To)
