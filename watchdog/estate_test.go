@@ -196,7 +196,8 @@ func testSettings() watchdog.Settings {
 	return watchdog.Settings{
 		Rules: watchdog.Rules{
 			Federation: "contoso", Mode: watchdog.ModeAuto, Pools: []string{"EdgePool1", "EdgePool2"},
-			Cooldown: 30 * time.Minute, Budget: 2, BudgetWindow: 24 * time.Hour, MaxAttempts: 3,
+			Addresses: []string{poolAddrs["EdgePool1"].String(), poolAddrs["EdgePool2"].String()},
+			Cooldown:  30 * time.Minute, Budget: 2, BudgetWindow: 24 * time.Hour, MaxAttempts: 3,
 			RetryEvery: time.Minute, MaxRetries: 5, RetryFailed: 10 * time.Minute,
 			EvidenceAge: 35 * time.Second, ReadinessAge: 15 * time.Minute, ResumeWithin: 30 * time.Minute,
 		},

@@ -25,7 +25,10 @@ func TestSilentWitnessTellsWhatFollows(t *testing.T) {
 		}},
 	} {
 		s := newScript(t)
-		s.rules.Witnesses, s.rules.MinDown = len(c.hearings), c.minDown
+		s.rules.Witnesses, s.rules.MinDown = nil, c.minDown
+		for _, h := range c.hearings {
+			s.rules.Witnesses = append(s.rules.Witnesses, h.Witness)
+		}
 		s.m.rules = s.rules
 		s.do("boot")
 		s.levels.Hearings = c.hearings

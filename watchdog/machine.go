@@ -15,6 +15,7 @@ type Rules struct {
 	Mode       Mode
 	Pools      []string            // in priority order, the preferred one first
 	Domains    []string            // of which it is looked at what partners find; what the journal says of others no longer counts
+	Addresses  []string            // of the pools' servers, with ports; that another one was told to be down no longer counts
 	Servers    map[string][]string // of each pool, as failovers name them; what was left stopped on others is nobody's any more. Empty: not known
 	Unable     string              // why no failover is possible at all, e.g. what is not configured; empty when one is
 
@@ -31,8 +32,8 @@ type Rules struct {
 	Unproven        Unproven      // what follows when the route moved and the pool that took over turns out to be down
 	Failback        FailbackRules
 
-	Witnesses int // how many others watch the same pools and are asked before edgewatch acts by itself; 0: nobody is
-	MinDown   int // so many of them must see the active pool down too
+	Witnesses []string // others, by URL, that watch the same pools and are asked before edgewatch acts by itself; that another one was told to be silent no longer counts
+	MinDown   int      // so many of them must see the active pool down too
 
 	StartupGrace time.Duration // after the start of the process, before it acts by itself
 	EvidenceAge  time.Duration // a round older than this proves nothing

@@ -27,7 +27,7 @@ var t0 = time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
 
 func testRules() Rules {
 	return Rules{
-		Federation: "contoso", Mode: ModeAuto, Pools: []string{"EdgePool1", "EdgePool2", "EdgePool3"}, Domains: []string{"contoso.com"},
+		Federation: "contoso", Mode: ModeAuto, Pools: []string{"EdgePool1", "EdgePool2", "EdgePool3"}, Domains: []string{"contoso.com"}, Addresses: []string{"203.0.113.1:5269"},
 		Cooldown: 30 * time.Minute, Budget: 2, BudgetWindow: 24 * time.Hour, MaxAttempts: 3,
 		RetryEvery: time.Minute, MaxRetries: 3, RetryFailed: 10 * time.Minute,
 		EvidenceAge: 30 * time.Second, ReadinessAge: 15 * time.Minute, ResumeWithin: 30 * time.Minute,
@@ -151,7 +151,10 @@ func (s *script) change(words []string) {
 		case "stable":
 			s.rules.Failback.StableFor = s.duration(value)
 		case "witnesses":
-			s.rules.Witnesses, s.rules.MinDown = s.number(values[0]), s.number(values[1])
+			s.rules.Witnesses, s.rules.MinDown = nil, s.number(values[1])
+			for i := range s.number(values[0]) {
+				s.rules.Witnesses = append(s.rules.Witnesses, fmt.Sprintf("https://host%d.example:8081", i+2))
+			}
 		case "domains":
 			s.rules.Domains = values
 		case "partner":

@@ -131,4 +131,21 @@ func (s *step) forgetDomains() {
 	}
 }
 
+// forgetOthers likewise ends what was told of witnesses that nobody asks, and of
+// addresses that nobody probes, any more.
+func (s *step) forgetOthers() {
+	for _, w := range slices.Sorted(maps.Keys(s.fold.silent)) {
+		if !knows(s.rules.Witnesses, w) {
+			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeWitnessBack, Witness: w, Text: fmt.Sprintf(
+				"the witness %s is no longer asked: that it was silent counts no more", (&Testimony{Witness: w}).Name())}})
+		}
+	}
+	for _, addr := range slices.Sorted(maps.Keys(s.fold.down)) {
+		if !knows(s.rules.Addresses, addr) {
+			s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeServerBack, Server: addr, Text: fmt.Sprintf(
+				"%s is no longer probed: that it was down counts no more", addr)}})
+		}
+	}
+}
+
 func knows(names []string, name string) bool { return slices.Contains(names, name) }

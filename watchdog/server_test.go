@@ -21,6 +21,7 @@ var secondAddr = netip.MustParseAddrPort("203.0.113.11:5269")
 func twoServers(w *estate, down *atomic.Bool, asked *atomic.Int64) func(*watchdog.Settings, *watchdog.Senses) {
 	return func(s *watchdog.Settings, senses *watchdog.Senses) {
 		s.Watch.Vantage = "watch1"
+		s.Rules.Addresses = append(s.Rules.Addresses, secondAddr.String())
 		s.Watch.Pools[0].Targets = append(s.Watch.Pools[0].Targets, probe.Target{Addr: secondAddr, Domain: "contoso.com"})
 		inner := senses.Probe
 		senses.Probe = func(ctx context.Context, t probe.Target) probe.Result {

@@ -122,6 +122,7 @@ func (s *step) booted() {
 	}
 	s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeStarted, Pool: s.fold.active, Text: text}})
 	s.forgetDomains()
+	s.forgetOthers()
 	if s.fold.running() {
 		s.continueChain()
 	}

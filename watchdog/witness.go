@@ -89,7 +89,7 @@ func (t *Testimony) Of(pool string, since, most time.Duration) (Says, string) {
 
 // doubt is why the witnesses keep edgewatch from acting, "" when they do not.
 func (q *question) doubt() string {
-	if q.rules.Witnesses == 0 {
+	if len(q.rules.Witnesses) == 0 {
 		return ""
 	}
 	round := q.levels.Round

@@ -37,8 +37,8 @@ func watchedBy(t *testing.T, w *estate, j *watchdogtest.MemJournal, b *bystander
 	for _, f := range change {
 		f(&s)
 	}
-	s.Rules.Witnesses, s.Rules.MinDown = 1, 1
-	s.Watch.Witnesses, s.Watch.WitnessTimeout = []string{"https://ew2.example:8081"}, 3*time.Second
+	s.Rules.Witnesses, s.Rules.MinDown = []string{"https://ew2.example:8081"}, 1
+	s.Watch.Witnesses, s.Watch.WitnessTimeout = s.Rules.Witnesses, 3*time.Second
 	senses := w.senses()
 	senses.Witness = func(ctx context.Context, url string) (watchdog.Testimony, error) {
 		if url != s.Watch.Witnesses[0] {
@@ -165,8 +165,8 @@ func TestWitnessUnderTwoURLsIsOne(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w, j := newEstate(), &watchdogtest.MemJournal{}
 			s, senses := testSettings(), w.senses()
-			s.Rules.Witnesses, s.Rules.MinDown = 2, 2
-			s.Watch.Witnesses, s.Watch.WitnessTimeout = []string{"https://ew2.example:8081", "https://other-name.example:8081"}, 3*time.Second
+			s.Rules.Witnesses, s.Rules.MinDown = []string{"https://ew2.example:8081", "https://other-name.example:8081"}, 2
+			s.Watch.Witnesses, s.Watch.WitnessTimeout = s.Rules.Witnesses, 3*time.Second
 			senses.Witness = func(context.Context, string) (watchdog.Testimony, error) {
 				v := watchdog.PoolUp
 				w.with(func(w *estate) {

@@ -42,7 +42,7 @@ func newEstate(f *configs.Federation) (*estate, error) {
 func (e *estate) summary() string {
 	r := e.settings.Rules
 	return fmt.Sprintf("mode %s, pools %v, cool-down %s, budget %d, a round every %s, %d bad ones, %d witnesses",
-		r.Mode, r.Pools, r.Cooldown, r.Budget, e.settings.Watch.Interval, e.settings.Breaker.BadRounds, r.Witnesses)
+		r.Mode, r.Pools, r.Cooldown, r.Budget, e.settings.Watch.Interval, e.settings.Breaker.BadRounds, len(r.Witnesses))
 }
 
 // exampleFederation is the federation of the shipped example configuration,

@@ -212,7 +212,7 @@ func (w *world) testimony(by *witness) watchdog.Testimony {
 // The caller holds the world's lock.
 func (c *checks) witnessed(start *watchdog.ChainStart) {
 	rules, watch := c.r.rules, c.r.estate.settings.Watch
-	if rules.Witnesses == 0 {
+	if len(rules.Witnesses) == 0 {
 		return
 	}
 	most := rules.EvidenceAge + 2*watch.Interval + watch.RoundTimeout // the clock may be set between a round and the decision

@@ -185,7 +185,7 @@ func Years(t *testing.T, o Options, years float64) (YearsReport, error) {
 	}
 	report := YearsReport{Years: years, Assumption: assumption, Violations: []Violation{}}
 	all := classes
-	if e.settings.Rules.Witnesses > 0 {
+	if len(e.settings.Rules.Witnesses) > 0 {
 		all = slices.Concat(classes, witnessClasses)
 	}
 	for i := range all {

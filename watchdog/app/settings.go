@@ -25,12 +25,15 @@ const unable = "the configuration does not say all that a failover needs; edgewa
 // settings maps the configuration of a federation to what its engine goes by.
 func settings(f *configs.Federation) watchdog.Settings {
 	names := make([]string, len(f.Pools))
-	pools, servers := make([]watchdog.WatchPool, len(f.Pools)), map[string][]string{}
+	pools, servers, addresses := make([]watchdog.WatchPool, len(f.Pools)), map[string][]string{}, []string(nil)
 	for i := range f.Pools {
 		p := &f.Pools[i]
 		names[i] = p.Name
 		for _, server := range p.Servers {
 			servers[p.Name] = append(servers[p.Name], server.FQDN)
+		}
+		for _, t := range targets(f, p) {
+			addresses = append(addresses, t.Addr.String())
 		}
 		pools[i] = watchdog.WatchPool{Name: p.Name, Targets: targets(f, p), MinUp: p.MinUp}
 	}
@@ -58,12 +61,12 @@ func settings(f *configs.Federation) watchdog.Settings {
 	from, to, _ := configs.Window(f.Failback.Window)
 	return watchdog.Settings{
 		Rules: watchdog.Rules{
-			Federation: f.Name, Mode: f.Mode, Pools: names, Domains: domains, Servers: servers, Unable: why,
+			Federation: f.Name, Mode: f.Mode, Pools: names, Domains: domains, Addresses: addresses, Servers: servers, Unable: why,
 			Cooldown: f.Guards.Cooldown.Duration, Budget: f.Guards.Budget, BudgetWindow: f.Guards.BudgetWindow.Duration,
 			MaxAttempts: maxAttempts, RetryEvery: retryEvery, MaxRetries: maxRetries, RetryFailed: retryFailed,
 			ApprovalTimeout: f.Approval.Timeout.Duration, ApprovalThen: f.Approval.Then, Unproven: f.Guards.Unproven,
 			Failback:  watchdog.FailbackRules{Auto: f.Failback.Auto, StableFor: f.Failback.StableFor.Duration, From: from, To: to},
-			Witnesses: len(f.Witnesses.URLs), MinDown: f.Witnesses.MinDown,
+			Witnesses: f.Witnesses.URLs, MinDown: f.Witnesses.MinDown,
 			StartupGrace: f.Guards.StartupGrace.Duration,
 			EvidenceAge:  3*interval + f.Probe.Timeout.Duration,
 			ReadinessAge: readinessAge(f), PartnerAge: partnerAge,
