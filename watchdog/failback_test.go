@@ -143,3 +143,20 @@ func TestFailbackCountsWhatWasWatched(t *testing.T) {
 		t.Errorf("watched for an hour, and did not go home:\n%s", s.out.String())
 	}
 }
+
+// A failback failed, and later federation came home by a failover: what failed
+// then is no reason to stay away the next time.
+func TestFailedFailbackIsOverOnceFederationIsHome(t *testing.T) {
+	s := returning(t, "")
+	s.plays(home, "end preflight", "wait 1h", "ready EdgePool1", "round EdgePool1=up EdgePool2=tripped")
+	if s.m.fold.stays == "" || !s.m.fold.running() {
+		t.Fatalf("want a failover home after a failback that failed:\n%s", s.out.String())
+	}
+	s.plays("end ok", "round EdgePool1=up", "wait 720h", "ready EdgePool2", "round EdgePool1=tripped EdgePool2=up", "end ok", "wait 1h", home)
+	if s.m.Active() != "EdgePool2" {
+		t.Fatal(s.out.String())
+	}
+	if !s.hours(30) {
+		t.Errorf("federation does not return: %s", s.m.Decide(s.now, s.levels).Because)
+	}
+}

@@ -44,6 +44,7 @@ type fold struct {
 	autos     []time.Time // incidents with an automatic failover, failbacks aside: when it began
 	failed    map[string]time.Time
 	stays     string        // why federation does not go home by itself until a person speaks
+	homeward  string        // the pool that stays is about: once federation is there, it is over
 	leapt     time.Duration // how far the clock was set since this process began, as far as that was told
 	chain     *chainFold    // the running failover, else the last one
 	confirm   string        // what a person has to acknowledge before the next automatic failover
@@ -306,6 +307,9 @@ func (f *fold) takeOver(pool string) {
 	delete(f.quit, pool)
 	delete(f.back, pool)
 	delete(f.shaky, pool)
+	if pool == f.homeward {
+		f.stays = ""
+	}
 }
 
 func (f *fold) applyChain(e Entry) {
@@ -375,7 +379,7 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 	case !f.tripped[f.active]:
 		f.close() // a move away from a healthy pool: with it ends what it opened
 		if rules.prefers(f.chain.To, f.chain.From) && (aborted != "" || !out.Interrupted) {
-			f.stays = f.chain.fate(aborted)
+			f.stays, f.homeward = f.chain.fate(aborted), f.chain.To
 		}
 	case aborted != "":
 		f.attempts = max(f.attempts-1, 0)
