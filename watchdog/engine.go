@@ -415,6 +415,7 @@ func (e *Engine) moveTo(pool string) {
 	e.ports.Rounds.began(pool)
 	e.levels.Round = nil
 	e.partner, e.seen, e.glimpsed, e.moved = nil, time.Time{}, time.Time{}, time.Now()
+	e.unled, e.led = 0, 0
 	e.lookAgain()
 }
 

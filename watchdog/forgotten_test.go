@@ -76,3 +76,24 @@ func TestServerDownEndsWithItsConfiguration(t *testing.T) {
 		t.Errorf("down since it is probed again: told %d times", n)
 	}
 }
+
+// Surveys of before federation moved do not count among those that learned
+// nothing from DNS since: people are not told of looks that were not taken.
+func TestBlindnessCountsFromTheMove(t *testing.T) {
+	s := newScript(t)
+	s.plays("rules partner=15m", "boot")
+	e := NewEngine(Settings{Rules: s.rules}, Ports{Journal: &keeper{}, Now: func() time.Time { return s.now }})
+	e.last = &Round{Canaries: CanaryStatus{OK: true}}
+	nothing := []PartnerView{{Domain: "contoso.com", Text: "dns/servfail"}}
+	for range lostSurveys {
+		e.learn(nothing)
+	}
+	e.moveTo("EdgePool2")
+	e.learn(nothing)
+	s.round([]string{"EdgePool1=up"})
+	s.levels.Round.Unled = e.unled
+	s.event(Tick{})
+	if n := s.told(NoticeDNSBlind); n > 0 {
+		t.Errorf("one look was taken since federation moved, and %d count:\n%s", e.unled, s.out.String())
+	}
+}
