@@ -35,8 +35,12 @@ func (s *step) noticePoolGone() {
 // failover would ever start again.
 func (s *step) noticeServersGone() {
 	for _, pool := range slices.Sorted(maps.Keys(s.fold.owed)) {
+		known := s.rules.Servers[pool]
+		if len(known) == 0 && (len(s.rules.Servers) == 0 || knows(s.rules.Pools, pool)) {
+			continue // which servers there are is not known
+		}
 		for _, server := range s.fold.owed[pool] {
-			if known := s.rules.Servers[pool]; len(known) > 0 && !knows(known, server) {
+			if !knows(known, server) {
 				s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeServerGone, Pool: pool, Server: server, Text: fmt.Sprintf(
 					"%s of %s, where a failover left services stopped, is no longer configured and is not named any more: if it still serves, run Start-CsWindowsService there", server, pool)}})
 			}

@@ -104,3 +104,23 @@ func TestServerLeftStoppedThatIsGone(t *testing.T) {
 		t.Errorf("told again:\n%s", got)
 	}
 }
+
+// A whole pool with servers that were left stopped is taken out of the
+// configuration: people are told once of each, as when a server alone is.
+func TestServersLeftStoppedOfAPoolThatIsGone(t *testing.T) {
+	s := newScript(t)
+	s.rules.Servers = map[string][]string{"EdgePool1": {"edge1"}, "EdgePool2": {"edge3"}, "EdgePool3": {"edge5"}}
+	s.m.rules = s.rules
+	s.plays("boot", "ready EdgePool2", "round EdgePool1=tripped")
+	s.event(Ended{Chain: s.chain, Outcome: actions.Outcome{Step: actions.StopServices, Error: "broke", Stopped: []string{"edge3"}}})
+	s.rules.Pools, s.rules.Servers = []string{"EdgePool1", "EdgePool3"}, map[string][]string{"EdgePool1": {"edge1"}, "EdgePool3": {"edge5"}}
+	if got := s.plays("restart"); !strings.Contains(got, "edge3 of EdgePool2, where a failover left services stopped, is no longer configured") {
+		t.Errorf("told at the start:\n%s", got)
+	}
+	if len(s.m.fold.owed) > 0 {
+		t.Errorf("still named as stopped: %v", s.m.fold.owed)
+	}
+	if got := s.plays("restart"); strings.Contains(got, "edge3") {
+		t.Errorf("told again:\n%s", got)
+	}
+}
