@@ -79,7 +79,7 @@ type Engine struct {
 	endChain  context.CancelCauseFunc // ends it
 	booted    bool                    // that this life began is durable, and what the last one left undone taken up
 	unsaved   *Ended                  // an end that could not be made durable yet
-	confessed map[string]bool         // refusals of our own that were told
+	confessed map[string]bool         // promises, by number, whose breach was refused and told
 	journal   error                   // why the newest entries could not be kept; nil when they were
 	hanging   <-chan written          // what becomes of an Append that was waited for in vain; nil when there is none
 	fatal     error

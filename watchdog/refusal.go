@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // refusal is what the auditor refused.
 type refusal struct {
 	err     error
 	promise string // that would have been broken
+	number  string // of that promise, such as I2: one that is broken again and again is told once, whatever else its text says
 	done    bool   // the event itself is done: only what was decided beside it is not
 }
 
@@ -20,10 +22,10 @@ func (e *Engine) save(ctx context.Context, ready *Ready) error {
 	if err := e.keep(ctx, ready); err != nil || r == nil {
 		return err
 	}
-	if !e.confessed[r.promise] {
+	if !e.confessed[r.number] {
 		e.log.Error().Err(r.err).Msg("entries refused")
 	}
-	e.confessed[r.promise], e.journal = true, r.err
+	e.confessed[r.number], e.journal = true, r.err
 	e.publish()
 	if r.done {
 		return nil
@@ -44,6 +46,7 @@ func (e *Engine) audit(ready *Ready) *refusal {
 		err:     fmt.Errorf("a defect in edgewatch, report it: %w; nothing of it is done", err),
 		promise: errors.Unwrap(err).Error(), done: sound >= ready.own,
 	}
+	r.number, _, _ = strings.Cut(r.promise, ":")
 	offender, incident := ready.Entries[sound], e.machine.fold.incident
 	var kept []Entry
 	for i, entry := range ready.Entries[:sound] {
@@ -51,7 +54,7 @@ func (e *Engine) audit(ready *Ready) *refusal {
 			kept, incident = append(kept, entry), entry.Incident
 		}
 	}
-	if !e.confessed[r.promise] {
+	if !e.confessed[r.number] {
 		kept = append(kept, Entry{At: offender.At, Federation: offender.Federation, Incident: incident, Kind: KindNotice, Notice: &Notice{
 			Kind: NoticeRefused, Text: fmt.Sprintf("edgewatch refuses what it was about to do: it would break a promise (%s). "+
 				"This is a defect in edgewatch, and it does nothing of the kind until that is over: restart it, report it, keep the state file; "+

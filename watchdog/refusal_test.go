@@ -1,6 +1,7 @@
 package watchdog
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -85,5 +86,30 @@ func TestRefusalLeavesAnOrder(t *testing.T) {
 	}
 	if got := j.entries[before:]; len(got) != 2 || got[0].Kind != KindCommand || got[1].Kind != KindNotice {
 		t.Errorf("want the order and the refusal:\n%s", tell(got))
+	}
+}
+
+// A promise that would be broken again and again is told of once, although it is
+// worded otherwise each time.
+func TestRefusalIsToldOnceForEachPromise(t *testing.T) {
+	e, s, j := refuser(t)
+	before := len(j.entries)
+	for i := range 5 {
+		s.now = s.now.Add(10 * time.Second)
+		e.auditor.chain.id, e.auditor.chain.open = fmt.Sprintf("contoso-9.%d", i), true // "… begins while contoso-9.… is running"
+		s.round([]string{"EdgePool1=tripped"})
+		e.levels = s.levels
+		if ready, err := e.do(t.Context(), Tick{}); err != nil || len(ready.Effects) > 0 {
+			t.Fatalf("%+v, %v", ready.Effects, err)
+		}
+	}
+	told := 0
+	for _, entry := range j.entries[before:] {
+		if entry.Kind == KindNotice && entry.Notice.Kind == NoticeRefused {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("told %d times:\n%s", told, tell(j.entries[before:]))
 	}
 }
