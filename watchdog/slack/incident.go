@@ -74,8 +74,9 @@ type progress struct {
 }
 
 type pauseNote struct {
-	Until time.Time `json:"until"`
-	By    string    `json:"by"`
+	Until time.Time     `json:"until"`
+	For   time.Duration `json:"for,omitempty"` // as it was ordered for so long; 0: by an earlier version
+	By    string        `json:"by"`
 }
 
 type holdNote struct {
@@ -121,8 +122,24 @@ func (n *incident) fold(e watchdog.Entry) {
 	case e.ChainEnd != nil:
 		n.foldEnd(e)
 	case e.Notice != nil:
-		n.Notes = append(n.Notes, e.Notice.Text)
-		n.Notes = n.Notes[max(0, len(n.Notes)-3):]
+		n.foldNotice(e)
+	}
+}
+
+// foldNotice keeps the newest notices, and when the pause ends by the clock as
+// it is now: one that was set forward, or back, moves that.
+func (n *incident) foldNotice(e watchdog.Entry) {
+	n.Notes = append(n.Notes, e.Notice.Text)
+	n.Notes = n.Notes[max(0, len(n.Notes)-3):]
+	p := n.Paused
+	switch {
+	case p == nil:
+	case e.Notice.Kind == watchdog.NoticePauseEnded:
+		n.Paused = nil
+	case e.Notice.Kind == watchdog.NoticeClock && e.Notice.By > 0:
+		p.Until = p.Until.Add(e.Notice.By)
+	case e.Notice.Kind == watchdog.NoticeClock && p.For > 0 && p.Until.After(e.At.Add(p.For)):
+		p.Until = e.At.Add(p.For)
 	}
 }
 
@@ -180,7 +197,7 @@ func (n *incident) foldCommand(e watchdog.Entry) {
 	case watchdog.VerbAck:
 		n.AckedBy, n.Answer = c.Actor, nil
 	case watchdog.VerbPause:
-		n.Paused = &pauseNote{Until: e.At.Add(c.For), By: c.Actor}
+		n.Paused = &pauseNote{Until: e.At.Add(c.For), For: c.For, By: c.Actor}
 	case watchdog.VerbResume:
 		n.Paused = nil
 	case watchdog.VerbHold:

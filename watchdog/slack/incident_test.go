@@ -140,3 +140,35 @@ func TestEntriesInWords(t *testing.T) {
 		}
 	}
 }
+
+// The card says until when a pause lasts by the clock as it is now, and says
+// nothing of one that has ended.
+func TestPauseOfTheCardFollowsTheClock(t *testing.T) {
+	began := time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
+	n := &incident{ID: "c-1", Federation: "c"}
+	seq := uint64(0)
+	fold := func(at time.Time, e watchdog.Entry) {
+		seq++
+		e.Seq, e.At, e.Incident = seq, at, "c-1"
+		n.fold(e)
+	}
+	leap := func(at time.Time, by time.Duration) {
+		fold(at, watchdog.Entry{Kind: watchdog.KindNotice, Notice: &watchdog.Notice{Kind: watchdog.NoticeClock, By: by}})
+	}
+	until := func(want time.Time) {
+		t.Helper()
+		if n.Paused == nil || !n.Paused.Until.Equal(want) {
+			t.Errorf("paused %+v, want until %s", n.Paused, want)
+		}
+	}
+	fold(began, watchdog.Entry{Kind: watchdog.KindCommand, Command: &watchdog.Command{Verb: watchdog.VerbPause, For: time.Hour, Actor: "anna"}})
+	until(began.Add(time.Hour))
+	leap(began.Add(2*time.Hour), 2*time.Hour)
+	until(began.Add(3 * time.Hour))
+	leap(began.Add(30*time.Minute), -2*time.Hour)
+	until(began.Add(90 * time.Minute))
+	fold(began.Add(90*time.Minute), watchdog.Entry{Kind: watchdog.KindNotice, Notice: &watchdog.Notice{Kind: watchdog.NoticePauseEnded}})
+	if n.Paused != nil {
+		t.Errorf("its end was told, and it is shown: %+v", n.Paused)
+	}
+}
