@@ -130,7 +130,7 @@ func (t *tool) root() *cobra.Command {
 	root.AddCommand(
 		t.runCommand(), t.configCommand(),
 		t.statusCommand(), t.whyCommand(), t.historyCommand(),
-		t.planCommand(), t.probeCommand(), t.versionCommand(),
+		t.planCommand(), t.probeCommand(), t.backupCommand(), t.versionCommand(),
 	)
 	root.AddCommand(t.orderCommands()...)
 	return root
@@ -142,7 +142,7 @@ func nothingSaid() error {
 	for _, v := range watchdog.Verbs() {
 		words = append(words, string(v.Verb))
 	}
-	return fmt.Errorf("say what to do: %s, plan, probe, config or version", strings.Join(words, ", "))
+	return fmt.Errorf("say what to do: %s, plan, probe, backup, config or version", strings.Join(words, ", "))
 }
 
 // unknown says that cmd has no command of that name.

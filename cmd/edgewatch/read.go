@@ -164,11 +164,7 @@ func (t *tool) verify(ctx context.Context, path string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		return t.printJSON(head)
-	}
-	fmt.Fprintf(t.out, "%s is whole: %d entries, newest hash %s\n", printable(path), head.Seq, head.Hash)
-	return nil
+	return t.printHead(path, head, asJSON)
 }
 
 func entryTone(e watchdog.Entry) tone {
