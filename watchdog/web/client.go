@@ -22,9 +22,9 @@ import (
 var (
 	// ErrNoDaemon means that nobody answers on the socket.
 	ErrNoDaemon = errors.New("is edgewatch running?")
-	// ErrUnsure means that a command was sent and its answer was lost: it
-	// may have been accepted.
-	ErrUnsure = errors.New("the command may or may not have been accepted")
+	// ErrUnsure means that a command was sent, and that its answer was lost or
+	// says that edgewatch itself does not know: it may have been accepted.
+	ErrUnsure = watchdog.ErrUnsure
 )
 
 // maxAnswer bounds what Client reads of one answer.
@@ -97,7 +97,10 @@ func (c *Client) Submit(ctx context.Context, cmd watchdog.Command) (watchdog.Ans
 	var answer watchdog.Answer
 	err = c.do(req, &answer, http.StatusOK, http.StatusConflict)
 	if errors.Is(err, errLost) {
-		err = fmt.Errorf("%w: %w – look for id %s in \"edgewatch history\" before giving it again", ErrUnsure, err, cmd.ID)
+		err = fmt.Errorf("%w: %w", ErrUnsure, err)
+	}
+	if errors.Is(err, ErrUnsure) {
+		err = fmt.Errorf("%w – look for id %s in \"edgewatch history\" before giving it again", err, cmd.ID)
 	}
 	return answer, err
 }
@@ -141,6 +144,8 @@ func (c *Client) do(req *http.Request, into any, good ...int) error {
 		return answered{watchdog.ErrNoFederation, e.Error}
 	case http.StatusServiceUnavailable:
 		return answered{watchdog.ErrStopping, e.Error}
+	case http.StatusGatewayTimeout:
+		return answered{ErrUnsure, e.Error}
 	}
 	return errors.New(e.Error)
 }
