@@ -133,6 +133,30 @@ func TestClientWithoutDaemon(t *testing.T) {
 	}
 }
 
+// TestStoppedDaemonIsThere: one that is reached and says nothing is not told as
+// one that does not run.
+func TestStoppedDaemonIsThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "api.sock")
+	l, err := ListenUnix(t.Context(), path, 0o660) // the kernel connects, nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := NewClient(path)
+	for what, ask := range map[string]func(context.Context) error{
+		"status":  func(ctx context.Context) error { _, err := c.Status(ctx, ""); return err },
+		"history": func(ctx context.Context) error { _, err := c.History(ctx, "contoso", 1); return err },
+		"command": func(ctx context.Context) error { _, err := c.Submit(ctx, watchdog.Command{}); return err },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		err := ask(ctx)
+		cancel()
+		if !errors.Is(err, ErrNoAnswer) || errors.Is(err, ErrNoDaemon) || !strings.Contains(err.Error(), path) || errors.Is(err, ErrUnsure) != (what == "command") {
+			t.Errorf("%s: %v, want ErrNoAnswer", what, err)
+		}
+	}
+}
+
 // TestAnswerThatEdgewatchDoesNotKnow: what may be durable, as when the journal
 // hangs, is not told as failed, but as what it is: not known.
 func TestAnswerThatEdgewatchDoesNotKnow(t *testing.T) {
