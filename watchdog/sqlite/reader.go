@@ -37,8 +37,12 @@ func OpenReadOnly(ctx context.Context, path string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(path); err != nil {
+	info, err := os.Stat(path)
+	if err != nil {
 		return nil, fmt.Errorf("state file: %w – has edgewatch run with this configuration?", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, notRegular(path)
 	}
 	r, err := openReader(ctx, path, url.Values{"mode": {"ro"}})
 	if code := primary(err); (code == sqlite3.SQLITE_CANTOPEN || code == sqlite3.SQLITE_READONLY) && !exists(path+"-wal") {
