@@ -59,6 +59,17 @@ func (n name) is(m api.SlackMetadata) bool {
 	return get("id") == n.id()
 }
 
+// pointer stands for a message that Slack, or something on the way there, does
+// not take in any other form. It is the same whenever it is sent, and tells
+// the message from every other.
+func (n name) pointer() string {
+	what := fmt.Sprintf("tell entry %d of %s", n.seq, n.federation)
+	if n.part == partIncident {
+		what = "show incident " + n.incident
+	}
+	return fmt.Sprintf("edgewatch could not %s here: see `edgewatch history`", what)
+}
+
 // message is something to post or to edit in.
 type message struct {
 	name      name
@@ -71,8 +82,17 @@ type message struct {
 	found     bool // it was there already, and may say less than this
 }
 
+// is reports whether got, which stands in Slack, is m in one of its forms.
+func (m *message) is(got api.Message) bool {
+	return m.name.is(got.Metadata) || got.BotID != "" && got.Text == esc(m.name.pointer())
+}
+
+// plainest is the plainest form of a message.
+const plainest = 3
+
 // options are the message as slack-go takes it. How plain it is grows with
-// what Slack refused: blocks and metadata; short text; a pointer only.
+// what was not taken: blocks and metadata; short text; a pointer only; that
+// without metadata.
 func (m *message) options(plain int, now time.Time) []api.MsgOption {
 	suffix := late(m.at, now)
 	text := strings.TrimSpace(clip(m.text, textRunes) + " " + suffix)
@@ -95,9 +115,14 @@ func (m *message) options(plain int, now time.Time) []api.MsgOption {
 		}
 		return append(opts, api.MsgOptionText(text, true), api.MsgOptionBlocks(blocks...), api.MsgOptionMetadata(m.name.metadata()))
 	case 1:
-		return append(opts, api.MsgOptionText(strings.TrimSpace(clip(m.text, plainRunes)+" "+suffix), true), api.MsgOptionMetadata(m.name.metadata()))
+		opts = append(opts, api.MsgOptionText(strings.TrimSpace(clip(m.text, plainRunes)+" "+suffix), true))
+	default:
+		opts = append(opts, api.MsgOptionText(m.name.pointer(), true))
 	}
-	return append(opts, api.MsgOptionText(fmt.Sprintf("edgewatch: Slack refused the text of event %s; see edgewatch history", m.name.id()), true))
+	if plain == plainest {
+		return opts
+	}
+	return append(opts, api.MsgOptionMetadata(m.name.metadata()))
 }
 
 func section(body string) api.Block { return api.NewSectionBlock(mrkdwn(body), nil, nil) }

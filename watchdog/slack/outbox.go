@@ -31,12 +31,13 @@ type outbox struct {
 	waiter chan struct{} // closed when everything is told
 	fails  int           // failures in a row
 	posts  int           // posts since the last look at what must be edited
+	tries  map[name]int  // how often each message failed in its full form since all went well
 }
 
 func newOutbox(s *Slack) *outbox {
 	// A process that died may have posted without saving that it did, so the
 	// first post is looked up.
-	return &outbox{s: s, unsure: true, edited: map[string]time.Time{}, wake: s.o.Wake}
+	return &outbox{s: s, unsure: true, edited: map[string]time.Time{}, tries: map[name]int{}, wake: s.o.Wake}
 }
 
 // run works until ctx ends.
@@ -57,6 +58,7 @@ func (b *outbox) run(ctx context.Context) {
 			continue
 		}
 		b.fails = 0
+		clear(b.tries)
 		b.s.raise("outbox", nil)
 		if b.waiter != nil {
 			close(b.waiter)
@@ -364,10 +366,10 @@ func (b *outbox) editStep(ctx context.Context, t *thread) error {
 	return nil
 }
 
-// giveUp reports whether an edit can never succeed.
+// giveUp reports whether an edit can never succeed: Slack itself says so.
 func giveUp(err error) bool {
 	k := classify(err)
-	return k == gone || k == refused
+	return k == gone || k == refused && code(err) != ""
 }
 
 // reply posts into t's thread. A thread that is gone is begun anew.

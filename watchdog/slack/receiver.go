@@ -53,7 +53,7 @@ func (r *receiver) run(ctx context.Context) {
 		wait := r.s.o.Timing.RetryMin
 		if err != nil {
 			r.s.raise("commands", r.s.explain("open the websocket for commands", err))
-			if classify(err) == blocked {
+			if k := classify(err); k == blocked || k == refused {
 				wait = r.s.o.Timing.Slow
 			}
 		}
