@@ -32,7 +32,8 @@ const eventType = "edgewatch_event"
 // name is what a message is recognized by when it must be looked up.
 type name struct {
 	federation string
-	seq        uint64 // of the entry it was posted for
+	seq        uint64    // of the entry it was posted for
+	at         time.Time // of that entry: a state file restored from a backup gives out the same numbers again
 	part       string
 	incident   string
 }
@@ -41,16 +42,25 @@ type name struct {
 func (n name) id() string { return fmt.Sprintf("%s/%d", n.federation, n.seq) }
 
 func (n name) metadata() api.SlackMetadata {
-	return api.SlackMetadata{EventType: eventType, EventPayload: map[string]any{
-		"id": n.id(), "part": n.part, "incident": n.incident, "federation": n.federation,
-	}}
+	payload := map[string]any{"id": n.id(), "part": n.part, "incident": n.incident, "federation": n.federation}
+	if !n.at.IsZero() {
+		payload["at"] = n.stamp()
+	}
+	return api.SlackMetadata{EventType: eventType, EventPayload: payload}
 }
 
+// stamp is the entry's time as metadata holds it.
+func (n name) stamp() string { return n.at.UTC().Format(time.RFC3339Nano) }
+
 // is reports whether a message with that metadata is this one. An incident
-// has one message, whichever entry it was posted for.
+// has one message, named for the entry that began it. Those of earlier versions
+// hold no time.
 func (n name) is(m api.SlackMetadata) bool {
 	get := func(k string) string { s, _ := m.EventPayload[k].(string); return s }
 	if m.EventType != eventType || get("part") != n.part || get("federation") != n.federation {
+		return false
+	}
+	if at := get("at"); at != "" && !n.at.IsZero() && at != n.stamp() {
 		return false
 	}
 	if n.part == partIncident {
@@ -66,6 +76,9 @@ func (n name) pointer() string {
 	what := fmt.Sprintf("tell entry %d of %s", n.seq, n.federation)
 	if n.part == partIncident {
 		what = "show incident " + n.incident
+	}
+	if !n.at.IsZero() {
+		what += n.at.UTC().Format(" (2006-01-02 15:04:05 UTC)")
 	}
 	return fmt.Sprintf("edgewatch could not %s here: see `edgewatch history`", what)
 }
@@ -220,7 +233,7 @@ func (n *incident) message() *message {
 	foot := fmt.Sprintf("%s · incident %s · event %d · as of %s", n.Federation, n.ID, n.Seen, clock(n.LastAt))
 	blocks = append(blocks, api.NewContextBlock("", api.NewTextBlockObject(api.PlainTextType, clip(foot, fieldRunes), false, false)))
 	return &message{
-		name: name{federation: n.Federation, seq: n.First, part: partIncident, incident: n.ID},
+		name: name{federation: n.Federation, seq: n.First, at: n.Began, part: partIncident, incident: n.ID},
 		at:   n.Began, text: n.text(), blocks: blocks,
 	}
 }

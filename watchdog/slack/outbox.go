@@ -237,7 +237,7 @@ func (b *outbox) begin(ctx context.Context, t *thread, e watchdog.Entry) error {
 // beginStep posts the reply for a step with what is known of it.
 func (b *outbox) beginStep(ctx context.Context, t *thread, entries []watchdog.Entry) (int, error) {
 	e := entries[0]
-	p := &stepPost{Federation: e.Federation, First: e.Seq, Chain: e.Step.Chain, Step: e.Step.Step, Rescue: e.Step.Rescue}
+	p := &stepPost{Federation: e.Federation, First: e.Seq, FirstAt: e.At, Chain: e.Step.Chain, Step: e.Step.Step, Rescue: e.Step.Rescue}
 	n := 0
 	for n < len(entries) && entries[n].Incident == e.Incident && p.takes(entries[n]) {
 		p.fold(entries[n])
@@ -261,7 +261,7 @@ func (b *outbox) beginStep(ctx context.Context, t *thread, entries []watchdog.En
 func (p *stepPost) message(t *thread) *message {
 	body := stepDetail(p)
 	return &message{
-		name:   name{federation: p.Federation, seq: p.First, part: partEvent, incident: t.Incident.ID},
+		name:   name{federation: p.Federation, seq: p.First, at: p.FirstAt, part: partEvent, incident: t.Incident.ID},
 		thread: t.TS, text: unmark(body), body: body,
 	}
 }
@@ -273,7 +273,7 @@ func (b *outbox) event(e watchdog.Entry, thread string) *message {
 		body = "*" + esc(e.Federation) + "* " + body
 	}
 	return &message{
-		name: name{federation: e.Federation, seq: e.Seq, part: partEvent, incident: e.Incident},
+		name: name{federation: e.Federation, seq: e.Seq, at: e.At, part: partEvent, incident: e.Incident},
 		at:   e.At, thread: thread, broadcast: loud(e), text: b.s.say(e), body: body,
 	}
 }
@@ -353,13 +353,13 @@ func (b *outbox) editStep(ctx context.Context, t *thread) error {
 		// The reply cannot be edited, so what is new is said in a new one.
 		b.s.o.Log.Warn().Err(err).Str("incident", t.Incident.ID).Msg("slack refused an edit, posting a new reply")
 		n := p.message(t)
-		n.name.seq = p.Last
+		n.name.seq, n.name.at = p.Last, p.LastAt
 		ts, err := b.reply(ctx, t, n)
 		if err != nil {
 			return err
 		}
-		p.TS, p.First, t.LastTS = ts, p.Last, ts
-		p.Shown = p.Last
+		p.TS, t.LastTS = ts, ts
+		p.First, p.FirstAt, p.Shown = p.Last, p.LastAt, p.Last
 		return b.save(ctx)
 	}
 	p.Shown, b.dirty = p.Last, true
