@@ -139,6 +139,30 @@ func TestStrangersAreRefusedAndLogged(t *testing.T) {
 	}
 }
 
+// Nobody waits for the answers to others, least of all to strangers.
+func TestAnswersHoldUpNoCommand(t *testing.T) {
+	r := newRig(t)
+	r.srv.Fail(slacktest.Fault{Method: "response_url", Hang: true})
+	r.start(t, func(o *Options) { o.Timing.Answer = time.Hour })
+	r.connected(t)
+	ctx := deadline(t)
+	for i := range 2 * queueSize {
+		sent, err := r.srv.Type(ctx, "U0STRANGER", fmt.Sprintf("status %d", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sent.Acked(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, text := range []string{"pause 2h patching", "resume"} {
+		if _, err := r.srv.Type(ctx, "U0ANNA", text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, func() bool { return len(r.desk.commands()) == 2 })
+}
+
 func TestRedeliveredEnvelopeRunsOnce(t *testing.T) {
 	r := newRig(t)
 	r.start(t)
