@@ -315,6 +315,28 @@ func TestClicksAreCheckedWhenClicked(t *testing.T) {
 	}
 }
 
+// What is left to do once an incident is over belongs to the newest one.
+func TestButtonsOfPastIncidentsDoNothing(t *testing.T) {
+	r := newRig(t)
+	r.desk.snaps[0].Incident, r.desk.snaps[0].Newest = "", "contoso-9"
+	r.desk.snaps[0].Cooldown = time.Now().Add(time.Hour)
+	r.start(t)
+	r.add(t, story("contoso-7")[0])
+	r.told(t)
+	for incident, want := range map[string]int{"contoso-7": 0, "contoso-9": 2} {
+		for _, action := range []string{actionAck, actionPause} {
+			value := fmt.Sprintf(`{"f":"contoso","i":%q}`, incident)
+			reply, err := r.srv.ClickStale(deadline(t), "U0ANNA", r.srv.Messages()[0], action, value, time.Now())
+			if err != nil || strings.HasPrefix(reply, "✓") != (want > 0) {
+				t.Errorf("%s of %s: reply %q, %v", action, incident, reply, err)
+			}
+		}
+	}
+	if got := r.desk.commands(); len(got) != 2 {
+		t.Errorf("commands: %v", got)
+	}
+}
+
 func TestSubmitFailsAndPanics(t *testing.T) {
 	r := newRig(t)
 	r.desk.err = errors.New("the journal is <full>")
