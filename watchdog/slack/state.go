@@ -57,7 +57,7 @@ func (q *quiet) fold(e watchdog.Entry) {
 	}
 	q.Last, q.LastAt = e.Seq, e.At
 	q.Count++
-	q.Lines = append(q.Lines, clock(e.At)+" "+clip(detail(e), 220))
+	q.Lines = append(q.Lines, clock(e.At)+" "+clip(detail(e), 200))
 	q.Lines = q.Lines[max(0, len(q.Lines)-quietLines):]
 }
 

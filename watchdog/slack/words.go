@@ -50,12 +50,13 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours())/24)
 }
 
-// clock is a moment as every message shows it: UTC, as in the logs.
+// clock is a moment as every message shows it: UTC, as in the logs, and with its
+// day, since messages are read and edited for days.
 func clock(t time.Time) string {
 	if t.IsZero() {
 		return "unknown"
 	}
-	return t.UTC().Format("15:04:05 UTC")
+	return t.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
 // evidence tells the last round of a pool, one line per address.

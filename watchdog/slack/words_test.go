@@ -32,6 +32,32 @@ func TestTellsSkippedAndAborted(t *testing.T) {
 	}
 }
 
+// A moment is told with its day: a pause may end days from now, and messages are
+// edited for as long.
+func TestMomentsHaveADay(t *testing.T) {
+	until := time.Date(2026, 11, 25, 12, 54, 2, 0, time.UTC)
+	const want = "2026-11-25 12:54:02 UTC"
+	r := newRig(t)
+	r.desk.snaps[0].Pause = &watchdog.Pause{Until: until, Actor: "anna", Reason: "patching"}
+	r.start(t)
+	if reply, err := r.srv.Command(deadline(t), "U0ANNA", "status"); err != nil || !strings.Contains(reply, want) {
+		t.Errorf("status: %q, %v", reply, err)
+	}
+	n := &incident{ID: "contoso-7", Federation: "contoso"}
+	n.fold(watchdog.Entry{Seq: 1, At: until.Add(-72 * time.Hour), Command: &watchdog.Command{Verb: watchdog.VerbPause, For: 72 * time.Hour, Actor: "anna"}})
+	if fields := n.fields(); !strings.Contains(fields[len(fields)-1].Text, "Paused until*\n"+want) {
+		t.Errorf("the incident's last field: %q", fields[len(fields)-1].Text)
+	}
+	q := &quiet{Federation: "contoso"}
+	for day := range 2 * quietLines {
+		because := strings.Repeat("x", 300)
+		q.fold(watchdog.Entry{Seq: uint64(day + 1), At: until.AddDate(0, 0, day), Decision: &watchdog.Decision{Will: watchdog.WillWatch, Because: because}})
+	}
+	if body := q.message().body; !strings.Contains(body, "2026-12-07 12:54:02 UTC") || clip(body, sectionRunes) != body {
+		t.Errorf("the quiet message is clipped or lacks a day: %q", body)
+	}
+}
+
 // What was found done is told apart from what was done, in the thread and in
 // the incident's message.
 func TestTellsWhatNeededNothing(t *testing.T) {
