@@ -103,6 +103,27 @@ func TestReadsAreAnsweredToTheUserOnly(t *testing.T) {
 	}
 }
 
+// Where not all of it fits into one answer, the oldest events are left out.
+func TestHistoryKeepsTheNewestEvents(t *testing.T) {
+	r := newRig(t)
+	r.start(t, noCommands)
+	read := func() string { return r.slack.read(t.Context(), watchdog.Request{Read: "history"}) }
+	for i := range historyLen {
+		r.add(t, notice(fmt.Sprintf("event %02d: %s", i, strings.Repeat("edge1 answers <stream:error/> & more ", 8)), time.Now()))
+	}
+	newest := fmt.Sprintf("event %02d", historyLen-1)
+	if text := read(); clip(text, textRunes) != text || !strings.Contains(text, newest) || !strings.Contains(text, "event 08") || strings.Contains(text, "event 00") {
+		t.Errorf("%d bytes: %q", len(text), text)
+	}
+	r.desk.snaps = append(r.desk.snaps, &watchdog.Snapshot{Federation: "fabrikam"})
+	e := notice("fabrikam is told too", time.Now())
+	e.Federation = "fabrikam"
+	r.add(t, e)
+	if text := read(); clip(text, textRunes) != text || !strings.Contains(text, newest) || !strings.Contains(text, "fabrikam is told too") {
+		t.Errorf("two federations, %d bytes: %q", len(text), text)
+	}
+}
+
 func TestStrangersAreRefusedAndLogged(t *testing.T) {
 	for name, tc := range map[string]struct {
 		user   string
