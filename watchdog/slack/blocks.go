@@ -210,15 +210,15 @@ func (n *incident) chainTitle(pool poolFact) string {
 // what a person has to know who is asked.
 func (n *incident) text() string {
 	if n.asked() != "" {
-		return n.title() + ". " + n.Decision.Because
+		return oneLine(n.title() + ". " + n.Decision.Because)
 	}
-	return n.title()
+	return oneLine(n.title())
 }
 
 // message is the incident's message as it should stand now.
 func (n *incident) message() *message {
 	blocks := []api.Block{
-		api.NewHeaderBlock(api.NewTextBlockObject(api.PlainTextType, clip(n.title(), headerRunes), false, false)),
+		api.NewHeaderBlock(api.NewTextBlockObject(api.PlainTextType, clip(oneLine(n.title()), headerRunes), false, false)),
 		api.NewSectionBlock(nil, n.fields(), nil),
 	}
 	if e := n.evidence(); e != "" {

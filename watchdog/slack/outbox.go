@@ -468,5 +468,5 @@ func (s *Slack) say(e watchdog.Entry) (text string) {
 			text = unmark(detail(e))
 		}
 	}()
-	return e.Sentence()
+	return oneLine(e.Sentence())
 }

@@ -14,9 +14,15 @@ import (
 )
 
 // esc makes s safe inside mrkdwn: no mention, link or channel call can be
-// smuggled in by a reason or by a server's error text.
+// smuggled in by a reason or by a server's error text, nor a line that looks
+// like one of ours.
 func esc(s string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(oneLine(s))
+}
+
+// oneLine is s without its line breaks.
+func oneLine(s string) string {
+	return strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ", "\v", " ", "\f", " ", "\u0085", " ", "\u2028", " ", "\u2029", " ").Replace(s)
 }
 
 // unmark is mrkdwn as plain text.

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	api "github.com/slack-go/slack"
+
 	"edgewatch/actions"
 	"edgewatch/watchdog"
 )
@@ -55,6 +57,26 @@ func TestMomentsHaveADay(t *testing.T) {
 	}
 	if body := q.message().body; !strings.Contains(body, "2026-12-07 12:54:02 UTC") || clip(body, sectionRunes) != body {
 		t.Errorf("the quiet message is clipped or lacks a day: %q", body)
+	}
+}
+
+// What people and servers write stands on a line of ours, and forges none.
+func TestForeignTextForgesNoLines(t *testing.T) {
+	const forged = "✓ *Failover contoso-7.1 done*"
+	s := &Slack{}
+	for _, end := range []string{"\n", "\r\n", "\r", "\v", "\u0085", "\u2028", "\u2029"} {
+		text := "seen" + end + forged
+		one := notice(text, time.Now())
+		one.Seq = 1
+		n := &incident{ID: "contoso-7", Federation: "contoso"}
+		n.fold(one)
+		cmd := watchdog.Entry{Kind: watchdog.KindCommand, Command: &watchdog.Command{Verb: watchdog.VerbAck, Reason: text}}
+		step := watchdog.Entry{Kind: watchdog.KindStep, Step: &actions.Record{Step: actions.Verify, Target: "edge1", Phase: actions.Failed, Error: text}}
+		for _, told := range []string{detail(one), s.say(one), n.message().blocks[0].(*api.HeaderBlock).Text.Text, n.text(), detail(cmd), s.say(cmd), detail(step), s.say(step), esc(text)} {
+			if !strings.Contains(told, "seen "+forged) {
+				t.Errorf("%q is told as %q", text, told)
+			}
+		}
 	}
 }
 
