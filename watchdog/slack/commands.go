@@ -36,11 +36,12 @@ var errBreaks = errors.New("it breaks right after it is opened")
 type job struct {
 	at                        time.Time // when it reached us
 	user, name, team, channel string
-	text                      string // the words typed
-	action                    string // the button clicked
-	click                     *click // what the button carried; nil for a command
-	clicked                   time.Time
-	key                       string // the same for every delivery of the same act
+	text                      string    // the words typed
+	action                    string    // the button clicked
+	click                     *click    // what the button carried; nil for a command
+	clicked                   time.Time // by Slack's clock
+	theirs                    time.Time // Slack's time when it reached us
+	key                       string    // the same for every delivery of the same act
 	responseURL               string
 }
 
@@ -212,8 +213,8 @@ func (s *Slack) outdated(j job) string {
 	switch {
 	case time.Since(j.at) > maxWait:
 		return "Nothing was done: edgewatch was busy, and your command is older than a minute. Type it again if it still holds."
-	case j.click != nil && !j.clicked.IsZero() && time.Since(j.clicked) > maxClick:
-		return fmt.Sprintf("Nothing was done: your click reached edgewatch %s late. Click again if it still holds.", lateness(time.Since(j.clicked)))
+	case j.click != nil && !j.clicked.IsZero() && j.theirs.Sub(j.clicked) > maxClick:
+		return fmt.Sprintf("Nothing was done: your click reached edgewatch %s late. Click again if it still holds.", lateness(j.theirs.Sub(j.clicked)))
 	}
 	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -333,6 +334,35 @@ func TestClicksAreCheckedWhenClicked(t *testing.T) {
 				t.Errorf("commands: %v", got)
 			}
 		})
+	}
+}
+
+// slackTime shows Slack at another time than ours.
+type slackTime struct{ ahead time.Duration }
+
+func (s slackTime) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err == nil {
+		resp.Header.Set("Date", time.Now().Add(s.ahead).UTC().Format(http.TimeFormat))
+	}
+	return resp, err
+}
+
+// How late a click is goes by Slack's clock alone, however wrong ours is.
+func TestLateClicksGoBySlacksClock(t *testing.T) {
+	for _, ahead := range []time.Duration{-time.Hour, time.Hour} {
+		r := newRig(t)
+		client := &http.Client{Transport: slackTime{ahead}}
+		t.Cleanup(client.CloseIdleConnections)
+		r.start(t, func(o *Options) { o.HTTPClient = client })
+		r.add(t, story("contoso-7")[0])
+		r.told(t)
+		for late, want := range map[time.Duration]string{0: "✓ ack", maxClick + 65*time.Second: "6 min late"} {
+			reply, err := r.srv.ClickStale(deadline(t), "U0ANNA", r.srv.Messages()[0], actionAck, `{"f":"contoso","i":"contoso-7"}`, time.Now().Add(ahead-late))
+			if err != nil || !strings.Contains(reply, want) {
+				t.Errorf("Slack's clock %s ahead, a click %s late: reply %q, %v", ahead, late, reply, err)
+			}
+		}
 	}
 }
 

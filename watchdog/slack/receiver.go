@@ -151,6 +151,7 @@ func (r *receiver) lost() {
 func (r *receiver) receive(ctx context.Context, client *socketmode.Client, evt socketmode.Event) {
 	req := evt.Request
 	j, ok := newJob(evt)
+	j.theirs = r.pacer.now()
 	if !ok {
 		_ = r.ack(ctx, client, req, nil)
 		return
@@ -204,6 +205,8 @@ type pacer struct {
 	mu   sync.Mutex
 	last time.Time
 	gap  time.Duration
+	date time.Time // Slack's time when the newest websocket was asked for
+	seen time.Time // and ours then
 }
 
 // Do implements slack-go's HTTP client.
@@ -214,7 +217,27 @@ func (p *pacer) Do(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	return p.client.Do(req)
+	resp, err := p.client.Do(req)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return resp, err
+	}
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.date, p.seen = date, time.Now()
+	}
+	return resp, nil
+}
+
+// now is Slack's time, to a few seconds, whatever our clock is set to; ours
+// while Slack's is not known.
+func (p *pacer) now() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.date.IsZero() {
+		return time.Now()
+	}
+	return p.date.Add(time.Since(p.seen))
 }
 
 // wait is how long to wait before the next websocket may be opened: not at
