@@ -70,26 +70,7 @@ func (q *question) judge() Decision {
 		return Decision{State: Watching, Will: WillFailback, To: to, Because: fmt.Sprintf(
 			"%s answers since %s and is ready, and the window of automatic failback is open", to, clock(q.fold.back[to]))}
 	}
-	because := fmt.Sprintf("%s answers: %s", active, q.pool.Why)
-	if left := q.fold.unprovenSteps(q.levels.Round); left != "" {
-		c := q.fold.chain
-		because += fmt.Sprintf("; NOT PROVEN, because %s %s left %s out: until partners are seen to reach %s, or an ack", c.word(), c.ID, left, active)
-	}
-	return q.watch(because + q.staying())
-}
-
-// unprovenSteps are the steps that the move to the active pool left out and
-// that were not made up for: every server answers, and so does what partners
-// find, looked at since. "" when there is nothing to prove.
-func (f *fold) unprovenSteps(r *Round) string {
-	switch {
-	case f.unproven == "":
-		return ""
-	case r != nil && r.Pool(f.active).Verdict == PoolUp && len(r.Partner) > 0 && r.Seen.After(f.chain.endedAt) &&
-		!slices.ContainsFunc(r.Partner, func(v PartnerView) bool { return v.Pool != f.active || !v.Level.Answers() }):
-		return ""
-	}
-	return stepList(f.chain.outcome.Skipped)
+	return q.watch(fmt.Sprintf("%s answers: %s", active, q.pool.Why) + q.fold.unproven.doubt(active) + q.staying())
 }
 
 // retrying: the chain stopped after the route had moved.
@@ -141,7 +122,7 @@ func (q *question) home() string {
 		switch {
 		case p == f.active:
 			return ""
-		case back && f.quarantine(p, q.at, r) == "" && there.Verdict == PoolUp && !there.Breaker.Tripped() &&
+		case back && f.quarantine(p, q.at, r) == "" && there.Verdict == PoolUp && there.Healthy >= healthyRounds && !there.Breaker.Tripped() &&
 			q.levels.lacks(p, q.at, r.ReadinessAge) == "":
 			return p
 		}

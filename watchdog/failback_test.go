@@ -110,6 +110,7 @@ func TestFailbackAsksTheGuardsOfAFailover(t *testing.T) {
 		"nobody knows where DNS leads":                  "round EdgePool1=up EdgePool2=up EdgePool3=up nowhere",
 		"what partners find was not looked at for long": "round EdgePool1=up EdgePool2=up EdgePool3=up",
 		"our own loop stood still":                      home + " frozen",
+		"the pool was down a moment ago":                "round EdgePool1=fresh EdgePool2=up EdgePool3=up drift=EdgePool2",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := returning(t, "partner=15m")

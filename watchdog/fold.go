@@ -39,7 +39,7 @@ type fold struct {
 	denied    *Command      // who said no to it, and why
 	aborting  string        // who ordered the running chain to end
 	over      string        // the newest chain of which a person said that nothing is left to do
-	unproven  string        // the newest chain, if it went well without a step that would have proven it, and nobody acknowledged that
+	unproven  *unproven     // replaced, never changed
 	cooldown  time.Time
 	autos     []time.Time // incidents with an automatic failover, failbacks aside: when it began
 	failed    map[string]time.Time
@@ -244,7 +244,7 @@ func (f *fold) applyCommand(e Entry) {
 	case VerbResume:
 		f.pause = nil
 	case VerbAck:
-		f.confirm, f.cooldown, f.retryAt, f.unproven = "", time.Time{}, time.Time{}, ""
+		f.confirm, f.cooldown, f.retryAt, f.unproven = "", time.Time{}, time.Time{}, nil
 		f.attempts = 0
 		f.ask, f.denied = nil, nil
 		clear(f.failed)
@@ -283,7 +283,7 @@ func (f *fold) adopt(pool string) {
 	}
 	f.takeOver(pool)
 	delete(f.owed, pool) // what was left to do there was done by hand
-	f.confirm, f.retryAt, f.cooldown, f.unproven = "", time.Time{}, time.Time{}, ""
+	f.confirm, f.retryAt, f.cooldown = "", time.Time{}, time.Time{}
 	clear(f.drift)
 	clear(f.lost)
 	f.close()
@@ -300,7 +300,7 @@ func (f *fold) leave(pool string, unseen bool) {
 
 // takeOver makes the pool the active one, with a clean slate.
 func (f *fold) takeOver(pool string) {
-	f.active = pool
+	f.active, f.unproven = pool, nil
 	f.tripped[pool] = false
 	delete(f.quit, pool)
 	delete(f.back, pool)
@@ -308,7 +308,7 @@ func (f *fold) takeOver(pool string) {
 }
 
 func (f *fold) applyChain(e Entry) {
-	f.retryAt, f.unproven = time.Time{}, ""
+	f.retryAt = time.Time{}
 	f.ask, f.denied = nil, nil
 	if f.chain != nil && f.chain.ID == e.Chain.ID {
 		f.chain.outcome, f.chain.endedAt = nil, time.Time{}
@@ -364,7 +364,7 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		f.takeOver(f.chain.To)
 		f.close()
 		if len(out.Skipped) > 0 {
-			f.unproven = f.chain.ID
+			f.unproven = &unproven{f.chain.word() + " " + f.chain.ID, stepList(out.Skipped)}
 		}
 		if f.chain.Trigger == TriggerAuto {
 			f.cooldown = e.At.Add(rules.Cooldown)
@@ -437,6 +437,8 @@ func (f *fold) applyNotice(e Entry) {
 		f.down[n.Server] = true
 	case NoticeServerBack:
 		delete(f.down, n.Server)
+	case NoticeProven:
+		f.unproven = nil
 	case NoticeDNSBlind, NoticeDNSBack:
 		f.blind = n.Kind == NoticeDNSBlind
 	case NoticeWitnessSilent:

@@ -125,6 +125,7 @@ const (
 	NoticeServerBack  NoticeKind = "server_back"   // it answers again, and has for a while
 	NoticeServerGone  NoticeKind = "server_gone"   // a server of Pool that was left stopped is no longer configured; Server is its name
 
+	NoticeProven  NoticeKind = "proven"  // a move that left out a step that would have proven it is seen to have worked
 	NoticeRefused NoticeKind = "refused" // edgewatch was about to break a promise, and did not
 
 	NoticeDNSBlind NoticeKind = "dns_blind" // nothing can be learned from DNS about where partners are led

@@ -22,6 +22,7 @@ func (s *step) notice() {
 	for _, name := range s.rules.Pools {
 		s.noticePool(round.Pool(name))
 	}
+	s.noticeProven(round)
 	s.noticeDrift(round)
 	s.noticePartners(round)
 	s.noticeBlindness(round)

@@ -409,8 +409,8 @@ func (f *fold) ackEnds(at time.Time) (ends []string) {
 	if f.stays != "" {
 		ends = append(ends, "federation may go home by itself again")
 	}
-	if f.unproven != "" {
-		ends = append(ends, fmt.Sprintf("%s %s counts as proven", f.chain.word(), f.unproven))
+	if f.unproven != nil {
+		ends = append(ends, f.unproven.move+" counts as proven")
 	}
 	switch {
 	case f.denied != nil:

@@ -131,7 +131,7 @@ func (c *checks) evidence(pool, what string) {
 		}
 		last = l.at
 	}
-	if n < need || last.Sub(first) < rules.MinBadTime {
+	if n < need || last.Sub(first) < rules.MinBadTime-time.Millisecond { // rounds are on whole milliseconds
 		c.r.violate("I4", fmt.Sprintf("%s %s, but it was truly down in %d rounds over %s; %d over %s are wanted", pool, what, n, last.Sub(first), need, rules.MinBadTime))
 	}
 }
@@ -140,8 +140,8 @@ func (c *checks) evidence(pool, what string) {
 // that was well for most of the time in which it had to be.
 func (c *checks) returns(start *watchdog.ChainStart) {
 	stable := c.r.estate.f.Failback.StableFor.Duration
-	if share := c.r.world.poolNamed(start.To).served(stable); share < 1-evenly {
-		c.r.violate("I4", fmt.Sprintf("federation returns to %s by itself, which served for %.0f %% of the last %s", start.To, share*100, stable))
+	if share := c.r.world.poolNamed(start.To).answered(stable); share < 1-evenly {
+		c.r.violate("I4", fmt.Sprintf("federation returns to %s by itself, which answered %.0f %% of streams in the last %s", start.To, share*100, stable))
 	}
 }
 

@@ -103,20 +103,35 @@ func (p *process) ask(ctx context.Context, what string, t probe.Target, counts b
 	if p.pass(what) != nil {
 		return r
 	}
-	if time.Since(begin) > takes+limit/2 {
-		// We stood still, and our own deadline with us.
-		w.mu.Lock()
-		if counts {
-			w.stoodStill(begin)
-		}
-		if w.draw("thaw "+t.Addr.String()) < 0.7 {
-			r.Level, r.Class, r.Blame, r.Phase = probe.Down, probe.Timeout, probe.Remote, probe.PhaseStream
-		}
-		w.mu.Unlock()
+	if late := time.Since(begin) - takes; late > limit/2 {
+		p.thaw(&r, what, begin, counts)
 	}
 	r.Took = time.Since(begin)
 	return r
 }
+
+// thaw is what a probe finds during which we stood still. It says that it cannot
+// judge, as the shipped one does whose deadline has long passed; but where the
+// round as a whole took so long that it must be noticed there, it may take our
+// own silence for the server's, as one does whose clock stood still too.
+func (p *process) thaw(r *probe.Result, what string, begin time.Time, counts bool) {
+	w := p.run.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if counts {
+		w.stoodStill(begin)
+	}
+	switch {
+	case time.Since(begin) <= p.run.estate.settings.Watch.RoundTimeout+noticed:
+		r.Level, r.Class, r.Blame, r.Error = probe.Inconclusive, probe.LocalError, probe.Local, "this machine noticed too late that nothing had come"
+	case w.draw("thaw "+what) < 0.7:
+		r.Level, r.Class, r.Blame, r.Phase = probe.Down, probe.Timeout, probe.Remote, probe.PhaseStream
+	}
+}
+
+// noticed is how much longer than it may a round takes before the product must
+// notice.
+const noticed = 6 * time.Second
 
 // stoodStill marks the round that began then as one in which we stood still.
 func (w *world) stoodStill(at time.Time) {

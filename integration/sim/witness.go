@@ -78,9 +78,25 @@ func (p *pool) then(at time.Time) float64 {
 // served is the share of the time before now in which the pool served
 // partners.
 func (p *pool) served(window time.Duration) float64 {
+	return p.share(window, func(answers float64) float64 {
+		if answers < 1 {
+			return 0
+		}
+		return 1
+	})
+}
+
+// answered is the share of streams before now that the pool answered.
+func (p *pool) answered(window time.Duration) float64 {
+	return p.share(window, func(answers float64) float64 { return answers })
+}
+
+// share is the mean over the time before now of what counts, given the share of
+// rounds that were answered.
+func (p *pool) share(window time.Duration, counts func(answers float64) float64) float64 {
 	now := time.Now()
 	from := now.Add(-window)
-	var up time.Duration
+	sum := 0.0
 	for i, t := range p.turns {
 		begin, end := t.at, now
 		if i+1 < len(p.turns) {
@@ -89,11 +105,11 @@ func (p *pool) served(window time.Duration) float64 {
 		if begin.Before(from) {
 			begin = from
 		}
-		if t.answers >= 1 && end.After(begin) {
-			up += end.Sub(begin)
+		if end.After(begin) {
+			sum += counts(t.answers) * end.Sub(begin).Seconds()
 		}
 	}
-	return up.Seconds() / window.Seconds()
+	return sum / window.Seconds()
 }
 
 // justBack reports whether the pool serves again since within ago at the most,

@@ -287,7 +287,7 @@ func noticeDetail(n *watchdog.Notice) string {
 		watchdog.NoticeRecovered: "✓", watchdog.NoticeOldPoolGone: "✕", watchdog.NoticeHeld: "⏸", watchdog.NoticePartnerLost: "✕", watchdog.NoticePartnerBack: "✓",
 		watchdog.NoticeServerDown: "⚠", watchdog.NoticeServerBack: "✓", watchdog.NoticeServerGone: "⚠", watchdog.NoticeWitnessSilent: "⚠", watchdog.NoticeWitnessBack: "✓",
 		watchdog.NoticeDNSBlind: "⚠", watchdog.NoticeDNSBack: "✓", watchdog.NoticeRefused: "✕",
-		watchdog.NoticeClock: "⏱",
+		watchdog.NoticeClock: "⏱", watchdog.NoticeProven: "✓",
 	}[n.Kind]
 	if n.Kind == watchdog.NoticeDrift && n.Pool == "" {
 		mark = "✓"
