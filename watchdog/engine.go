@@ -386,6 +386,8 @@ func (e *Engine) obey(ctx context.Context, o order) {
 	switch {
 	case ready.Refused != "":
 		o.reply <- reply{answer: ready.Answer} // a refusal is an answer
+	case errors.Is(err, ErrJournalUnsure), errors.Is(err, errHangs):
+		o.reply <- reply{err: fmt.Errorf("%w: %w", ErrUnsure, err)}
 	case err != nil:
 		o.reply <- reply{err: err}
 	default:
@@ -446,7 +448,7 @@ func (e *Engine) retryUnsaved(ctx context.Context) {
 }
 
 // Submit hands a command to the engine and returns when it is durable or
-// refused.
+// refused; see Supervisor.Submit for its errors.
 func (e *Engine) Submit(ctx context.Context, cmd Command) (Answer, error) {
 	got := make(chan reply, 1)
 	select {
@@ -460,6 +462,6 @@ func (e *Engine) Submit(ctx context.Context, cmd Command) (Answer, error) {
 	case r := <-got:
 		return r.answer, r.err
 	case <-ctx.Done():
-		return Answer{}, fmt.Errorf("wait for the answer of %s: %w: look at history whether the command was accepted", e.Name(), context.Cause(ctx))
+		return Answer{}, fmt.Errorf("%w: wait for the answer of %s: %w", ErrUnsure, e.Name(), context.Cause(ctx))
 	}
 }

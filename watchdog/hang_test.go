@@ -108,6 +108,41 @@ func stopsWithin(t *testing.T, p *process, limit time.Duration) {
 	}
 }
 
+// A command whose write hangs, or of which the journal does not know, may have
+// been accepted, and its error says so. One that was not begun was not.
+func TestCommandThatMayBeDurableIsUnsure(t *testing.T) {
+	hold := watchdog.Command{ID: "1", Verb: watchdog.VerbHold, Reason: "wait"}
+	for _, patience := range []time.Duration{20 * time.Second, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			h := &hanging{t: t, free: make(chan error)}
+			p := startEngineWith(t, newEstate(), nil, func(ports *watchdog.Ports) { ports.Journal = h })
+			time.Sleep(time.Minute)
+			h.hangs.Store(true)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if _, err := p.Submit(ctx, hold); !errors.Is(err, watchdog.ErrUnsure) {
+				t.Errorf("a write that hangs, waited for %s: %v", patience, err)
+			}
+			time.Sleep(time.Minute)
+			if _, err := p.Submit(t.Context(), hold); err == nil || errors.Is(err, watchdog.ErrUnsure) {
+				t.Errorf("a command that is held up by an earlier write: %v", err)
+			}
+			stopsWithin(t, p, time.Minute)
+			h.free <- nil
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		j := &watchdogtest.MemJournal{}
+		p := startEngine(t, newEstate(), j)
+		time.Sleep(time.Minute)
+		j.UnsureNext(true)
+		if _, err := p.Submit(t.Context(), hold); !errors.Is(err, watchdog.ErrUnsure) {
+			t.Errorf("a journal that does not know: %v", err)
+		}
+		<-p.ended
+	})
+}
+
 // Stopped while the disk hangs, the process first starts what it stopped.
 func TestEngineStopsWhileTheJournalHangs(t *testing.T) {
 	for _, at := range places {

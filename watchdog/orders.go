@@ -46,7 +46,7 @@ func (s *step) no(format string, args ...any) { s.ready = s.refuse(fmt.Sprintf(f
 // lacksReason refuses an order without the reason it needs.
 func (s *step) lacksReason() bool {
 	info, _ := s.command().Verb.Info()
-	if !info.Reason || s.command().Reason != "" {
+	if !info.Reason || strings.TrimSpace(s.command().Reason) != "" {
 		return false
 	}
 	s.no("%s needs a reason, for those who read the history", info.Verb)

@@ -49,6 +49,28 @@ func TestEngineAborts(t *testing.T) {
 	})
 }
 
+// Blanks are no reason, whichever surface an order comes through: the API's do
+// not go through Order, which trims them.
+func TestBlankReasonIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := startEngine(t, newEstate(), &watchdogtest.MemJournal{})
+		time.Sleep(time.Minute)
+		for _, info := range watchdog.Verbs() {
+			if !info.Reason {
+				continue
+			}
+			cmd := watchdog.Command{ID: string(info.Verb), Verb: info.Verb, Pool: "EdgePool2", For: time.Hour, Step: actions.Verify, Reason: " \n\u00a0", Force: info.Force}
+			if a, err := p.Submit(t.Context(), cmd); a.Accepted || err != nil {
+				t.Errorf("%s: %+v, %v", info.Verb, a, err)
+			}
+		}
+		if s := p.Snapshot(); s.Hold != nil || s.Pause != nil || s.Chain != nil || s.Active != "EdgePool1" {
+			t.Errorf("%s", s.Headline())
+		}
+		p.stop()
+	})
+}
+
 // Whoever may not act any more ends what it does, starts what it stopped and
 // begins nothing; once it may, the level is still true.
 func TestEngineLosesItsLease(t *testing.T) {

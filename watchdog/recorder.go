@@ -158,10 +158,13 @@ func (r *Recorder) run(ctx context.Context) {
 func (r *Recorder) load(ctx context.Context) {
 	windows := UptimeWindows()
 	since := time.Now().Add(-windows[len(windows)-1])
-	err := EachRound(ctx, r.o.Store, r.o.Federation, since, func(s Seen) error {
+	damaged, err := EachRound(ctx, r.o.Store, r.o.Federation, since, func(s Seen) error {
 		r.uptimes.Add(s)
 		return nil
 	})
+	if len(damaged) > 0 {
+		r.o.Log.Warn().Err(damaged[0].Err).Int("segments", len(damaged)).Msg("recorded rounds are damaged and left out: uptime lacks them")
+	}
 	if err != nil && ctx.Err() == nil {
 		r.o.Log.Warn().Err(err).Msg("recorded rounds cannot be read: uptime may be incomplete")
 	}
@@ -324,28 +327,37 @@ func (r *Recorder) finish(ctx context.Context) {
 	r.write(ctx)
 }
 
+// Damage is a segment that cannot be understood: from when to when its rounds
+// are, and why.
+type Damage struct {
+	First, Last time.Time
+	Err         error
+}
+
 // EachRound calls f with the federation's recorded rounds that segments hold
-// which ended after since, in the order they were recorded, until f fails.
-func EachRound(ctx context.Context, log RoundLog, federation string, since time.Time, f func(Seen) error) error {
+// which ended after since, in the order they were recorded, until f fails. A
+// segment that cannot be understood is left out whole and listed in damaged.
+func EachRound(ctx context.Context, log RoundLog, federation string, since time.Time, f func(Seen) error) (damaged []Damage, err error) {
 	const batch = 50
 	for after := int64(0); ; {
 		segments, last, err := log.LoadRounds(ctx, federation, since, after, batch)
 		if err != nil {
-			return err
+			return damaged, err
 		}
 		for i := range segments {
 			rounds, err := segments[i].All()
 			if err != nil {
-				return fmt.Errorf("rounds of %s from %s on: %w", federation, clock(segments[i].First), err)
+				s := &segments[i]
+				damaged = append(damaged, Damage{s.First, s.Last, fmt.Errorf("rounds of %s from %s on: %w", federation, clock(s.First), err)})
 			}
 			for _, s := range rounds {
 				if err := f(s); err != nil {
-					return err
+					return damaged, err
 				}
 			}
 		}
 		if len(segments) < batch {
-			return nil
+			return damaged, nil
 		}
 		after = last
 	}

@@ -20,9 +20,9 @@ import (
 func found(t *testing.T, log watchdog.RoundLog) []watchdog.Seen {
 	t.Helper()
 	var out []watchdog.Seen
-	err := watchdog.EachRound(t.Context(), log, "contoso", time.Time{}, func(s watchdog.Seen) error { out = append(out, s); return nil })
-	if err != nil {
-		t.Fatal(err)
+	damaged, err := watchdog.EachRound(t.Context(), log, "contoso", time.Time{}, func(s watchdog.Seen) error { out = append(out, s); return nil })
+	if err != nil || len(damaged) > 0 {
+		t.Fatal(err, damaged)
 	}
 	return out
 }
@@ -198,6 +198,52 @@ func TestUptimeInTheSnapshot(t *testing.T) {
 					t.Errorf("%s in %v: %v off", what, u.Window, d)
 				}
 			}
+		}
+	})
+}
+
+// TestDamagedSegmentCostsOnlyItself: what was recorded before and after it is
+// read, and people are told.
+func TestDamagedSegmentCostsOnlyItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &watchdogtest.MemRounds{}
+		begin := time.Now()
+		up := watchdog.Outcome{Active: "EdgePool1", Pools: []watchdog.PoolSeen{{Pool: "EdgePool1", Verdict: watchdog.PoolUp}}, Canaries: true}
+		for i := range 10 {
+			at := begin.Add(time.Duration(i) * time.Hour)
+			segments, err := watchdog.EncodeRounds("contoso", []watchdog.Seen{
+				{At: at, Interval: 10 * time.Second, Outcome: up}, {At: at.Add(10 * time.Second), Interval: 10 * time.Second, Outcome: up},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i == 1 {
+				segments[0].Body = segments[0].Body[:len(segments[0].Body)/2]
+			}
+			if _, err := log.SaveRounds(t.Context(), 0, segments[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n := 0
+		damaged, err := watchdog.EachRound(t.Context(), log, "contoso", time.Time{}, func(watchdog.Seen) error { n++; return nil })
+		if n != 18 || err != nil || len(damaged) != 1 || !strings.Contains(damaged[0].Err.Error(), "from 2000-01-01 01:00:00 UTC on") {
+			t.Errorf("%d of 18 sound rounds are read, %v, damaged: %v", n, err, damaged)
+		}
+
+		time.Sleep(10 * time.Hour)
+		r := newRecorded(t, log)
+		var out bytes.Buffer
+		r.out = zerolog.New(zerolog.SyncWriter(&out))
+		r.start()
+		time.Sleep(5 * time.Minute)
+		s := r.p.Snapshot()
+		r.p.stop()
+		// Each stretch counts for 70 s, its last round for the longest gap there is.
+		if up := s.Pools[0].Uptime[0].Up; up < 3*time.Minute+9*70*time.Second {
+			t.Errorf("up for %s: less than what is sound", up)
+		}
+		if !strings.Contains(out.String(), "damaged and left out") {
+			t.Errorf("nobody is told:\n%s", &out)
 		}
 	})
 }

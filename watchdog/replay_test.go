@@ -102,9 +102,9 @@ func (r *recorded) do(a act) {
 func replayed(t *testing.T, log watchdog.RoundLog, s watchdog.Settings) *watchdog.Replay {
 	t.Helper()
 	r := watchdog.NewReplay(s)
-	err := watchdog.EachRound(t.Context(), log, "contoso", time.Time{}, func(s watchdog.Seen) error { r.Feed(s); return nil })
-	if err != nil {
-		t.Fatal(err)
+	damaged, err := watchdog.EachRound(t.Context(), log, "contoso", time.Time{}, func(s watchdog.Seen) error { r.Feed(s); return nil })
+	if err != nil || len(damaged) > 0 {
+		t.Fatal(err, damaged)
 	}
 	return r
 }

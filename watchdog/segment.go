@@ -23,11 +23,13 @@ const (
 	formatDeflated = 2
 )
 
-// maxSegment is how many rounds a segment holds at most, and maxHead how large
-// its head may be: a file that says more is damaged.
+// maxSegment is how many rounds a segment holds at most, maxHead how large its
+// head may be, and maxInterval what nobody sets rounds apart: a file that says
+// more is damaged.
 const (
-	maxSegment = 2000
-	maxHead    = 8 << 20
+	maxSegment  = 2000
+	maxHead     = 8 << 20
+	maxInterval = 365 * 24 * time.Hour
 )
 
 // segmentHead is the JSON part of a body. Its keys stand in files.
@@ -228,6 +230,9 @@ func (s *Segment) open() (o opened, err error) {
 
 // check holds what was read to what a writer can have written.
 func (s *Segment) check(o *opened) error {
+	if i := o.head.Interval; i < 0 || i > maxInterval.Milliseconds() {
+		return fmt.Errorf("%w: an interval of %d ms", errSegment, i)
+	}
 	sum := int64(0)
 	for i, n := range o.rounds {
 		if k := o.outcome[i]; k < 0 || k >= int64(len(o.head.Outcomes)) || n < 1 || n > maxSegment {

@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -196,6 +197,21 @@ func TestDamagedSegments(t *testing.T) {
 			r.Fatalf("rounds can be read, runs cannot: %v", runsErr)
 		}
 	})
+}
+
+// TestAbsurdIntervalIsDamage: what no writer wrote is damage, intervals too.
+func TestAbsurdIntervalIsDamage(t *testing.T) {
+	for interval, sound := range map[string]bool{"10000": true, "0": true, "-1": false, "9000000000000000": false, "9000000000000": false} {
+		head := []byte(`{"i":` + interval + `,"o":[{"a":"EdgePool1","p":[{"n":"EdgePool1","v":"up","s":[]}],"g":2,"n":2,"c":true,"k":2}],"r":1}`)
+		body := append(binary.AppendUvarint([]byte{formatPlain}, uint64(len(head))), head...)
+		for _, column := range [][]int64{{0}, {2}, {0, 10000}, {5, 5}} {
+			body = pack(body, column)
+		}
+		s := Segment{Federation: "contoso", First: time.Unix(1e9, 0), Last: time.Unix(1e9+10, 0), Rounds: 2, Body: body}
+		if rounds, err := s.All(); (err == nil) != sound {
+			t.Errorf("an interval of %s ms: %v, %v", interval, rounds, err)
+		}
+	}
 }
 
 // TestSegmentOfANewerEdgewatch is told by name.

@@ -12,6 +12,7 @@ import (
 var (
 	ErrNoFederation = errors.New("no such federation")
 	ErrStopping     = errors.New("edgewatch is stopping")
+	ErrUnsure       = errors.New("the command may or may not have been accepted")
 	ErrLeaseLost    = errors.New("this edgewatch may not act any more")
 )
 
@@ -84,9 +85,10 @@ func (s *Supervisor) Snapshots() []*Snapshot {
 }
 
 // Submit hands cmd to its federation and returns when it is durable or
-// refused. A refusal is an Answer, not an error; an error says that nothing
-// is known to have changed. An empty Federation means the only one; an
-// unknown one is ErrNoFederation.
+// refused. A refusal is an Answer, not an error. After ErrUnsure cmd may have
+// been accepted, which its history tells, and its ID may be submitted again;
+// after any other error nothing was changed. An empty Federation means the only
+// one; an unknown one is ErrNoFederation.
 func (s *Supervisor) Submit(ctx context.Context, cmd Command) (Answer, error) {
 	e, err := s.engine(cmd.Federation)
 	if err != nil {

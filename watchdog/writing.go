@@ -83,7 +83,7 @@ func (e *Engine) write(ctx context.Context, entries []Entry) ([]Entry, error) {
 		return w.entries, w.err
 	case <-late.C:
 		e.hanging = done
-		return nil, fmt.Errorf("a write has not returned for %s, as if the disk hung: whether it is kept is not known yet", Span(hangTimeout))
+		return nil, fmt.Errorf("a write has not returned for %s, as if the disk hung: %w", Span(hangTimeout), errHangs)
 	}
 }
 
@@ -99,6 +99,9 @@ func (e *Engine) returned(w written) {
 	}
 	e.log.Error().Err(w.err).Msg("the journal's write that hung has returned")
 }
+
+// errHangs is the end of the wait for one write, not for those that it holds up.
+var errHangs = errors.New("whether it is kept is not known yet")
 
 var errLate = errors.New("the journal does not answer")
 

@@ -100,7 +100,7 @@ func printReplay(out io.Writer, r *lab.ReplayReport, form string) error {
 	for _, f := range r.Federations {
 		fmt.Fprintf(tab, "%s: %d rounds from %s to %s\n", f.Federation, f.Rounds, stamp(f.From), stamp(f.To))
 		if f.Unrecorded > 0 {
-			fmt.Fprintf(tab, "  incidents before or after these, which count nowhere: %d\n", f.Unrecorded)
+			fmt.Fprintf(tab, "  incidents of which no rounds can be read, which count nowhere: %d\n", f.Unrecorded)
 		}
 		fmt.Fprintln(tab, "  POOL\tRECORDED\tCAUGHT\tMISSED\tFALSE\tDETECTION")
 		for _, p := range f.Pools {

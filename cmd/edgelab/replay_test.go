@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -197,5 +198,39 @@ func TestReplayOfTheSameThresholds(t *testing.T) {
 	if l := r.Total.Later; r.Total.Recorded != 4 || r.Total.Caught != 4 || r.Total.False != 0 || l == nil || *l != (lab.Spread{Incidents: 4}) {
 		b, err := json.MarshalIndent(r, "", "  ")
 		t.Errorf("not what was lived (%v):\n%s", err, b)
+	}
+}
+
+// TestReplayLeavesDamageOut: one stretch of rounds that cannot be read costs
+// what it holds, and the notes say so.
+func TestReplayLeavesDamageOut(t *testing.T) {
+	dir := t.TempDir()
+	state, config := filepath.Join(dir, "state.db"), filepath.Join(dir, "old.yaml")
+	record(t, state)
+	if err := os.WriteFile(config, []byte(oldConfig), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	// The second outage begins 6 h 11 min after the start.
+	const second = "UPDATE rounds SET body = substr(body, 1, length(body) / 2) WHERE id = (SELECT id FROM rounds WHERE first <= ? ORDER BY first DESC LIMIT 1)"
+	begin := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	if _, err := db.ExecContext(t.Context(), second, begin.Add(6*time.Hour+11*time.Minute).UnixMilli()); err != nil {
+		t.Fatal(err)
+	}
+	in := func(f func()) { synctest.Test(t, func(*testing.T) { f() }) }
+	r, err := lab.Replay(t.Context(), in, lab.ReplayOptions{State: state, Config: config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := r.Federations[0]
+	if r.Total.Caught != 3 || r.Total.Missed != 0 || r.Total.False != 0 || f.Unrecorded != 1 || len(f.Damaged) != 1 {
+		t.Errorf("%s; unrecorded %d, damaged %v", r.Summary, f.Unrecorded, f.Damaged)
+	}
+	if note := r.Notes[len(r.Notes)-1]; !strings.Contains(note, "1 stretch of recorded rounds cannot be read") {
+		t.Errorf("the last note is %q", note)
 	}
 }

@@ -66,7 +66,7 @@ func overSocket(err error) error {
 	_, system := errors.AsType[*os.SyscallError](err)
 	_, network := errors.AsType[net.Error](err)
 	switch {
-	case errors.Is(err, web.ErrUnsure):
+	case errors.Is(err, web.ErrUnsure), errors.Is(err, web.ErrNoAnswer):
 		code = exitUnsure
 	case errors.Is(err, watchdog.ErrStopping):
 		code = exitLater

@@ -30,6 +30,8 @@ func (f *fakeWatchdog) Submit(_ context.Context, cmd watchdog.Command) (watchdog
 	switch {
 	case cmd.Federation == "leaving":
 		return watchdog.Answer{}, watchdog.ErrStopping
+	case cmd.Federation == "hanging":
+		return watchdog.Answer{}, fmt.Errorf("%w: wait for the answer of hanging: %w", watchdog.ErrUnsure, context.DeadlineExceeded)
 	case cmd.Federation == "":
 		return watchdog.Answer{Text: "no such federation: say which with -f: [contoso fabrikam]"}, nil
 	case cmd.Pool == "EdgePool1" && cmd.Federation != "northwind":

@@ -4,8 +4,8 @@
 //
 //	 0  done; probe: the server answers
 //	 1  failed, or not confirmed; probe: the server is down
-//	 3  not known: the probe was inconclusive, or a command may or may not
-//	    have been accepted
+//	 3  not known: the probe was inconclusive, a command may or may not have
+//	    been accepted, or a running edgewatch was reached and did not answer
 //	 4  refused by the running edgewatch, which says why; nothing changed
 //	 5  not authorised to use the socket
 //	 6  no running edgewatch was reached; nothing changed
@@ -88,7 +88,8 @@ func (t *tool) complain(f *failure) {
 const exitHelp = `Exit codes:
    0  done; probe: the server answers
    1  failed, or not confirmed; probe: the server is down
-   3  not known: the probe was inconclusive, or a command may or may not have been accepted
+   3  not known: the probe was inconclusive, a command may or may not have been accepted,
+      or a running edgewatch was reached and did not answer
    4  refused by the running edgewatch, which says why; nothing changed
    5  not authorised to use the socket
    6  no running edgewatch was reached; nothing changed
@@ -130,7 +131,7 @@ func (t *tool) root() *cobra.Command {
 	root.AddCommand(
 		t.runCommand(), t.configCommand(),
 		t.statusCommand(), t.whyCommand(), t.historyCommand(),
-		t.planCommand(), t.probeCommand(), t.versionCommand(),
+		t.planCommand(), t.probeCommand(), t.backupCommand(), t.versionCommand(),
 	)
 	root.AddCommand(t.orderCommands()...)
 	return root
@@ -142,7 +143,7 @@ func nothingSaid() error {
 	for _, v := range watchdog.Verbs() {
 		words = append(words, string(v.Verb))
 	}
-	return fmt.Errorf("say what to do: %s, plan, probe, config or version", strings.Join(words, ", "))
+	return fmt.Errorf("say what to do: %s, plan, probe, backup, config or version", strings.Join(words, ", "))
 }
 
 // unknown says that cmd has no command of that name.

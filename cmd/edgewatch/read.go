@@ -120,6 +120,9 @@ func (t *tool) historyCommand() *cobra.Command {
 			return err
 		}
 		if cmd.Flags().Changed("verify") {
+			if err := verifiesOnly(cmd); err != nil {
+				return err
+			}
 			return t.verify(cmd.Context(), *verify, asJSON)
 		}
 		if *n < 1 || *n > 1000 {
@@ -128,6 +131,16 @@ func (t *tool) historyCommand() *cobra.Command {
 		return t.history(cmd.Context(), r, *n, asJSON)
 	})
 	return cmd
+}
+
+// verifiesOnly refuses flags of history that --verify has no use for.
+func verifiesOnly(cmd *cobra.Command) error {
+	for _, name := range []string{"number", "federation", "socket", "config"} {
+		if cmd.Flags().Changed(name) {
+			return usage(fmt.Errorf("--verify checks a file and asks no running edgewatch: it takes no --%s", name))
+		}
+	}
+	return nil
 }
 
 func (t *tool) history(ctx context.Context, r remote, n int, asJSON bool) error {
@@ -164,11 +177,7 @@ func (t *tool) verify(ctx context.Context, path string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		return t.printJSON(head)
-	}
-	fmt.Fprintf(t.out, "%s is whole: %d entries, newest hash %s\n", printable(path), head.Seq, head.Hash)
-	return nil
+	return t.printHead(path, head, asJSON)
 }
 
 func entryTone(e watchdog.Entry) tone {

@@ -286,6 +286,7 @@ func TestSubmitAsksAgainOnce(t *testing.T) {
 		{"answered the second time", []error{web.ErrUnsure, nil}, 2, exitDone},
 		{"lost twice", []error{web.ErrUnsure, web.ErrUnsure}, 2, exitUnsure},
 		{"gone the second time", []error{web.ErrUnsure, web.ErrNoDaemon}, 2, exitUnsure},
+		{"there and silent", []error{web.ErrNoAnswer}, 1, exitUnsure},
 		{"not there", []error{web.ErrNoDaemon}, 1, exitUnreachable},
 		{"not allowed", []error{os.ErrPermission}, 1, exitDenied},
 		{"stopping", []error{watchdog.ErrStopping}, 1, exitLater},

@@ -40,7 +40,8 @@ type FederationReplay struct {
 	From       time.Time    `json:"from,omitzero"`
 	To         time.Time    `json:"to,omitzero"`
 	Pools      []PoolReplay `json:"pools"`
-	Unrecorded int          `json:"unrecorded"` // incidents of the journal of which no rounds were recorded; they count nowhere
+	Damaged    []string     `json:"damaged,omitempty"` // stretches of rounds that cannot be read, and why: they are left out
+	Unrecorded int          `json:"unrecorded"`        // incidents of the journal of which there are no rounds; they count nowhere
 }
 
 // PoolReplay sets what happened to one pool, or to all, against what would
@@ -109,6 +110,9 @@ func Replay(ctx context.Context, in Bubble, o ReplayOptions) (*ReplayReport, err
 			return nil, err
 		}
 		report.Federations = append(report.Federations, *f)
+		if n := len(f.Damaged); n > 0 {
+			report.Notes = append(report.Notes, fmt.Sprintf("%s of recorded rounds cannot be read and were left out, the first: %s", watchdog.Count(n, "stretch", "stretches"), f.Damaged[0]))
+		}
 	}
 	for _, f := range report.Federations {
 		for _, p := range f.Pools {
@@ -176,24 +180,31 @@ func replayFederation(ctx context.Context, in Bubble, state *sqlite.Reader, f *c
 	if err != nil {
 		return nil, err
 	}
-	r, err := replayRounds(ctx, in, state, f, since, incidents)
+	r, damaged, err := replayRounds(ctx, in, state, f, since, incidents)
 	if err != nil {
 		return nil, err
 	}
 	out := &FederationReplay{Federation: f.Name}
+	for _, d := range damaged {
+		out.Damaged = append(out.Damaged, d.Err.Error())
+	}
 	out.Rounds, out.From, out.To = r.Rounds()
+	if out.Rounds == 0 && len(damaged) > 0 {
+		return nil, fmt.Errorf("state file %s: %w", o.State, damaged[0].Err)
+	}
 	if out.Rounds == 0 {
 		return nil, fmt.Errorf("state file %s: federation %s: %w in the last %s", o.State, f.Name, ErrNoRounds, configs.Duration{Duration: o.Last})
 	}
 	if gone := r.Unknown(); len(gone) > 0 {
 		return nil, fmt.Errorf("federation %s: rounds of %s were recorded, but %s has no such pool: give it the name it had, or replay with --last only what came after", f.Name, strings.Join(gone, ", "), o.Config)
 	}
-	out.compare(f, incidents, r)
+	out.compare(f, incidents, r, damaged)
 	return out, nil
 }
 
-// replayRounds feeds what was recorded, as it is read.
-func replayRounds(ctx context.Context, in Bubble, state *sqlite.Reader, f *configs.Federation, since time.Time, incidents *incidents) (r *watchdog.Replay, err error) {
+// replayRounds feeds what was recorded, as it is read. What is damaged is left
+// out.
+func replayRounds(ctx context.Context, in Bubble, state *sqlite.Reader, f *configs.Federation, since time.Time, incidents *incidents) (r *watchdog.Replay, damaged []watchdog.Damage, err error) {
 	// The file is read outside of the bubble: in there, what is not made of
 	// its own goroutines does not get on.
 	batches := make(chan []watchdog.Seen, 1)
@@ -201,7 +212,7 @@ func replayRounds(ctx context.Context, in Bubble, state *sqlite.Reader, f *confi
 		defer close(batches)
 		const size = 2000
 		var batch []watchdog.Seen
-		err = watchdog.EachRound(ctx, readOnly{state}, f.Name, since, func(s watchdog.Seen) error {
+		damaged, err = watchdog.EachRound(ctx, readOnly{state}, f.Name, since, func(s watchdog.Seen) error {
 			if batch = append(batch, s); len(batch) == size {
 				batches <- batch
 				batch = nil
@@ -219,7 +230,7 @@ func replayRounds(ctx context.Context, in Bubble, state *sqlite.Reader, f *confi
 			}
 		}
 	})
-	return r, err
+	return r, damaged, err
 }
 
 // readOnly is the state file as a watchdog.RoundLog that is only read.
@@ -298,8 +309,15 @@ func (i *incident) covers(t *watchdog.Trip) bool {
 	return t.Pool == i.pool && (i.end.IsZero() || !begin.After(i.end)) && (t.Until.IsZero() || !t.Until.Before(i.since))
 }
 
+// lost reports whether the rounds in which the pool tripped cannot be read.
+func (i *incident) lost(damaged []watchdog.Damage) bool {
+	return slices.ContainsFunc(damaged, func(d watchdog.Damage) bool {
+		return !i.at.Before(d.First) && !i.since.After(d.Last)
+	})
+}
+
 // compare sets the trips of the replay against the incidents of life.
-func (f *FederationReplay) compare(cfg *configs.Federation, in *incidents, r *watchdog.Replay) {
+func (f *FederationReplay) compare(cfg *configs.Federation, in *incidents, r *watchdog.Replay, damaged []watchdog.Damage) {
 	trips := r.Trips()
 	part := make([]bool, len(trips))
 	for k := range cfg.Pools {
@@ -308,7 +326,7 @@ func (f *FederationReplay) compare(cfg *configs.Federation, in *incidents, r *wa
 			if i.pool != p.Pool {
 				continue
 			}
-			if i.at.Before(f.From) || i.since.After(f.To) {
+			if i.at.Before(f.From) || i.since.After(f.To) || i.lost(damaged) {
 				f.Unrecorded++
 				continue
 			}

@@ -88,16 +88,20 @@ func New(ctx context.Context, cfg *configs.Config, o Options) (_ *App, err error
 	return a, nil
 }
 
+// JournalHead is the newest entry of a journal that was verified.
+type JournalHead = sqlite.Head
+
 // VerifyJournal checks the hash chain of the journal in the state file at path,
 // which may be in use, and changes nothing. An error names the first entry that
 // does not fit.
-func VerifyJournal(ctx context.Context, path string) (_ sqlite.Head, err error) {
-	r, err := sqlite.OpenReadOnly(ctx, path)
-	if err != nil {
-		return sqlite.Head{}, err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	return r.Verify(ctx)
+func VerifyJournal(ctx context.Context, path string) (JournalHead, error) {
+	return sqlite.VerifyFile(ctx, path)
+}
+
+// Backup writes all that the state file at from holds, which may be in use, to a
+// new file at to, and verifies it; see sqlite.Backup.
+func Backup(ctx context.Context, from, to string) (JournalHead, error) {
+	return sqlite.Backup(ctx, from, to)
 }
 
 // Supervisor is what every surface talks to.

@@ -174,6 +174,9 @@ func (s *Slack) answer(ctx context.Context, j job) (text string) {
 	a, err := s.o.Watchdog.Submit(ctx, cmd)
 	if err != nil {
 		log.Error().Err(err).Str("command", cmd.ID).Msg("slack command failed")
+		if errors.Is(err, watchdog.ErrUnsure) {
+			return fmt.Sprintf("? It is not known whether it was done: %s. Look at `%s history` and `%s status` before you repeat it.", esc(err.Error()), s.o.Command, s.o.Command)
+		}
 		return fmt.Sprintf("✕ edgewatch could not take the command: %s. Nothing is known to have changed; look at `%s status` before you repeat it.", esc(err.Error()), s.o.Command)
 	}
 	log.Info().Str("command", cmd.ID).Bool("accepted", a.Accepted).Str("answer", a.Text).Msg("slack command answered")

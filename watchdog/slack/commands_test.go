@@ -2,6 +2,7 @@ package slack
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -394,6 +395,11 @@ func TestSubmitFailsAndPanics(t *testing.T) {
 	r.start(t)
 	reply, err := r.srv.Command(deadline(t), "U0ANNA", "ack")
 	if err != nil || !strings.Contains(reply, "the journal is &lt;full&gt;. Nothing is known to have changed") {
+		t.Errorf("reply %q, %v", reply, err)
+	}
+	r.desk.err = fmt.Errorf("%w: wait for contoso: %w", watchdog.ErrUnsure, context.DeadlineExceeded)
+	reply, err = r.srv.Command(deadline(t), "U0ANNA", "ack")
+	if err != nil || !strings.Contains(reply, "may or may not have been accepted") || strings.Contains(reply, "Nothing") {
 		t.Errorf("reply %q, %v", reply, err)
 	}
 	r.desk.snaps = []*watchdog.Snapshot{nil}

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -36,8 +37,12 @@ func OpenReadOnly(ctx context.Context, path string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(path); err != nil {
+	info, err := os.Stat(path)
+	if err != nil {
 		return nil, fmt.Errorf("state file: %w – has edgewatch run with this configuration?", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, notRegular(path)
 	}
 	r, err := openReader(ctx, path, url.Values{"mode": {"ro"}})
 	if code := primary(err); (code == sqlite3.SQLITE_CANTOPEN || code == sqlite3.SQLITE_READONLY) && !exists(path+"-wal") {
@@ -143,8 +148,9 @@ func (r *Reader) entries(ctx context.Context, query string, args ...any) ([]watc
 // everything before it: written down elsewhere, it also shows a journal whose
 // end was cut off.
 type Head struct {
-	Seq  uint64 `json:"seq"`
-	Hash string `json:"hash"` // hex; empty for an empty journal
+	Seq  uint64    `json:"seq"`
+	Hash string    `json:"hash"`        // hex; empty for an empty journal
+	At   time.Time `json:"at,omitzero"` // when it was written: a copy that lags behind shows by it
 }
 
 // Verify reads every entry and recomputes the hash chain. An error that is
@@ -166,10 +172,11 @@ func (r *Reader) Verify(ctx context.Context) (Head, error) {
 			return good, explain(r.path, "verify journal", err)
 		}
 		link = link.next(body)
-		if what := misfit(good.Seq+1, seq, federation, body, sum, link); what != "" {
+		at, what := misfit(good.Seq+1, seq, federation, body, sum, link)
+		if what != "" {
 			return good, fmt.Errorf("state file %s: %w at entry %d: %s", r.path, ErrChainBroken, good.Seq+1, what)
 		}
-		good = Head{Seq: seq, Hash: hex.EncodeToString(link[:])}
+		good = Head{Seq: seq, Hash: hex.EncodeToString(link[:]), At: at}
 	}
 	if err := rows.Err(); err != nil {
 		return good, explain(r.path, "verify journal", err)
@@ -177,20 +184,21 @@ func (r *Reader) Verify(ctx context.Context) (Head, error) {
 	return good, nil
 }
 
-// misfit says what is wrong with one row, "" when nothing is.
-func misfit(want, seq uint64, federation string, body, sum []byte, link hash) string {
+// misfit says what is wrong with one row, "" when nothing is, and when its entry
+// was written.
+func misfit(want, seq uint64, federation string, body, sum []byte, link hash) (at time.Time, what string) {
 	if seq != want {
-		return fmt.Sprintf("it is missing, entry %d follows", seq)
+		return at, fmt.Sprintf("it is missing, entry %d follows", seq)
 	}
 	if string(sum) != string(link[:]) {
-		return "its content or hash was changed"
+		return at, "its content or hash was changed"
 	}
 	var e watchdog.Entry
 	if err := json.Unmarshal(body, &e); err != nil {
-		return "it is no entry: " + err.Error()
+		return at, "it is no entry: " + err.Error()
 	}
 	if e.Seq != seq || e.Federation != federation {
-		return fmt.Sprintf("it is filed as entry %d of %q and says entry %d of %q", seq, federation, e.Seq, e.Federation)
+		return at, fmt.Sprintf("it is filed as entry %d of %q and says entry %d of %q", seq, federation, e.Seq, e.Federation)
 	}
-	return ""
+	return e.At, ""
 }

@@ -205,13 +205,17 @@ func canonical(path string) (string, error) {
 	return filepath.Join(dir, filepath.Base(abs)), nil
 }
 
+func notRegular(path string) error {
+	return fmt.Errorf("state file %s: not a regular file – name a file", path)
+}
+
 // create makes the file if there is none. SQLite would create it too, with
 // whatever mode the umask leaves. An existing file is not even opened: closing
 // it would drop locks that SQLite holds on it elsewhere in this process.
 func create(path string) error {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("state file %s: not a regular file – name a file in the configuration", path)
+		return notRegular(path)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err

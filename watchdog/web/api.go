@@ -42,8 +42,9 @@ type (
 // A Command is {"id", "federation", "verb", "reason"} and, where the table of
 // verbs says so, "pool", "for" (nanoseconds), "step" and "force"; see
 // watchdog.Verbs. Fields are added to answers and never taken away.
-// Errors are {"error": "…"} with 400, 404, 405, 413, 415, 500 or 503 (stopping;
-// nothing changed). A command needs an id, which makes repeating it safe. Its
+// Errors are {"error": "…"} with 400, 404, 405, 413, 415, 500, 503
+// (stopping; nothing changed) or 504 (a command may or may not have been
+// accepted: its history tells, and so does giving it again). A command needs an id, which makes repeating it safe. Its
 // actor is the user at the other end of the socket, whatever the body says.
 func API(w Watchdog) http.Handler {
 	a := &api{w: w}
@@ -178,6 +179,8 @@ func statusOf(err error) int {
 		return http.StatusNotFound
 	case errors.Is(err, watchdog.ErrStopping):
 		return http.StatusServiceUnavailable
+	case errors.Is(err, watchdog.ErrUnsure):
+		return http.StatusGatewayTimeout
 	}
 	return http.StatusInternalServerError
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
@@ -129,6 +130,47 @@ func TestClientWithoutDaemon(t *testing.T) {
 		if !errors.Is(err, ErrNoDaemon) || errors.Is(err, ErrUnsure) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v, want ErrNoDaemon", path, err)
 		}
+	}
+}
+
+// TestStoppedDaemonIsThere: one that is reached and says nothing is not told as
+// one that does not run.
+func TestStoppedDaemonIsThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "api.sock")
+	l, err := ListenUnix(t.Context(), path, 0o660) // the kernel connects, nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := NewClient(path)
+	for what, ask := range map[string]func(context.Context) error{
+		"status":  func(ctx context.Context) error { _, err := c.Status(ctx, ""); return err },
+		"history": func(ctx context.Context) error { _, err := c.History(ctx, "contoso", 1); return err },
+		"command": func(ctx context.Context) error { _, err := c.Submit(ctx, watchdog.Command{}); return err },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		err := ask(ctx)
+		cancel()
+		if !errors.Is(err, ErrNoAnswer) || errors.Is(err, ErrNoDaemon) || !strings.Contains(err.Error(), path) || errors.Is(err, ErrUnsure) != (what == "command") {
+			t.Errorf("%s: %v, want ErrNoAnswer", what, err)
+		}
+	}
+}
+
+// TestAnswerThatEdgewatchDoesNotKnow: what may be durable, as when the journal
+// hangs, is not told as failed, but as what it is: not known.
+func TestAnswerThatEdgewatchDoesNotKnow(t *testing.T) {
+	w := &fake{err: fmt.Errorf("%w: wait for the answer of contoso: %w", watchdog.ErrUnsure, context.DeadlineExceeded)}
+	c := NewClient(serve(t, API(w)))
+	_, err := c.Submit(t.Context(), watchdog.Command{ID: "c-11", Federation: "contoso", Verb: watchdog.VerbAck})
+	if !errors.Is(err, ErrUnsure) || !strings.Contains(err.Error(), "c-11") || strings.Count(err.Error(), ErrUnsure.Error()) != 1 {
+		t.Errorf("Submit: %v, want ErrUnsure that names the id", err)
+	}
+	r := httptest.NewRequest("POST", "/api/v1/commands", strings.NewReader(`{"id":"1","federation":"contoso","verb":"ack"}`))
+	r.Header.Set("Content-Type", "application/json")
+	rec := httptest.NewRecorder()
+	if API(w).ServeHTTP(rec, r); rec.Code != http.StatusGatewayTimeout {
+		t.Errorf("status %d, want 504: %s", rec.Code, rec.Body)
 	}
 }
 

@@ -22,13 +22,20 @@ import (
 var (
 	// ErrNoDaemon means that nobody answers on the socket.
 	ErrNoDaemon = errors.New("is edgewatch running?")
-	// ErrUnsure means that a command was sent and its answer was lost: it
-	// may have been accepted.
-	ErrUnsure = errors.New("the command may or may not have been accepted")
+	// ErrNoAnswer means that an edgewatch was reached and that no whole answer
+	// of it came: it may have seen what it was asked.
+	ErrNoAnswer = errors.New("edgewatch was reached and did not answer")
+	// ErrUnsure means that a command was sent, and that its answer was lost or
+	// says that edgewatch itself does not know: it may have been accepted.
+	ErrUnsure = watchdog.ErrUnsure
 )
 
-// maxAnswer bounds what Client reads of one answer.
-const maxAnswer = 64 << 20
+// maxAnswer bounds what Client reads of one answer. statusTimeout is how long a
+// status may take, which waits for nothing at the other end.
+const (
+	maxAnswer     = 64 << 20
+	statusTimeout = 10 * time.Second
+)
 
 // Client asks a running edgewatch over its unix socket. Its methods are safe
 // for concurrent use and end within writeTimeout, or earlier with their
@@ -57,6 +64,8 @@ func NewClient(socket string) *Client {
 // Status returns the newest snapshot of one federation, or of all when
 // federation is "". An unknown one is watchdog.ErrNoFederation.
 func (c *Client) Status(ctx context.Context, federation string) ([]*watchdog.Snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
 	if federation == "" {
 		var body statusBody
 		err := c.get(ctx, "/api/v1/status", &body)
@@ -96,8 +105,11 @@ func (c *Client) Submit(ctx context.Context, cmd watchdog.Command) (watchdog.Ans
 	req.Header.Set("Content-Type", "application/json")
 	var answer watchdog.Answer
 	err = c.do(req, &answer, http.StatusOK, http.StatusConflict)
-	if errors.Is(err, errLost) {
-		err = fmt.Errorf("%w: %w – look for id %s in \"edgewatch history\" before giving it again", ErrUnsure, err, cmd.ID)
+	if errors.Is(err, ErrNoAnswer) && !cmd.Dry {
+		err = fmt.Errorf("%w: %w", ErrUnsure, err)
+	}
+	if errors.Is(err, ErrUnsure) {
+		err = fmt.Errorf("%w – look for id %s in \"edgewatch history\" before giving it again", err, cmd.ID)
 	}
 	return answer, err
 }
@@ -110,9 +122,6 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 	return c.do(req, into, http.StatusOK)
 }
 
-// errLost marks errors after which the daemon may have seen the request.
-var errLost = errors.New("the answer was lost")
-
 // do sends req and decodes an answer of one of the good statuses.
 func (c *Client) do(req *http.Request, into any, good ...int) error {
 	resp, err := c.http.Do(req)
@@ -122,25 +131,27 @@ func (c *Client) do(req *http.Request, into any, good ...int) error {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("%w: read from %s: %w", errLost, c.socket, err)
+		return fmt.Errorf("%w: read from %s: %w", ErrNoAnswer, c.socket, err)
 	}
 	for _, status := range good {
 		if resp.StatusCode == status {
 			if err := json.Unmarshal(body, into); err != nil {
-				return fmt.Errorf("%w: %s answers no JSON: %w", errLost, c.socket, err)
+				return fmt.Errorf("%w: %s answers no JSON: %w", ErrNoAnswer, c.socket, err)
 			}
 			return nil
 		}
 	}
 	var e errorBody
 	if err := json.Unmarshal(body, &e); err != nil || e.Error == "" {
-		return fmt.Errorf("%w: %s answers %s", errLost, c.socket, resp.Status)
+		return fmt.Errorf("%w: %s answers %s", ErrNoAnswer, c.socket, resp.Status)
 	}
 	switch resp.StatusCode {
 	case http.StatusNotFound:
 		return answered{watchdog.ErrNoFederation, e.Error}
 	case http.StatusServiceUnavailable:
 		return answered{watchdog.ErrStopping, e.Error}
+	case http.StatusGatewayTimeout:
+		return answered{ErrUnsure, e.Error}
 	}
 	return errors.New(e.Error)
 }
@@ -166,5 +177,8 @@ func (c *Client) explain(err error) error {
 		}
 		return fmt.Errorf("connect to %s: %w", c.socket, op.Err)
 	}
-	return fmt.Errorf("%w: %s: %w", errLost, c.socket, err)
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+		return fmt.Errorf("%w: somebody listens on %s and says nothing, as when its process is stopped or hangs – look at that process and its log", ErrNoAnswer, c.socket)
+	}
+	return fmt.Errorf("%w: %s: %w", ErrNoAnswer, c.socket, err)
 }
