@@ -33,6 +33,14 @@ func (s *step) nextIncident() string {
 	return fmt.Sprint(s.rules.Federation, incidentMark, s.fold.incidents+1)
 }
 
+// newest is the federation's newest incident, open or over; "" before the first.
+func (f *fold) newest(federation string) string {
+	if f.incidents == 0 {
+		return ""
+	}
+	return fmt.Sprint(federation, incidentMark, f.incidents)
+}
+
 // nextChain names the next failover of the incident. The newest failover is of
 // this incident or of an older one, as names go up.
 func (s *step) nextChain(incident string) string {

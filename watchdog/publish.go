@@ -19,6 +19,7 @@ func (e *Engine) publish() {
 		Active:     f.active,
 		Decision:   e.machine.Decide(now, e.levels),
 		Incident:   f.incident,
+		Newest:     f.newest(e.Name()),
 		Interval:   e.settings.Watch.Interval,
 		LastSeq:    f.lastSeq,
 		Partner:    e.partner,

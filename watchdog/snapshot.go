@@ -25,6 +25,7 @@ type Snapshot struct {
 	Cooldown     time.Time       `json:"cooldown_until,omitzero"`
 	Unproven     string          `json:"unproven,omitempty"` // steps that the last move left out, while nothing else has shown that it worked
 	Incident     string          `json:"incident,omitempty"`
+	Newest       string          `json:"-"`               // the newest incident, also when it is over
 	Chain        *ChainStatus    `json:"chain,omitempty"` // the running failover, else the last one
 	Partner      []PartnerView   `json:"partner,omitempty"`
 	PartnerAt    time.Time       `json:"partner_at,omitzero"`     // when Partner was looked at

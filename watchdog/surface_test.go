@@ -83,3 +83,24 @@ func TestSnapshotTellsTheQuestion(t *testing.T) {
 		p.stop()
 	})
 }
+
+// TestSnapshotNamesTheNewestIncident: also when it is over, so that a surface
+// can tell whether what a person answers is still of now.
+func TestSnapshotNamesTheNewestIncident(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		p := startEngine(t, w, j, func(s *watchdog.Settings) { s.Rules.Mode = watchdog.ModeObserve })
+		time.Sleep(time.Minute)
+		if s := p.Snapshot(); s.Newest != "" {
+			t.Errorf("before the first: %q", s.Newest)
+		}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		open := p.until(5*time.Minute, "an incident", func(s *watchdog.Snapshot) bool { return s.Incident != "" })
+		w.with(func(w *estate) { w.dead["EdgePool1"] = false })
+		over := p.until(30*time.Minute, "its end", func(s *watchdog.Snapshot) bool { return s.Incident == "" })
+		if open.Newest != open.Incident || over.Newest != open.Incident {
+			t.Errorf("incident %q: the newest is %q, and %q when it is over", open.Incident, open.Newest, over.Newest)
+		}
+		p.stop()
+	})
+}

@@ -203,7 +203,7 @@ func TestStaleAnswersChangeNothing(t *testing.T) {
 		}, actionDeny, answer, "already answered: the failover"},
 		"done": {func(s *watchdog.Snapshot) {
 			s.Active, s.Incident, s.Decision, s.Chain = "EdgePool2", "", watchdog.Decision{Because: "all is well"}, &ended
-		}, actionApprove, answer, "already done: EdgePool2 carries federation since 12:54:02 UTC, ordered by U0ANNA (anna)"},
+		}, actionApprove, answer, "already done: EdgePool2 carries federation since 2026-11-22 12:54:02 UTC, ordered by U0ANNA (anna)"},
 		"denied": {func(s *watchdog.Snapshot) {
 			s.State = watchdog.Held
 			s.Decision = watchdog.Decision{Will: watchdog.WillHold, To: "EdgePool2", BlockedBy: watchdog.GuardApproval, Because: "bert denied the failover"}
@@ -282,7 +282,7 @@ func TestStatusTellsWhatHoldsAndWhatIsAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"held by &lt;anna&gt; until release", "MAY NOT ACT", "`/edgewatch approve EdgePool2 REASON…`", "until 12:54:02 UTC", "then holds", "not seen running since on edge1", "quarantined: EdgePool1 answers again since 12:00 only"} {
+	for _, want := range []string{"held by &lt;anna&gt; until release", "MAY NOT ACT", "`/edgewatch approve EdgePool2 REASON…`", "until 2026-11-22 12:54:02 UTC", "then holds", "not seen running since on edge1", "quarantined: EdgePool1 answers again since 12:00 only"} {
 		if !strings.Contains(reply, want) {
 			t.Errorf("status does not say %q:\n%s", want, reply)
 		}

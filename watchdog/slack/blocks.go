@@ -32,7 +32,8 @@ const eventType = "edgewatch_event"
 // name is what a message is recognized by when it must be looked up.
 type name struct {
 	federation string
-	seq        uint64 // of the entry it was posted for
+	seq        uint64    // of the entry it was posted for
+	at         time.Time // of that entry: a state file restored from a backup gives out the same numbers again
 	part       string
 	incident   string
 }
@@ -41,22 +42,45 @@ type name struct {
 func (n name) id() string { return fmt.Sprintf("%s/%d", n.federation, n.seq) }
 
 func (n name) metadata() api.SlackMetadata {
-	return api.SlackMetadata{EventType: eventType, EventPayload: map[string]any{
-		"id": n.id(), "part": n.part, "incident": n.incident, "federation": n.federation,
-	}}
+	payload := map[string]any{"id": n.id(), "part": n.part, "incident": n.incident, "federation": n.federation}
+	if !n.at.IsZero() {
+		payload["at"] = n.stamp()
+	}
+	return api.SlackMetadata{EventType: eventType, EventPayload: payload}
 }
 
+// stamp is the entry's time as metadata holds it.
+func (n name) stamp() string { return n.at.UTC().Format(time.RFC3339Nano) }
+
 // is reports whether a message with that metadata is this one. An incident
-// has one message, whichever entry it was posted for.
+// has one message, named for the entry that began it. Those of earlier versions
+// hold no time.
 func (n name) is(m api.SlackMetadata) bool {
 	get := func(k string) string { s, _ := m.EventPayload[k].(string); return s }
 	if m.EventType != eventType || get("part") != n.part || get("federation") != n.federation {
+		return false
+	}
+	if at := get("at"); at != "" && !n.at.IsZero() && at != n.stamp() {
 		return false
 	}
 	if n.part == partIncident {
 		return get("incident") == n.incident
 	}
 	return get("id") == n.id()
+}
+
+// pointer stands for a message that Slack, or something on the way there, does
+// not take in any other form. It is the same whenever it is sent, and tells
+// the message from every other.
+func (n name) pointer() string {
+	what := fmt.Sprintf("tell entry %d of %s", n.seq, n.federation)
+	if n.part == partIncident {
+		what = "show incident " + n.incident
+	}
+	if !n.at.IsZero() {
+		what += n.at.UTC().Format(" (2006-01-02 15:04:05 UTC)")
+	}
+	return fmt.Sprintf("edgewatch could not %s here: see `edgewatch history`", what)
 }
 
 // message is something to post or to edit in.
@@ -71,8 +95,17 @@ type message struct {
 	found     bool // it was there already, and may say less than this
 }
 
+// is reports whether got, which stands in Slack, is m in one of its forms.
+func (m *message) is(got api.Message) bool {
+	return m.name.is(got.Metadata) || got.BotID != "" && got.Text == esc(m.name.pointer())
+}
+
+// plainest is the plainest form of a message.
+const plainest = 3
+
 // options are the message as slack-go takes it. How plain it is grows with
-// what Slack refused: blocks and metadata; short text; a pointer only.
+// what was not taken: blocks and metadata; short text; a pointer only; that
+// without metadata.
 func (m *message) options(plain int, now time.Time) []api.MsgOption {
 	suffix := late(m.at, now)
 	text := strings.TrimSpace(clip(m.text, textRunes) + " " + suffix)
@@ -95,9 +128,14 @@ func (m *message) options(plain int, now time.Time) []api.MsgOption {
 		}
 		return append(opts, api.MsgOptionText(text, true), api.MsgOptionBlocks(blocks...), api.MsgOptionMetadata(m.name.metadata()))
 	case 1:
-		return append(opts, api.MsgOptionText(strings.TrimSpace(clip(m.text, plainRunes)+" "+suffix), true), api.MsgOptionMetadata(m.name.metadata()))
+		opts = append(opts, api.MsgOptionText(strings.TrimSpace(clip(m.text, plainRunes)+" "+suffix), true))
+	default:
+		opts = append(opts, api.MsgOptionText(m.name.pointer(), true))
 	}
-	return append(opts, api.MsgOptionText(fmt.Sprintf("edgewatch: Slack refused the text of event %s; see edgewatch history", m.name.id()), true))
+	if plain == plainest {
+		return opts
+	}
+	return append(opts, api.MsgOptionMetadata(m.name.metadata()))
 }
 
 func section(body string) api.Block { return api.NewSectionBlock(mrkdwn(body), nil, nil) }
@@ -172,15 +210,15 @@ func (n *incident) chainTitle(pool poolFact) string {
 // what a person has to know who is asked.
 func (n *incident) text() string {
 	if n.asked() != "" {
-		return n.title() + ". " + n.Decision.Because
+		return oneLine(n.title() + ". " + n.Decision.Because)
 	}
-	return n.title()
+	return oneLine(n.title())
 }
 
 // message is the incident's message as it should stand now.
 func (n *incident) message() *message {
 	blocks := []api.Block{
-		api.NewHeaderBlock(api.NewTextBlockObject(api.PlainTextType, clip(n.title(), headerRunes), false, false)),
+		api.NewHeaderBlock(api.NewTextBlockObject(api.PlainTextType, clip(oneLine(n.title()), headerRunes), false, false)),
 		api.NewSectionBlock(nil, n.fields(), nil),
 	}
 	if e := n.evidence(); e != "" {
@@ -195,7 +233,7 @@ func (n *incident) message() *message {
 	foot := fmt.Sprintf("%s · incident %s · event %d · as of %s", n.Federation, n.ID, n.Seen, clock(n.LastAt))
 	blocks = append(blocks, api.NewContextBlock("", api.NewTextBlockObject(api.PlainTextType, clip(foot, fieldRunes), false, false)))
 	return &message{
-		name: name{federation: n.Federation, seq: n.First, part: partIncident, incident: n.ID},
+		name: name{federation: n.Federation, seq: n.First, at: n.Began, part: partIncident, incident: n.ID},
 		at:   n.Began, text: n.text(), blocks: blocks,
 	}
 }

@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -93,6 +94,10 @@ func (s *Slack) clicked(action string, c *click) (cmd watchdog.Command, refusal 
 	}
 	if now.Incident != "" && now.Incident != c.Incident {
 		return cmd, fmt.Sprintf("Nothing was done: this button belongs to incident %s; the one going on is %s.", esc(c.Incident), esc(now.Incident))
+	}
+	// The other buttons name what they are about.
+	if (action == actionAck || action == actionPause) && now.Incident == "" && now.Newest != c.Incident {
+		return cmd, fmt.Sprintf("Nothing was done: this button belongs to incident %s, which is over; the newest is %s.", esc(c.Incident), esc(cmp.Or(now.Newest, "unknown")))
 	}
 	d := now.Decision
 	cmd.Federation = now.Federation

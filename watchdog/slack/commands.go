@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
 	api "github.com/slack-go/slack"
 	"github.com/slack-go/slack/socketmode"
 
@@ -35,11 +36,12 @@ var errBreaks = errors.New("it breaks right after it is opened")
 type job struct {
 	at                        time.Time // when it reached us
 	user, name, team, channel string
-	text                      string // the words typed
-	action                    string // the button clicked
-	click                     *click // what the button carried; nil for a command
-	clicked                   time.Time
-	key                       string // the same for every delivery of the same act
+	text                      string    // the words typed
+	action                    string    // the button clicked
+	click                     *click    // what the button carried; nil for a command
+	clicked                   time.Time // by Slack's clock
+	theirs                    time.Time // Slack's time when it reached us
+	key                       string    // the same for every delivery of the same act
 	responseURL               string
 }
 
@@ -99,35 +101,60 @@ func (r *receiver) work(ctx context.Context) {
 				continue
 			}
 			r.effects.add(j.key)
-			r.carry(ctx, j)
+			work, cancel := context.WithTimeout(ctx, r.s.o.Timing.Answer)
+			r.reply(r.answers, answered{j, r.s.answer(work, j)})
+			cancel()
 		}
 	}
 }
 
-// carry carries out one job and answers its user.
-func (r *receiver) carry(ctx context.Context, j job) {
-	work, cancel := context.WithTimeout(ctx, r.s.o.Timing.Answer)
-	defer cancel()
-	text := r.s.answer(work, j)
-	if err := r.s.respond(ctx, j, text); err != nil {
-		r.s.failed.Add(1)
-		r.s.o.Log.Warn().Err(err).Str("user", j.user).Msg("slack command answered, but the answer did not reach its user")
+// answered is a job with the answer for its user.
+type answered struct {
+	job
+	answer string
+}
+
+// reply queues an answer. It never blocks: one for which there is no room is
+// not sent.
+func (r *receiver) reply(to chan answered, a answered) {
+	select {
+	case to <- a:
+	default:
+		r.s.unanswered(a.job, errors.New("too many answers are waiting"))
 	}
+}
+
+// speak sends answers, in order, until ctx ends.
+func (r *receiver) speak(ctx context.Context, answers chan answered) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case a := <-answers:
+			if err := r.s.respond(ctx, a.job, a.answer); err != nil {
+				r.s.unanswered(a.job, err)
+			}
+		}
+	}
+}
+
+func (s *Slack) unanswered(j job, err error) {
+	s.failed.Add(1)
+	s.o.Log.Warn().Err(err).Str("user", j.user).Msg("slack command answered, but the answer did not reach its user")
 }
 
 // answer carries out j and says what came of it. A panic is answered like an
 // error: the next command must still be heard.
 func (s *Slack) answer(ctx context.Context, j job) (text string) {
-	log := s.o.Log.With().Str("user", j.user).Str("name", j.name).Str("channel", j.channel).Str("text", clip(j.text, 200)).Str("action", j.action).Logger()
+	log := s.logOf(j)
 	defer func() {
 		if p := recover(); p != nil {
 			log.Error().Interface("panic", p).Msg("slack command panicked")
 			text = "edgewatch could not carry that out (a fault of its own, see its log). Look at `" + s.o.Command + " status` before you repeat it."
 		}
 	}()
-	if no := s.refusal(j); no != "" {
-		log.Warn().Str("team", j.team).Str("reason", no).Msg("slack command refused")
-		return no
+	if no := s.outdated(j); no != "" {
+		return s.refuse(j, no)
 	}
 	req, no := s.request(j)
 	if no != "" {
@@ -159,8 +186,20 @@ func (s *Slack) answer(ctx context.Context, j job) (text string) {
 	return "✓ " + esc(a.Text)
 }
 
-// refusal says why this user may not do this here and now, or "".
-func (s *Slack) refusal(j job) string {
+func (s *Slack) logOf(j job) zerolog.Logger {
+	return s.o.Log.With().Str("user", j.user).Str("name", j.name).Str("team", j.team).Str("channel", j.channel).
+		Str("text", clip(j.text, 200)).Str("action", j.action).Logger()
+}
+
+// refuse logs that j is not done and gives back why.
+func (s *Slack) refuse(j job, why string) string {
+	log := s.logOf(j)
+	log.Warn().Str("reason", why).Msg("slack command refused")
+	return why
+}
+
+// stranger says why this user may not do this here, or "".
+func (s *Slack) stranger(j job) string {
 	switch {
 	case !slices.Contains(s.o.Users, j.user):
 		return fmt.Sprintf("Nothing was done: your user id %s is not on edgewatch's list (slack.users). Ask one of its administrators.", esc(j.user))
@@ -168,10 +207,17 @@ func (s *Slack) refusal(j job) string {
 		return "Nothing was done: edgewatch takes commands from users of its own workspace only (slack.team)."
 	case len(s.o.Channels) > 0 && !slices.Contains(s.o.Channels, j.channel):
 		return "Nothing was done: edgewatch takes no commands in this channel (slack.channels)."
+	}
+	return ""
+}
+
+// outdated says why it is too late to do this, or "".
+func (s *Slack) outdated(j job) string {
+	switch {
 	case time.Since(j.at) > maxWait:
 		return "Nothing was done: edgewatch was busy, and your command is older than a minute. Type it again if it still holds."
-	case j.click != nil && !j.clicked.IsZero() && time.Since(j.clicked) > maxClick:
-		return fmt.Sprintf("Nothing was done: your click reached edgewatch %s late. Click again if it still holds.", lateness(time.Since(j.clicked)))
+	case j.click != nil && !j.clicked.IsZero() && j.theirs.Sub(j.clicked) > maxClick:
+		return fmt.Sprintf("Nothing was done: your click reached edgewatch %s late. Click again if it still holds.", lateness(j.theirs.Sub(j.clicked)))
 	}
 	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -104,6 +105,27 @@ func TestReadsAreAnsweredToTheUserOnly(t *testing.T) {
 	}
 }
 
+// Where not all of it fits into one answer, the oldest events are left out.
+func TestHistoryKeepsTheNewestEvents(t *testing.T) {
+	r := newRig(t)
+	r.start(t, noCommands)
+	read := func() string { return r.slack.read(t.Context(), watchdog.Request{Read: "history"}) }
+	for i := range historyLen {
+		r.add(t, notice(fmt.Sprintf("event %02d: %s", i, strings.Repeat("edge1 answers <stream:error/> & more ", 8)), time.Now()))
+	}
+	newest := fmt.Sprintf("event %02d", historyLen-1)
+	if text := read(); clip(text, textRunes) != text || !strings.Contains(text, newest) || !strings.Contains(text, "event 08") || strings.Contains(text, "event 00") {
+		t.Errorf("%d bytes: %q", len(text), text)
+	}
+	r.desk.snaps = append(r.desk.snaps, &watchdog.Snapshot{Federation: "fabrikam"})
+	e := notice("fabrikam is told too", time.Now())
+	e.Federation = "fabrikam"
+	r.add(t, e)
+	if text := read(); clip(text, textRunes) != text || !strings.Contains(text, newest) || !strings.Contains(text, "fabrikam is told too") {
+		t.Errorf("two federations, %d bytes: %q", len(text), text)
+	}
+}
+
 func TestStrangersAreRefusedAndLogged(t *testing.T) {
 	for name, tc := range map[string]struct {
 		user   string
@@ -138,6 +160,30 @@ func TestStrangersAreRefusedAndLogged(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nobody waits for the answers to others, least of all to strangers.
+func TestAnswersHoldUpNoCommand(t *testing.T) {
+	r := newRig(t)
+	r.srv.Fail(slacktest.Fault{Method: "response_url", Hang: true})
+	r.start(t, func(o *Options) { o.Timing.Answer = time.Hour })
+	r.connected(t)
+	ctx := deadline(t)
+	for i := range 2 * queueSize {
+		sent, err := r.srv.Type(ctx, "U0STRANGER", fmt.Sprintf("status %d", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sent.Acked(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, text := range []string{"pause 2h patching", "resume"} {
+		if _, err := r.srv.Type(ctx, "U0ANNA", text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, func() bool { return len(r.desk.commands()) == 2 })
 }
 
 func TestRedeliveredEnvelopeRunsOnce(t *testing.T) {
@@ -289,6 +335,57 @@ func TestClicksAreCheckedWhenClicked(t *testing.T) {
 				t.Errorf("commands: %v", got)
 			}
 		})
+	}
+}
+
+// slackTime shows Slack at another time than ours.
+type slackTime struct{ ahead time.Duration }
+
+func (s slackTime) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err == nil {
+		resp.Header.Set("Date", time.Now().Add(s.ahead).UTC().Format(http.TimeFormat))
+	}
+	return resp, err
+}
+
+// How late a click is goes by Slack's clock alone, however wrong ours is.
+func TestLateClicksGoBySlacksClock(t *testing.T) {
+	for _, ahead := range []time.Duration{-time.Hour, time.Hour} {
+		r := newRig(t)
+		client := &http.Client{Transport: slackTime{ahead}}
+		t.Cleanup(client.CloseIdleConnections)
+		r.start(t, func(o *Options) { o.HTTPClient = client })
+		r.add(t, story("contoso-7")[0])
+		r.told(t)
+		for late, want := range map[time.Duration]string{0: "✓ ack", maxClick + 65*time.Second: "6 min late"} {
+			reply, err := r.srv.ClickStale(deadline(t), "U0ANNA", r.srv.Messages()[0], actionAck, `{"f":"contoso","i":"contoso-7"}`, time.Now().Add(ahead-late))
+			if err != nil || !strings.Contains(reply, want) {
+				t.Errorf("Slack's clock %s ahead, a click %s late: reply %q, %v", ahead, late, reply, err)
+			}
+		}
+	}
+}
+
+// What is left to do once an incident is over belongs to the newest one.
+func TestButtonsOfPastIncidentsDoNothing(t *testing.T) {
+	r := newRig(t)
+	r.desk.snaps[0].Incident, r.desk.snaps[0].Newest = "", "contoso-9"
+	r.desk.snaps[0].Cooldown = time.Now().Add(time.Hour)
+	r.start(t)
+	r.add(t, story("contoso-7")[0])
+	r.told(t)
+	for incident, want := range map[string]int{"contoso-7": 0, "contoso-9": 2} {
+		for _, action := range []string{actionAck, actionPause} {
+			value := fmt.Sprintf(`{"f":"contoso","i":%q}`, incident)
+			reply, err := r.srv.ClickStale(deadline(t), "U0ANNA", r.srv.Messages()[0], action, value, time.Now())
+			if err != nil || strings.HasPrefix(reply, "✓") != (want > 0) {
+				t.Errorf("%s of %s: reply %q, %v", action, incident, reply, err)
+			}
+		}
+	}
+	if got := r.desk.commands(); len(got) != 2 {
+		t.Errorf("commands: %v", got)
 	}
 }
 

@@ -19,7 +19,7 @@ type failure uint8
 const (
 	ambiguous failure = iota // may have been done: look before doing it again
 	notDone                  // was not done: try again
-	refused                  // this content was refused: say it more simply
+	refused                  // this content was refused, by Slack or something on the way: say it more simply
 	gone                     // the message or thread it belongs to is not there any more
 	blocked                  // only a person can mend it: try again slowly
 )
@@ -81,6 +81,9 @@ func classify(err error) failure {
 		switch {
 		case e.Code == http.StatusTooManyRequests:
 			return notDone
+		case e.Code == http.StatusBadRequest, e.Code == http.StatusForbidden, e.Code == http.StatusRequestEntityTooLarge:
+			// Slack says no with status 200 and a code; this is a filter before it.
+			return refused
 		case e.Code >= 400 && e.Code < 500 && e.Code != http.StatusRequestTimeout:
 			return blocked
 		}

@@ -98,7 +98,7 @@ func TestEntriesInWords(t *testing.T) {
 	at := time.Date(2026, 11, 22, 12, 54, 2, 0, time.UTC)
 	for want, e := range map[string]watchdog.Entry{
 		"✓ *east answers again*, after 5 min": {At: at.Add(5 * time.Minute), Pool: &watchdog.PoolChange{Pool: "east", Since: at}},
-		"→ *Holding:* paused by &lt;anna&gt; (held by: pause). Looked at again at 12:54:02 UTC": {
+		"→ *Holding:* paused by &lt;anna&gt; (held by: pause). Looked at again at 2026-11-22 12:54:02 UTC": {
 			Decision: &watchdog.Decision{Will: watchdog.WillHold, Because: "paused by <anna>", BlockedBy: watchdog.GuardPause, NextAt: at}},
 		"⌨ *pause for 2 h 0 min* by U0ANNA (anna) over slack: patching": {
 			Command: &watchdog.Command{Verb: watchdog.VerbPause, For: 2 * time.Hour, Actor: "U0ANNA (anna)", Via: "slack", Reason: "patching"}},

@@ -31,12 +31,13 @@ type outbox struct {
 	waiter chan struct{} // closed when everything is told
 	fails  int           // failures in a row
 	posts  int           // posts since the last look at what must be edited
+	tries  map[name]int  // how often each message failed in its full form since all went well
 }
 
 func newOutbox(s *Slack) *outbox {
 	// A process that died may have posted without saving that it did, so the
 	// first post is looked up.
-	return &outbox{s: s, unsure: true, edited: map[string]time.Time{}, wake: s.o.Wake}
+	return &outbox{s: s, unsure: true, edited: map[string]time.Time{}, tries: map[name]int{}, wake: s.o.Wake}
 }
 
 // run works until ctx ends.
@@ -57,6 +58,7 @@ func (b *outbox) run(ctx context.Context) {
 			continue
 		}
 		b.fails = 0
+		clear(b.tries)
 		b.s.raise("outbox", nil)
 		if b.waiter != nil {
 			close(b.waiter)
@@ -235,7 +237,7 @@ func (b *outbox) begin(ctx context.Context, t *thread, e watchdog.Entry) error {
 // beginStep posts the reply for a step with what is known of it.
 func (b *outbox) beginStep(ctx context.Context, t *thread, entries []watchdog.Entry) (int, error) {
 	e := entries[0]
-	p := &stepPost{Federation: e.Federation, First: e.Seq, Chain: e.Step.Chain, Step: e.Step.Step, Rescue: e.Step.Rescue}
+	p := &stepPost{Federation: e.Federation, First: e.Seq, FirstAt: e.At, Chain: e.Step.Chain, Step: e.Step.Step, Rescue: e.Step.Rescue}
 	n := 0
 	for n < len(entries) && entries[n].Incident == e.Incident && p.takes(entries[n]) {
 		p.fold(entries[n])
@@ -259,7 +261,7 @@ func (b *outbox) beginStep(ctx context.Context, t *thread, entries []watchdog.En
 func (p *stepPost) message(t *thread) *message {
 	body := stepDetail(p)
 	return &message{
-		name:   name{federation: p.Federation, seq: p.First, part: partEvent, incident: t.Incident.ID},
+		name:   name{federation: p.Federation, seq: p.First, at: p.FirstAt, part: partEvent, incident: t.Incident.ID},
 		thread: t.TS, text: unmark(body), body: body,
 	}
 }
@@ -271,7 +273,7 @@ func (b *outbox) event(e watchdog.Entry, thread string) *message {
 		body = "*" + esc(e.Federation) + "* " + body
 	}
 	return &message{
-		name: name{federation: e.Federation, seq: e.Seq, part: partEvent, incident: e.Incident},
+		name: name{federation: e.Federation, seq: e.Seq, at: e.At, part: partEvent, incident: e.Incident},
 		at:   e.At, thread: thread, broadcast: loud(e), text: b.s.say(e), body: body,
 	}
 }
@@ -351,23 +353,23 @@ func (b *outbox) editStep(ctx context.Context, t *thread) error {
 		// The reply cannot be edited, so what is new is said in a new one.
 		b.s.o.Log.Warn().Err(err).Str("incident", t.Incident.ID).Msg("slack refused an edit, posting a new reply")
 		n := p.message(t)
-		n.name.seq = p.Last
+		n.name.seq, n.name.at = p.Last, p.LastAt
 		ts, err := b.reply(ctx, t, n)
 		if err != nil {
 			return err
 		}
-		p.TS, p.First, t.LastTS = ts, p.Last, ts
-		p.Shown = p.Last
+		p.TS, t.LastTS = ts, ts
+		p.First, p.FirstAt, p.Shown = p.Last, p.LastAt, p.Last
 		return b.save(ctx)
 	}
 	p.Shown, b.dirty = p.Last, true
 	return nil
 }
 
-// giveUp reports whether an edit can never succeed.
+// giveUp reports whether an edit can never succeed: Slack itself says so.
 func giveUp(err error) bool {
 	k := classify(err)
-	return k == gone || k == refused
+	return k == gone || k == refused && code(err) != ""
 }
 
 // reply posts into t's thread. A thread that is gone is begun anew.
@@ -466,5 +468,5 @@ func (s *Slack) say(e watchdog.Entry) (text string) {
 			text = unmark(detail(e))
 		}
 	}()
-	return e.Sentence()
+	return oneLine(e.Sentence())
 }

@@ -16,7 +16,7 @@ func (b *outbox) takeQuiet(ctx context.Context, e watchdog.Entry) error {
 		b.st.After, b.dirty = e.Seq, true
 		return nil
 	}
-	q := &quiet{Federation: e.Federation, First: e.Seq}
+	q := &quiet{Federation: e.Federation, First: e.Seq, FirstAt: e.At}
 	q.fold(e)
 	m := q.message()
 	m.at = e.At
@@ -57,11 +57,11 @@ func (b *outbox) editQuiet(ctx context.Context, q *quiet) error {
 		// It cannot be edited any more, so what is new is said in a new one.
 		b.s.o.Log.Warn().Err(err).Str("federation", q.Federation).Msg("slack refused an edit, posting a new message")
 		m := q.message()
-		m.name.seq = q.Last
+		m.name.seq, m.name.at = q.Last, q.LastAt
 		if q.TS, err = b.post(ctx, m); err != nil {
 			return err
 		}
-		q.First, q.Shown = q.Last, q.Last
+		q.First, q.FirstAt, q.Shown = q.Last, q.LastAt, q.Last
 		b.st.LastTS = max(b.st.LastTS, q.TS)
 		return b.save(ctx)
 	}
@@ -77,5 +77,5 @@ func (q *quiet) message() *message {
 	if more := q.Count - len(q.Lines); more > 0 {
 		body += fmt.Sprintf("\n%d earlier, see history", more)
 	}
-	return &message{name: name{federation: q.Federation, seq: q.First, part: partEvent}, text: unmark(body), body: body}
+	return &message{name: name{federation: q.Federation, seq: q.First, at: q.FirstAt, part: partEvent}, text: unmark(body), body: body}
 }

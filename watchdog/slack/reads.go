@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"edgewatch/watchdog"
 )
@@ -33,7 +34,7 @@ func (s *Slack) read(ctx context.Context, req watchdog.Request) string {
 		case "why":
 			parts = append(parts, why(snap))
 		case "history":
-			parts = append(parts, s.history(ctx, snap.Federation))
+			parts = append(parts, s.history(ctx, snap.Federation, textRunes/len(snaps)-2))
 		default:
 			return fmt.Sprintf("edgewatch cannot show %q here. `%s help` lists what there is.", esc(req.Read), s.o.Command)
 		}
@@ -152,7 +153,9 @@ func why(snap *watchdog.Snapshot) string {
 	return strings.Join(lines, "\n")
 }
 
-func (s *Slack) history(ctx context.Context, federation string) string {
+// history tells the newest events of a federation, as many as room holds (in
+// runes), and one at least.
+func (s *Slack) history(ctx context.Context, federation string, room int) string {
 	entries, err := s.o.Watchdog.History(ctx, federation, historyLen)
 	if err != nil {
 		return fmt.Sprintf("*%s:* the history cannot be read: %s", esc(federation), esc(err.Error()))
@@ -160,12 +163,18 @@ func (s *Slack) history(ctx context.Context, federation string) string {
 	if len(entries) == 0 {
 		return fmt.Sprintf("*%s:* nothing has happened yet.", esc(federation))
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "*%s:* the newest %d events", esc(federation), len(entries))
-	for _, e := range entries {
-		fmt.Fprintf(&b, "\n%s  %s", e.At.UTC().Format("2006-01-02 15:04:05"), esc(clip(s.say(e), 160)))
+	title := func(n int) string { return fmt.Sprintf("*%s:* the newest %d events", esc(federation), n) }
+	room -= utf8.RuneCountInString(title(len(entries)))
+	var lines []string
+	for _, e := range slices.Backward(entries) {
+		line := fmt.Sprintf("\n%s  %s", e.At.UTC().Format("2006-01-02 15:04:05"), esc(clip(s.say(e), 160)))
+		if room -= utf8.RuneCountInString(line); room < 0 && len(lines) > 0 {
+			break
+		}
+		lines = append(lines, line)
 	}
-	return b.String()
+	slices.Reverse(lines)
+	return title(len(lines)) + strings.Join(lines, "")
 }
 
 // unwrapURL takes the address out of an error, since it is a credential.

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	queueSize      = 64               // commands waiting for the worker
+	queueSize      = 64               // commands waiting for the worker, and answers waiting to be sent
 	ackTimeout     = 2 * time.Second  // Slack gives 3 s
 	maxGap         = 30               // in Timing.Reconnect: the longest wait before a websocket is opened
 	handshake      = 10 * time.Second // for opening a websocket
@@ -23,20 +23,25 @@ const (
 )
 
 // receiver holds the websocket over which Slack sends commands and clicks.
-// One goroutine reads and acknowledges, one carries out: slack-go stops
-// without a word when its events are not read.
+// One goroutine reads, acknowledges and turns strangers away, one carries out:
+// slack-go stops without a word when its events are not read. Those who may
+// give commands and those who may not are answered apart, each by a goroutine
+// that no command waits for.
 type receiver struct {
 	s        *Slack
 	pacer    *pacer
 	queue    chan job
-	envelope recent // envelopes that were acknowledged and queued
-	effects  recent // what users did, so that it is done once
+	answers  chan answered // to those who may give commands
+	refusals chan answered // to strangers
+	envelope recent        // envelopes that were acknowledged and queued
+	effects  recent        // what users did, so that it is done once
 	helloAt  time.Time
 	early    int // websockets in a row that broke soon after their hello
 }
 
 func newReceiver(s *Slack) *receiver {
-	return &receiver{s: s, pacer: &pacer{client: s.http, min: s.o.Timing.Reconnect}, queue: make(chan job, queueSize)}
+	return &receiver{s: s, pacer: &pacer{client: s.http, min: s.o.Timing.Reconnect}, queue: make(chan job, queueSize),
+		answers: make(chan answered, queueSize), refusals: make(chan answered, queueSize)}
 }
 
 // run keeps a websocket open until ctx ends.
@@ -45,6 +50,8 @@ func (r *receiver) run(ctx context.Context) {
 	defer wg.Wait()
 	defer r.s.connected.Store(false)
 	wg.Go(func() { r.work(ctx) })
+	wg.Go(func() { r.speak(ctx, r.answers) })
+	wg.Go(func() { r.speak(ctx, r.refusals) })
 	for ctx.Err() == nil {
 		err := r.session(ctx)
 		if ctx.Err() != nil {
@@ -53,7 +60,7 @@ func (r *receiver) run(ctx context.Context) {
 		wait := r.s.o.Timing.RetryMin
 		if err != nil {
 			r.s.raise("commands", r.s.explain("open the websocket for commands", err))
-			if classify(err) == blocked {
+			if k := classify(err); k == blocked || k == refused {
 				wait = r.s.o.Timing.Slow
 			}
 		}
@@ -144,8 +151,15 @@ func (r *receiver) lost() {
 func (r *receiver) receive(ctx context.Context, client *socketmode.Client, evt socketmode.Event) {
 	req := evt.Request
 	j, ok := newJob(evt)
+	j.theirs = r.pacer.now()
 	if !ok {
 		_ = r.ack(ctx, client, req, nil)
+		return
+	}
+	if no := r.s.stranger(j); no != "" {
+		if r.ack(ctx, client, req, nil) == nil {
+			r.reply(r.refusals, answered{j, r.s.refuse(j, no)})
+		}
 		return
 	}
 	known := r.envelope.has(req.EnvelopeID)
@@ -191,6 +205,8 @@ type pacer struct {
 	mu   sync.Mutex
 	last time.Time
 	gap  time.Duration
+	date time.Time // Slack's time when the newest websocket was asked for
+	seen time.Time // and ours then
 }
 
 // Do implements slack-go's HTTP client.
@@ -201,7 +217,27 @@ func (p *pacer) Do(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	return p.client.Do(req)
+	resp, err := p.client.Do(req)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return resp, err
+	}
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.date, p.seen = date, time.Now()
+	}
+	return resp, nil
+}
+
+// now is Slack's time, to a few seconds, whatever our clock is set to; ours
+// while Slack's is not known.
+func (p *pacer) now() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.date.IsZero() {
+		return time.Now()
+	}
+	return p.date.Add(time.Since(p.seen))
 }
 
 // wait is how long to wait before the next websocket may be opened: not at

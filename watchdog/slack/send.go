@@ -12,68 +12,90 @@ import (
 // post makes sure that m is in the channel exactly once and returns its time
 // stamp. m.found says that an earlier post of it was, which may have known less.
 func (b *outbox) post(ctx context.Context, m *message) (string, error) {
-	if b.unsure {
-		ts, err := b.find(ctx, m)
-		if err != nil {
-			return "", err
+	for plain := 0; ; plain++ {
+		if b.unsure {
+			ts, err := b.find(ctx, m)
+			if err != nil {
+				return "", err
+			}
+			if ts != "" {
+				b.posted, m.found = true, true
+				return ts, nil
+			}
 		}
-		if ts != "" {
-			b.posted, m.found = true, true
+		ts, err := b.send(ctx, m, plain)
+		if err == nil {
+			b.posted = true
+			b.s.sent.Add(1)
 			return ts, nil
 		}
-	}
-	var ts string
-	err := b.simpler(m, func(plain int) error {
-		if err := b.pace(ctx); err != nil {
-			return err
+		if !b.plainer(ctx, m, plain, err) {
+			return "", b.s.explain("post to "+b.s.o.Channel, err)
 		}
-		var err error
-		_, ts, err = b.s.api.PostMessageContext(ctx, b.s.o.Channel, m.options(plain, time.Now())...)
-		if err == nil && ts == "" {
-			err = errNoTS
-		}
-		b.unsure = err != nil && classify(err) == ambiguous
-		return err
-	})
-	if err != nil {
-		return "", b.s.explain("post to "+b.s.o.Channel, err)
 	}
-	b.posted = true
-	b.s.sent.Add(1)
-	return ts, nil
+}
+
+// send posts m once, without looking whether it is there.
+func (b *outbox) send(ctx context.Context, m *message, plain int) (string, error) {
+	if err := b.pace(ctx); err != nil {
+		return "", err
+	}
+	_, ts, err := b.s.api.PostMessageContext(ctx, b.s.o.Channel, m.options(plain, time.Now())...)
+	if err == nil && ts == "" {
+		err = errNoTS
+	}
+	b.unsure = err != nil && classify(err) == ambiguous
+	return ts, err
 }
 
 var errNoTS = errors.New("the answer names no message")
 
 // edit replaces a message's content. Doing it twice does no harm.
 func (b *outbox) edit(ctx context.Context, ts string, m *message) error {
-	err := b.simpler(m, func(plain int) error {
+	reply := *m
+	reply.thread = ""
+	for plain := 0; ; plain++ {
 		if err := b.pace(ctx); err != nil {
 			return err
 		}
-		m := *m
-		m.thread = ""
-		_, _, _, err := b.s.api.UpdateMessageContext(ctx, b.s.o.Channel, ts, m.options(plain, time.Now())...)
-		return err
-	})
-	if err != nil {
-		return b.s.explain("edit a message in "+b.s.o.Channel, err)
+		_, _, _, err := b.s.api.UpdateMessageContext(ctx, b.s.o.Channel, ts, reply.options(plain, time.Now())...)
+		if err == nil {
+			b.s.sent.Add(1)
+			return nil
+		}
+		if !b.plainer(ctx, m, plain, err) {
+			return b.s.explain("edit a message in "+b.s.o.Channel, err)
+		}
 	}
-	b.s.sent.Add(1)
-	return nil
 }
 
-// simpler sends m, more plainly each time Slack refuses it as such.
-func (b *outbox) simpler(m *message, send func(plain int) error) error {
-	var err error
-	for plain := range 3 {
-		if err = send(plain); err == nil || classify(err) != refused {
-			return err
-		}
-		b.s.failed.Add(1)
-		b.s.o.Log.Warn().Err(err).Str("event", m.name.id()).Msg("slack refused a message, sending it more plainly")
+// stuckAfter is how often a message that is not refused may fail before its
+// content is taken for the cause and the next plainer form is tried too.
+const stuckAfter = 5
+
+// plainer reports whether m, which failed with err, is to be sent more plainly
+// at once: no message may hold up those behind it for ever. It is when Slack
+// refused its content, and when other calls work while something on the way
+// refuses it, or while it fails again and again.
+func (b *outbox) plainer(ctx context.Context, m *message, plain int, err error) bool {
+	kind := classify(err)
+	if plain == plainest || kind != refused && kind != ambiguous {
+		return false
 	}
-	return err
+	if code(err) == "" || kind == ambiguous {
+		if plain == 0 {
+			b.tries[m.name]++
+		}
+		if kind == ambiguous && b.tries[m.name]/stuckAfter <= plain {
+			return false
+		}
+		if _, err := b.s.api.AuthTestContext(ctx); err != nil {
+			return false
+		}
+	}
+	b.s.failed.Add(1)
+	b.s.o.Log.Warn().Err(err).Str("event", m.name.id()).Msg("slack does not take a message, sending it more plainly")
+	return true
 }
 
 // find looks for m in Slack, for it may have been posted without our knowing.
@@ -125,7 +147,7 @@ func (b *outbox) search(ctx context.Context, m *message) (string, error) {
 			return "", err
 		}
 		for _, got := range msgs {
-			if m.name.is(got.Metadata) {
+			if m.is(got) {
 				return got.Timestamp, nil
 			}
 		}

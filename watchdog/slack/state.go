@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"edgewatch/actions"
 	"edgewatch/watchdog"
@@ -35,13 +36,15 @@ type state struct {
 // incident, e.g. of a single lost probe. It is edited and not repeated, so
 // that nobody learns to look away.
 type quiet struct {
-	Federation string   `json:"federation"`
-	First      uint64   `json:"first"`
-	Last       uint64   `json:"last"`
-	Shown      uint64   `json:"shown"`
-	TS         string   `json:"ts"`
-	Count      int      `json:"count"`
-	Lines      []string `json:"lines"` // the newest, mrkdwn
+	Federation string    `json:"federation"`
+	First      uint64    `json:"first"`             // Seq of the entry it was posted for: its name
+	FirstAt    time.Time `json:"first_at,omitzero"` // and the time of that
+	Last       uint64    `json:"last"`
+	LastAt     time.Time `json:"last_at,omitzero"`
+	Shown      uint64    `json:"shown"`
+	TS         string    `json:"ts"`
+	Count      int       `json:"count"`
+	Lines      []string  `json:"lines"` // the newest, mrkdwn
 }
 
 const quietLines = 12
@@ -52,9 +55,9 @@ func (q *quiet) fold(e watchdog.Entry) {
 	if e.Seq <= q.Last {
 		return
 	}
-	q.Last = e.Seq
+	q.Last, q.LastAt = e.Seq, e.At
 	q.Count++
-	q.Lines = append(q.Lines, clock(e.At)+" "+clip(detail(e), 220))
+	q.Lines = append(q.Lines, clock(e.At)+" "+clip(detail(e), 200))
 	q.Lines = q.Lines[max(0, len(q.Lines)-quietLines):]
 }
 
@@ -79,8 +82,10 @@ func (t *thread) stale() bool { return t.TS != "" && t.Shown < t.Incident.Seen }
 // get on: one reply per step, however many servers a pool has.
 type stepPost struct {
 	Federation string           `json:"federation"`
-	First      uint64           `json:"first"` // Seq of the entry it was posted for: its name
-	Last       uint64           `json:"last"`  // Seq of the newest entry folded in
+	First      uint64           `json:"first"`             // Seq of the entry it was posted for: its name
+	FirstAt    time.Time        `json:"first_at,omitzero"` // and the time of that
+	Last       uint64           `json:"last"`              // Seq of the newest entry folded in
+	LastAt     time.Time        `json:"last_at,omitzero"`
 	Shown      uint64           `json:"shown"` // Seq of the newest entry that Slack shows
 	TS         string           `json:"ts"`
 	Chain      string           `json:"chain"`
@@ -106,7 +111,7 @@ func (p *stepPost) fold(e watchdog.Entry) {
 	if e.Seq <= p.Last {
 		return
 	}
-	p.Last = e.Seq
+	p.Last, p.LastAt = e.Seq, e.At
 	i := slices.IndexFunc(p.Targets, func(r actions.Record) bool { return r.Target == e.Step.Target })
 	if i < 0 {
 		p.Targets = append(p.Targets, *e.Step)

@@ -70,6 +70,48 @@ func TestJournalTroubleIsRaised(t *testing.T) {
 	until(t, func() bool { return r.slack.Health() == nil })
 }
 
+// A state file restored from a backup numbers its new entries and incidents
+// like those that were told and lost: they are told all the same, each in a
+// message of its own.
+func TestRestoredBackupTellsEverythingAnew(t *testing.T) {
+	r := newRig(t)
+	r.start(t, noCommands)
+	r.add(t, notice("one", time.Now()))
+	r.told(t)
+	r.stop()
+	saved := r.store.cursor
+	for _, life := range []struct {
+		entries  []watchdog.Entry
+		messages int
+	}{
+		{[]watchdog.Entry{notice("two", time.Now())}, 1}, {[]watchdog.Entry{notice("EdgePool1 is down", time.Now())}, 1},
+		{story("contoso-2"), len(toldStory)}, {story("contoso-2")[:2], 3},
+	} {
+		r.store.set(func() { r.store.entries, r.store.cursor = r.store.entries[:1], saved })
+		before := len(r.srv.Messages())
+		r.add(t, life.entries...)
+		r.start(t, noCommands)
+		r.told(t)
+		r.stop()
+		if msgs := r.srv.Messages(); len(msgs) != before+life.messages {
+			t.Errorf("%d messages more, want %d:\n%s", len(msgs)-before, life.messages, show(msgs))
+		}
+	}
+}
+
+// What an earlier version posted, without the entry's time in its metadata, is
+// recognized.
+func TestMessagesOfEarlierVersionsAreRecognized(t *testing.T) {
+	n := messageOf(7, time.Now())
+	old := n
+	old.at = time.Time{}
+	other := n
+	other.at = n.at.Add(time.Second)
+	if !n.is(old.metadata()) || !old.is(n.metadata()) || !n.is(n.metadata()) || n.is(other.metadata()) {
+		t.Errorf("%v, %v", n.metadata(), old.metadata())
+	}
+}
+
 func TestManyIncidentsAreForgottenInOrder(t *testing.T) {
 	r := newRig(t)
 	for i := range maxThreads + 10 {

@@ -14,9 +14,15 @@ import (
 )
 
 // esc makes s safe inside mrkdwn: no mention, link or channel call can be
-// smuggled in by a reason or by a server's error text.
+// smuggled in by a reason or by a server's error text, nor a line that looks
+// like one of ours.
 func esc(s string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(oneLine(s))
+}
+
+// oneLine is s without its line breaks.
+func oneLine(s string) string {
+	return strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ", "\v", " ", "\f", " ", "\u0085", " ", "\u2028", " ", "\u2029", " ").Replace(s)
 }
 
 // unmark is mrkdwn as plain text.
@@ -50,12 +56,13 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours())/24)
 }
 
-// clock is a moment as every message shows it: UTC, as in the logs.
+// clock is a moment as every message shows it: UTC, as in the logs, and with its
+// day, since messages are read and edited for days.
 func clock(t time.Time) string {
 	if t.IsZero() {
 		return "unknown"
 	}
-	return t.UTC().Format("15:04:05 UTC")
+	return t.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
 // evidence tells the last round of a pool, one line per address.

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	api "github.com/slack-go/slack"
+
 	"edgewatch/actions"
 	"edgewatch/watchdog"
 )
@@ -28,6 +30,52 @@ func TestTellsSkippedAndAborted(t *testing.T) {
 		got := endDetail(&watchdog.ChainEnd{ID: "c-1.1", Outcome: tt.outcome})
 		if !strings.Contains(got, tt.says) || strings.Contains(got, tt.hush) {
 			t.Errorf("%+v: %q; want %q and not %q", tt.outcome, got, tt.says, tt.hush)
+		}
+	}
+}
+
+// A moment is told with its day: a pause may end days from now, and messages are
+// edited for as long.
+func TestMomentsHaveADay(t *testing.T) {
+	until := time.Date(2026, 11, 25, 12, 54, 2, 0, time.UTC)
+	const want = "2026-11-25 12:54:02 UTC"
+	r := newRig(t)
+	r.desk.snaps[0].Pause = &watchdog.Pause{Until: until, Actor: "anna", Reason: "patching"}
+	r.start(t)
+	if reply, err := r.srv.Command(deadline(t), "U0ANNA", "status"); err != nil || !strings.Contains(reply, want) {
+		t.Errorf("status: %q, %v", reply, err)
+	}
+	n := &incident{ID: "contoso-7", Federation: "contoso"}
+	n.fold(watchdog.Entry{Seq: 1, At: until.Add(-72 * time.Hour), Command: &watchdog.Command{Verb: watchdog.VerbPause, For: 72 * time.Hour, Actor: "anna"}})
+	if fields := n.fields(); !strings.Contains(fields[len(fields)-1].Text, "Paused until*\n"+want) {
+		t.Errorf("the incident's last field: %q", fields[len(fields)-1].Text)
+	}
+	q := &quiet{Federation: "contoso"}
+	for day := range 2 * quietLines {
+		because := strings.Repeat("x", 300)
+		q.fold(watchdog.Entry{Seq: uint64(day + 1), At: until.AddDate(0, 0, day), Decision: &watchdog.Decision{Will: watchdog.WillWatch, Because: because}})
+	}
+	if body := q.message().body; !strings.Contains(body, "2026-12-07 12:54:02 UTC") || clip(body, sectionRunes) != body {
+		t.Errorf("the quiet message is clipped or lacks a day: %q", body)
+	}
+}
+
+// What people and servers write stands on a line of ours, and forges none.
+func TestForeignTextForgesNoLines(t *testing.T) {
+	const forged = "✓ *Failover contoso-7.1 done*"
+	s := &Slack{}
+	for _, end := range []string{"\n", "\r\n", "\r", "\v", "\u0085", "\u2028", "\u2029"} {
+		text := "seen" + end + forged
+		one := notice(text, time.Now())
+		one.Seq = 1
+		n := &incident{ID: "contoso-7", Federation: "contoso"}
+		n.fold(one)
+		cmd := watchdog.Entry{Kind: watchdog.KindCommand, Command: &watchdog.Command{Verb: watchdog.VerbAck, Reason: text}}
+		step := watchdog.Entry{Kind: watchdog.KindStep, Step: &actions.Record{Step: actions.Verify, Target: "edge1", Phase: actions.Failed, Error: text}}
+		for _, told := range []string{detail(one), s.say(one), n.message().blocks[0].(*api.HeaderBlock).Text.Text, n.text(), detail(cmd), s.say(cmd), detail(step), s.say(step), esc(text)} {
+			if !strings.Contains(told, "seen "+forged) {
+				t.Errorf("%q is told as %q", text, told)
+			}
 		}
 	}
 }
