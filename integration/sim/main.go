@@ -227,6 +227,14 @@ func (c *commandLine) run(t *testing.T, out, errOut io.Writer) int {
 		_ = c.show(&r, out)
 		os.Exit(1)
 	}
+	c.progress = func(done int, found *Violation) { // of what takes minutes
+		switch {
+		case found != nil:
+			fmt.Fprintf(errOut, "seed %d, at %s: %s is broken: %s\n", found.Seed, found.At, found.Invariant, found.Text)
+		case done%10_000 == 0 && done < c.Seeds:
+			fmt.Fprintf(errOut, "%d of %d seeds\n", done, c.Seeds)
+		}
+	}
 	if c.years > 0 {
 		var r YearsReport
 		r, err = Years(t, c.Options, c.years)

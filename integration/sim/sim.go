@@ -67,6 +67,7 @@ type Options struct {
 	first     bool // end at the first violation
 	everyDisk int  // every so manieth seed keeps its journal in a file
 	hung      func(Violation)
+	progress  func(done int, found *Violation) // told of each seed that was played; nil: nobody is
 	keepLines bool // of every run, not only of a violation
 }
 
@@ -117,6 +118,7 @@ func Run(t *testing.T, o Options) (Report, error) {
 	var (
 		mu      sync.Mutex
 		virtual time.Duration
+		played  int
 		wg      sync.WaitGroup
 		next    = o.From
 	)
@@ -138,6 +140,10 @@ func Run(t *testing.T, o Options) (Report, error) {
 				report.Crashes += res.lives - 1
 				if res.violation != nil {
 					report.Violations = append(report.Violations, *res.violation)
+				}
+				played++
+				if o.progress != nil {
+					o.progress(played, res.violation)
 				}
 				mu.Unlock()
 			}
