@@ -68,7 +68,7 @@ type Options struct {
 	everyDisk int  // every so manieth seed keeps its journal in a file
 	hung      func(Violation)
 	progress  func(done int, found *Violation) // told of each seed that was played; nil: nobody is
-	keepLines bool // of every run, not only of a violation
+	keepLines bool                             // of every run, not only of a violation
 }
 
 // Violation is a promise that was broken.
