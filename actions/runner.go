@@ -45,6 +45,9 @@ func (r *Runner) Run(ctx context.Context, plan *Plan, chain string, progress Pro
 	begin := time.Now()
 	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone()}
 	failed, err := x.forward(ctx)
+	if err == nil && x.missed {
+		x.catchUp(ctx)
+	}
 	if err != nil && len(x.stillStopped()) > 0 {
 		if rescue := x.rescue(ctx); rescue != nil {
 			err = Join(err, fmt.Errorf("and services could not all be started again: %w", rescue))
@@ -104,9 +107,10 @@ type run struct {
 	plan  *Plan
 	chain string
 
-	mu       sync.Mutex // guards progress and rescuing
+	mu       sync.Mutex // guards what is below
 	progress Progress
 	rescuing bool
+	missed   bool // enough servers run, and one was not started because that could not be written down
 }
 
 // forward runs what is left of the plan, in order, and names the step that
@@ -277,6 +281,7 @@ func (x *run) step(ctx context.Context, s Step) error {
 		applied = applied || got.did
 		if got.err != nil {
 			failures = append(failures, got.err)
+			x.missed = x.missed || s.Name == StartServices && errors.Is(got.err, errUnrecorded)
 			continue
 		}
 		if done++; done == s.need() && done < len(s.Tasks) {
@@ -313,6 +318,19 @@ func (x *run) rescue(ctx context.Context) error {
 	x.mu.Unlock()
 	s.Need = 0 // all of them: the least is for federation, not for cleaning up
 	return x.step(context.WithoutCancel(ctx), s)
+}
+
+// catchUp starts what was not started because that could not be written down:
+// the rest of the move could. What stays stopped all the same is named.
+func (x *run) catchUp(ctx context.Context) {
+	s, ok := x.plan.Step(StartServices)
+	if !ok || ctx.Err() != nil {
+		return
+	}
+	s.Need = 0 // all of them
+	if err := x.step(ctx, s); err != nil {
+		x.Log.Error().Err(err).Msg("services could not all be started later either")
+	}
 }
 
 // stillStopped names the servers, sorted, that may be down because of this

@@ -33,3 +33,33 @@ func TestUnrecordedIsNothingAgainstTheTarget(t *testing.T) {
 		}
 	})
 }
+
+// A server that was not started because that could not be written down is
+// started once it can, though enough others run without it.
+func TestUnrecordedStartIsMadeUpFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		plan := w.plan()
+		for i := range plan.Steps {
+			switch s := &plan.Steps[i]; s.Name {
+			case StartServices:
+				s.Need = 1
+			case Verify:
+				s.Tasks = []Task{&job{w, "verify", "verify", func(w *world) bool { return w.running["e1"] || w.running["e2"] }, nil, w.life}}
+			default:
+			}
+		}
+		hung := 0
+		n := &notebook{before: func(i int, r Record) error {
+			if r.Step == StartServices && r.Target != "" && r.Phase == Started && !r.Rescue && hung == 0 {
+				hung++
+				return errors.New("the journal does not answer")
+			}
+			return nil
+		}}
+		out := (&Runner{Record: n.record}).Run(t.Context(), plan, "c", Progress{})
+		if !out.OK || len(out.Stopped) != 0 || hung != 1 {
+			t.Errorf("outcome %+v, %d records failed", out, hung)
+		}
+	})
+}

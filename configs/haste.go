@@ -8,7 +8,8 @@ import (
 
 // Times that are shorter than these deserve a word.
 const (
-	cmdlets  = 30 * time.Second // no run time of them is documented: minutes are usual
+	cmdlets  = 30 * time.Second // no run time of them is documented
+	services = 2 * time.Minute  // … nor of these, where minutes are usual
 	repaired = 5 * time.Minute  // a pool in repair comes and goes for longer
 	awake    = time.Minute      // nobody is woken and has looked sooner
 )
@@ -17,16 +18,17 @@ const (
 func (r *rules) shortSteps() {
 	t := &r.f.Timeouts
 	for _, s := range []struct {
-		key string
-		d   Duration
-		why string
+		key   string
+		d     Duration
+		least time.Duration
+		why   string
 	}{
-		{"preflight", t.Preflight, "the cmdlets that it asks of every host take longer, and a pool whose preflight does not end is never ready"},
-		{"stop_services", t.StopServices, "Stop-CsWindowsService takes longer, and a failover that does not see the services stopped ends there"},
-		{"start_services", t.StartServices, "Start-CsWindowsService takes longer, and people are told that the services do not run"},
-		{"verify", t.Verify, "the configuration takes minutes to reach the Edge Servers, and a failover that went well is told as not proven"},
+		{"preflight", t.Preflight, cmdlets, "the cmdlets that it asks of every host take longer, and a pool whose preflight does not end is never ready"},
+		{"stop_services", t.StopServices, services, "Stop-CsWindowsService takes longer, and a failover that does not see the services stopped ends there"},
+		{"start_services", t.StartServices, services, "Start-CsWindowsService takes longer, and people are told that the services do not run"},
+		{"verify", t.Verify, cmdlets, "the configuration takes minutes to reach the Edge Servers, and a failover that went well is told as not proven"},
 	} {
-		if s.d.Duration < cmdlets {
+		if s.d.Duration < s.least {
 			r.warn(r.in("timeouts.%s", s.key), "%s is short: %s", s.d, s.why)
 		}
 	}

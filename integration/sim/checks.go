@@ -253,7 +253,7 @@ func (c *checks) named(e watchdog.Entry) {
 			continue
 		}
 		switch named := slices.Contains(e.ChainEnd.Outcome.Stopped, h.name); {
-		case named && h.tried.Before(h.stoppedAt):
+		case named && h.tried.Before(h.stoppedAt) && time.Since(h.stoppedAt) > lookEvery:
 			c.r.violate("I5", fmt.Sprintf("%s ended without an attempt to start the services of %s again", e.ChainEnd.ID, h.name))
 		case !named:
 			c.r.violate("I5", fmt.Sprintf("%s ended and left the services of %s stopped without naming it", e.ChainEnd.ID, h.name))
@@ -394,6 +394,18 @@ func (c *checks) holds() bool {
 func (c *checks) gaveUp() bool {
 	return slices.ContainsFunc(c.entries, func(e watchdog.Entry) bool {
 		return e.Kind == watchdog.KindDecision && e.Decision.BlockedBy == watchdog.GuardUnconfirmed
+	})
+}
+
+// lookEvery is how long a look at what is not done yet may be ago: services that
+// took longer to stop than the configuration gives them may do so right after
+// the last one.
+const lookEvery = 5 * time.Second
+
+// leftStopped reports whether people were told of services that do not run.
+func (c *checks) leftStopped() bool {
+	return slices.ContainsFunc(c.entries, func(e watchdog.Entry) bool {
+		return e.Kind == watchdog.KindChainEnd && len(e.ChainEnd.Outcome.Stopped) > 0
 	})
 }
 

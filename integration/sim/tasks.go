@@ -246,16 +246,15 @@ func (p *process) change(ctx context.Context, h *host, what string, do func()) e
 func (p *process) services(t *task, h *host, run bool) {
 	w := p.run.world
 	t.check = func(ctx context.Context) (actions.Observation, error) {
-		if run {
-			w.mu.Lock()
-			h.tried = time.Now()
-			w.mu.Unlock()
-		}
-		if err := p.winrm(ctx, h, "check "+t.what); err != nil {
-			return actions.Observation{}, err
-		}
+		err := p.winrm(ctx, h, "check "+t.what)
 		w.mu.Lock()
 		defer w.mu.Unlock()
+		if run {
+			h.tried = time.Now()
+		}
+		if err != nil {
+			return actions.Observation{}, err
+		}
 		switch {
 		case h.pending != 0:
 			return actions.Observation{Status: actions.Pending, Detail: "services are changing"}, nil
@@ -288,6 +287,9 @@ func (p *process) services(t *task, h *host, run bool) {
 		p.run.crossing(p, "during "+string(t.step))
 		if err := p.sleep(ctx, t.what, time.Until(until)+time.Millisecond); err != nil {
 			w.mu.Lock()
+			if run {
+				h.tried = time.Now() // it was being tried until now
+			}
 			if h.pending == id && w.draw(t.what+" aborted") < 0.5 {
 				h.pending = 0 // the shell that ran it was closed in time
 			}
