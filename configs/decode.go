@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"bytes"
 	"encoding"
 	"errors"
 	"fmt"
@@ -39,6 +40,11 @@ func (s *source) decode(data []byte, c *Config) bool {
 		s.bad("", "the file is larger than 256 KiB: is it the configuration?")
 		return false
 	}
+	data, ok := plainText(data)
+	if !ok {
+		s.bad("", "the file is UTF-16, which Notepad calls Unicode: save it as UTF-8")
+		return false
+	}
 	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		s.syntax(err)
@@ -63,6 +69,15 @@ func (s *source) decode(data []byte, c *Config) bool {
 	s.defaults(v)
 	s.value("", body, v, "")
 	return true
+}
+
+// plainText is data without what editors of Windows add: a byte order mark, and
+// carriage returns, which the parser counts as lines. It is not for UTF-16.
+func plainText(data []byte) (text []byte, ok bool) {
+	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		return nil, false
+	}
+	return bytes.ReplaceAll(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), []byte("\r\n"), []byte("\n")), true
 }
 
 // syntax reports that the file is no YAML. Only the place and the kind of

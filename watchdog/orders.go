@@ -390,7 +390,7 @@ func (s *step) adopted() {
 
 func (s *step) acked() {
 	f := &s.fold
-	ends := f.ackEnds(s.At)
+	ends := f.ackEnds(s.At, s.rules)
 	switch {
 	case !f.retryAt.IsZero():
 		s.accept("acknowledged: the %s to %s is not tried again by itself", f.chain.word(), f.chain.To)
@@ -405,14 +405,14 @@ func (s *step) acked() {
 }
 
 // ackEnds is what an ack ends, in words.
-func (f *fold) ackEnds(at time.Time) (ends []string) {
+func (f *fold) ackEnds(at time.Time, rules *Rules) (ends []string) {
 	if f.confirm != "" {
 		ends = append(ends, fmt.Sprintf("it waits for no person any more (%s)", f.confirm))
 	}
 	if at.Before(f.cooldown) {
 		ends = append(ends, "the cool-down is over")
 	}
-	if f.stays != "" {
+	if f.stays != "" && rules.Failback.Auto {
 		ends = append(ends, "federation may go home by itself again")
 	}
 	if f.unproven != nil {

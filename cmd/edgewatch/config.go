@@ -113,11 +113,13 @@ func (t *tool) checkConfig(file string, bare bool) error {
 // sum is the last line of a check.
 func sum(problems configs.Errors, warnings int) string {
 	text := plural(len(problems), "problem")
-	if warnings > 0 {
-		text += ", " + plural(warnings, "warning")
-	}
+	separator := ", "
 	if len(problems) > 0 && !slices.ContainsFunc(problems, func(p configs.Problem) bool { return !p.Absent }) {
 		text += ", all of them files that are not there: --without-secrets checks the rest"
+		separator = "; "
+	}
+	if warnings > 0 {
+		text += separator + plural(warnings, "warning")
 	}
 	return text
 }

@@ -229,7 +229,7 @@ func (c *commandLine) run(t *testing.T, out, errOut io.Writer) int {
 	}
 	c.progress = func(done int, found *Violation) { // of what takes minutes
 		switch {
-		case found != nil:
+		case found != nil && c.Seeds >= 10_000: // else it is printed soon enough
 			fmt.Fprintf(errOut, "seed %d, at %s: %s is broken: %s\n", found.Seed, found.At, found.Invariant, found.Text)
 		case done%10_000 == 0 && done < c.Seeds:
 			fmt.Fprintf(errOut, "%d of %d seeds\n", done, c.Seeds)

@@ -203,7 +203,7 @@ func playSeed(t *testing.T, base *configs.Federation, seed uint64, o Options) re
 			same = res.reached != ""
 		}
 		if calm.end != res.end && (len(f.Pools) == 2 && !f.Failback.Auto && !told || !same) {
-			res.violation = &Violation{Seed: seed, Invariant: "I8", Timeline: res.lines,
+			res.violation = &Violation{Seed: seed, Invariant: "I8", At: res.virtual.String(), Timeline: res.lines,
 				Text: fmt.Sprintf("it ended as %s; without what happened to edgewatch itself it ends as %s", res.end, calm.end)}
 		}
 	}

@@ -185,10 +185,12 @@ func (n *incident) chainTitle(pool poolFact) string {
 		return fmt.Sprintf("%s – the %s %s %s is being aborted", subject, m.noun, m.where, c.To)
 	case n.running():
 		return fmt.Sprintf("%s – %s to %s", subject, m.doing, c.To)
-	case c.Outcome.Aborted && !n.over():
+	case c.Outcome.Aborted && (!n.over() || pool.UpAt.IsZero()):
 		return fmt.Sprintf("⏸ %s was aborted", whole)
 	case c.Outcome.Interrupted && !n.over():
 		return fmt.Sprintf("⏸ %s was interrupted", whole)
+	case !c.Outcome.OK && n.over() && pool.UpAt.IsZero(): // it was never down
+		return fmt.Sprintf("✕ %s failed – federation stays on %s", whole, pool.Name)
 	case !c.Outcome.OK && n.over():
 		return fmt.Sprintf("✓ %s answers again – the %s %s %s had failed", pool.Name, m.noun, m.where, c.To)
 	case !c.Outcome.OK:
