@@ -328,10 +328,24 @@ func (x *run) catchUp(ctx context.Context) {
 		return
 	}
 	s.Need = 0 // all of them
-	if err := x.step(ctx, s); err != nil {
+	for range catchUps {
+		err := x.step(ctx, s)
+		if err == nil {
+			return
+		}
 		x.Log.Error().Err(err).Msg("services could not all be started later either")
+		if !errors.Is(err, errUnrecorded) || sleep(ctx, catchUpEvery) != nil {
+			return
+		}
 	}
 }
+
+// How often it is tried again to write down that a server is started, and at
+// what distance: for the minutes in which a disk hangs or is made room on.
+const (
+	catchUps     = 10
+	catchUpEvery = 15 * time.Second
+)
 
 // stillStopped names the servers, sorted, that may be down because of this
 // chain or of one before it: for as long as there is one, the chain owes a start.

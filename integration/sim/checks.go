@@ -17,7 +17,8 @@ type checks struct {
 	r       *run
 	audit   *watchdog.Auditor
 	entries []watchdog.Entry
-	chain   string // the failover that runs, as the journal says
+	latest  time.Time // when the newest was made durable
+	chain   string    // the failover that runs, as the journal says
 	newest  watchdog.ChainStart
 	records map[recordKey]actions.RecordPhase // of the newest failover
 	passed  map[string]bool                   // targets of its preflight that were seen in order
@@ -66,7 +67,7 @@ func (c *checks) entry(e watchdog.Entry) {
 		c.r.violate(invariantIn(err.Error()), err.Error())
 	}
 	c.audit.Apply(e)
-	c.entries = append(c.entries, e)
+	c.entries, c.latest = append(c.entries, e), time.Now()
 	switch e.Kind {
 	case watchdog.KindDecision:
 		c.decided = e.Decision
@@ -295,6 +296,9 @@ func (c *checks) told(p *process) {
 	c.r.violate("I9", fmt.Sprintf("not acting (%s) for minutes, and the journal does not say so: %s", d.BlockedBy, d.Because))
 }
 
+// tellTime is how long Slack may take to be told of what happened last.
+const tellTime = time.Minute
+
 // restless says what is still under way, "" when nothing is.
 func (c *checks) restless(p *process) string {
 	if p == nil {
@@ -304,8 +308,11 @@ func (c *checks) restless(p *process) string {
 	w := c.r.world
 	w.mu.Lock()
 	edited := w.edited || w.touched
+	entry := c.latest
 	w.mu.Unlock()
 	switch {
+	case time.Since(entry) < tellTime:
+		return "something happened a moment ago"
 	case snap == nil || snap.LastRound.IsZero():
 		return "no round is complete"
 	case snap.State == watchdog.Faulted && (edited || snap.Decision.BlockedBy == watchdog.GuardHold || snap.Decision.BlockedBy == watchdog.GuardMode):
