@@ -307,8 +307,9 @@ func (x *run) step(ctx context.Context, s Step) error {
 }
 
 // rescue starts the services that this chain stopped, whatever happened to
-// ctx and to the journal.
-func (x *run) rescue(ctx context.Context) error {
+// ctx and to the journal. A time in which this process stood still, longer than
+// the step may take, is none in which that was tried.
+func (x *run) rescue(ctx context.Context) (err error) {
 	s, ok := x.plan.Step(StartServices)
 	if !ok {
 		return errors.New("the plan has no start-services")
@@ -317,8 +318,19 @@ func (x *run) rescue(ctx context.Context) error {
 	x.rescuing = true
 	x.mu.Unlock()
 	s.Need = 0 // all of them: the least is for federation, not for cleaning up
-	return x.step(context.WithoutCancel(ctx), s)
+	for range rescues {
+		begin := time.Now()
+		if err = x.step(context.WithoutCancel(ctx), s); err == nil || time.Since(begin) < s.Timeout+stoodStill {
+			return err
+		}
+	}
+	return err
 }
+
+const (
+	rescues    = 3                // rounds, where we stood still in those before
+	stoodStill = 30 * time.Second // beyond its limit a step takes no longer otherwise
+)
 
 // catchUp starts what was not started because that could not be written down:
 // the rest of the move could. What stays stopped all the same is named.
