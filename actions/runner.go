@@ -104,13 +104,13 @@ func (r *Runner) Abandon(ctx context.Context, plan *Plan, chain string, progress
 // run is one run of one plan.
 type run struct {
 	*Runner
-	plan  *Plan
-	chain string
+	plan   *Plan
+	chain  string
+	missed bool // enough servers run, and one was not started because that could not be written down
 
 	mu       sync.Mutex // guards what is below
 	progress Progress
 	rescuing bool
-	missed   bool // enough servers run, and one was not started because that could not be written down
 }
 
 // forward runs what is left of the plan, in order, and names the step that
@@ -333,12 +333,14 @@ const (
 )
 
 // catchUp starts what was not started because that could not be written down:
-// the rest of the move could. What stays stopped all the same is named.
+// the rest of the move could. Like a rescue it does not end with ctx. What stays
+// stopped all the same is named.
 func (x *run) catchUp(ctx context.Context) {
 	s, ok := x.plan.Step(StartServices)
-	if !ok || ctx.Err() != nil {
+	if !ok {
 		return
 	}
+	ctx = context.WithoutCancel(ctx)
 	s.Need = 0 // all of them
 	for range catchUps {
 		err := x.step(ctx, s)
