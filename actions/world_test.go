@@ -214,6 +214,8 @@ func (n *notebook) order() []string {
 }
 
 func (n *notebook) has(step StepName, target string, phase RecordPhase) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	return slices.ContainsFunc(n.records, func(r Record) bool {
 		return r.Step == step && r.Target == target && r.Phase == phase
 	})
