@@ -172,13 +172,15 @@ func (w *world) planOf(kind PlanKind) *Plan {
 type notebook struct {
 	mu      sync.Mutex
 	records []Record
+	given   int                         // numbers, each to one record
 	before  func(n int, r Record) error // called before the n-th record is kept
 	after   func(n int, r Record)       // called once it is kept
 }
 
 func (n *notebook) record(_ context.Context, r Record) error {
 	n.mu.Lock()
-	i := len(n.records)
+	i := n.given
+	n.given++
 	n.mu.Unlock()
 	if n.before != nil {
 		if err := n.before(i, r); err != nil {
