@@ -84,10 +84,22 @@ func plainText(data []byte) (text []byte, ok bool) {
 // the mistake are told: what stands there may be a secret.
 func (s *source) syntax(err error) {
 	if e, ok := errors.AsType[yaml.Error](err); ok && e.GetToken() != nil {
-		s.report(false, at(e.GetToken()), "", "not valid YAML: "+e.GetMessage())
+		s.report(false, at(e.GetToken()), "", "not valid YAML: "+inWords(e.GetMessage()))
 		return
 	}
 	s.bad("", "not valid YAML")
+}
+
+// inWords is what the parser says of the mistakes that are made most, in words
+// that help.
+func inWords(message string) string {
+	switch message {
+	case "found character '\t' that cannot start any token":
+		return "a tab stands where only spaces may"
+	case "non-map value is specified", "unexpected key name":
+		return "there is no KEY: VALUE; maybe a colon is missing, or a space behind it"
+	}
+	return message
 }
 
 func at(t *token.Token) position {
@@ -305,6 +317,9 @@ func unknown(key string, keys []string) (message, meant string) {
 		if strings.Contains(low, word) && !strings.Contains(meant, word) {
 			return "unknown key; secrets do not belong in this file anyway: they are named by keys that end in _file or _env", ""
 		}
+	}
+	if meant == "" {
+		return "unknown key" + belongs(key), ""
 	}
 	return "unknown key" + didYouMean(key, keys), meant
 }

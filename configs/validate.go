@@ -46,6 +46,9 @@ func (c *Config) validateProgram() {
 	if c.State == "" {
 		c.src.bad("state", "is empty: the journal must be kept in a file")
 	}
+	if c.History.Keep.Duration < 30*24*time.Hour {
+		c.src.warn("history.keep", "%s is short: replay and uptime know nothing older", c.History.Keep)
+	}
 	if len(c.Socket) > maxSocket {
 		c.src.bad("socket", "is longer than the %d characters a socket's name can have", maxSocket)
 	}
