@@ -23,6 +23,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"edgewatch/configs"
 	"edgewatch/watchdog"
@@ -116,9 +117,9 @@ func (t *tool) root() *cobra.Command {
 	})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if word := t.mistyped(cmd); word != "" {
-			err = unknown(cmd, word)
+			return usage(unknown(cmd, word))
 		}
-		return usage(err)
+		return usage(flagFault(err))
 	})
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -165,6 +166,31 @@ func (t *tool) mistyped(cmd *cobra.Command) string {
 		return ""
 	}
 	return t.args[after]
+}
+
+// flagFault tells what a flag takes, in words instead of a parser's.
+func flagFault(err error) error {
+	if missing, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
+		flag := missing.GetFlag()
+		kind, _ := pflag.UnquoteUsage(flag)
+		return fmt.Errorf("--%s wants a value: --%[1]s %s", flag.Name, kind)
+	}
+	wrong, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	takes := ""
+	switch flag := wrong.GetFlag(); flag.Value.Type() {
+	case "bool":
+		takes = "true or false, or nothing"
+	case "int":
+		takes = "a whole number"
+	case "duration":
+		takes = "a time with its unit, such as 500ms, 10s or 5m"
+	default:
+		return err
+	}
+	return fmt.Errorf("--%s takes %s, not %q", wrong.GetFlag().Name, takes, wrong.GetValue())
 }
 
 // noArgs refuses words behind a command that takes none.

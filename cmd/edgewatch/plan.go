@@ -31,7 +31,9 @@ func (t *tool) planCommand() *cobra.Command {
 			"exact cmdlets and DNS updates. It is made from the configuration alone: nobody is\n" +
 			"contacted, nothing is changed, no secret is needed or shown.\n\n" +
 			"Without a flag that says which, it is a failover. A switchover, the planned move of\n" +
-			"a pool that is well, takes the same steps; a failback has an order of its own.",
+			"a pool that is well, takes the same steps; a failback has an order of its own.\n\n" +
+			"\"-o json\" prints one object with the keys kind, federation, from, to, timeout (in\n" +
+			"nanoseconds) and steps (step, tasks: target, commands). Fields are only ever added.",
 		Args: noArgs,
 	}
 	file := configFlag(cmd)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -230,7 +231,7 @@ func addresses(ctx context.Context, host string, timeout time.Duration, resolver
 			return nil, usage(fmt.Errorf("%q is no port", p))
 		}
 		name, port = h, uint16(n)
-	} else if strings.ContainsAny(host, ":[]") {
+	} else if strings.ContainsAny(host, ":[]") || strings.ContainsFunc(host, unicode.IsSpace) {
 		return nil, usage(fmt.Errorf("%q is neither HOST:PORT nor an address", host))
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -35,7 +35,8 @@ what blocks it, what a person is asked or holds, and the running or last move.
 federation, at, mode, state, active, decision (state, will, to, because,
 blocked_by, next_at), pools (name, active, verdict, why, breaker, servers,
 states, readiness, stopped, quarantined, uptime), canaries, approval (to, since,
-until, then), hold, pause, cooldown_until, unproven, incident, chain (with
+until, then), hold, pause, cooldown_until, unproven, incident, chain (id, kind,
+from, to, started_at, ended_at, outcome, which is missing while it runs, and
 steps: step, state, already, started_at, took, error), partner, partner_at,
 witnesses (url, vantage, at, says, why), vantage, lease_lost, frozen,
 journal_error, history_error, last_round, interval and last_seq.
@@ -112,7 +113,7 @@ func (t *tool) historyCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "history", Short: "What happened lately", GroupID: groupRead, Args: noArgs}
 	r := remoteFlags(cmd)
 	form := outputFlag(cmd)
-	n := cmd.Flags().IntP("number", "n", 50, "how many of the newest entries, at most 1000")
+	n := cmd.Flags().IntP("number", "n", 50, "show the `N` newest entries, at most 1000")
 	verify := cmd.Flags().String("verify", "", "instead check the journal's hash chain in this state `file`, which may be in use")
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
 		asJSON, err := wantsJSON(*form)
