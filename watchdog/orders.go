@@ -111,6 +111,8 @@ func (s *step) failover() {
 		s.takeUp()
 	case cmd.Pool == f.active && astray == "" && s.rules.PartnerAge > 0 && s.seen() == nil:
 		s.no("%s carries federation already, and where DNS leads partners was not looked at yet: that is being done now, so ask again in a minute", cmd.Pool)
+	case cmd.Pool == f.active && astray == "" && s.found():
+		s.no("%s carries federation already, and DNS leads partners to it: there is nothing to bring back", cmd.Pool)
 	case cmd.Pool == f.active && astray == "":
 		s.no("%s carries federation already", cmd.Pool)
 	case cmd.Pool == f.active:

@@ -72,6 +72,18 @@ func (s *step) seen() []PartnerView {
 	return r.Partner
 }
 
+// found reports whether partners of every domain were lately led to the active
+// pool.
+func (s *step) found() bool {
+	seen := s.seen()
+	for _, v := range seen {
+		if v.Pool != s.fold.active {
+			return false
+		}
+	}
+	return len(seen) > 0
+}
+
 // answered reports whether nothing speaks against the active pool having
 // answered at that moment of the monotonic clock. Where nobody can tell for long
 // whether it is up, what partners find is all there is to learn.
