@@ -85,6 +85,7 @@ var journalMutants = []Mutant{
 var outboxMutants = []Mutant{
 	{"lost outbox cursor", "watchdog/slack/outbox.go", "if err := b.s.o.Cursors.SaveCursor(ctx, cursorName, data); err != nil {", "if err := error(nil); len(data) == 0 {", []string{"I9"}},
 	{"a post whose answer was lost is posted again", "watchdog/slack/send.go", "b.unsure = err != nil && classify(err) == ambiguous", "b.unsure = false", []string{"I9"}},
+	{"a message that is refused holds up all behind it", "watchdog/slack/send.go", "if plain == plainest || kind", "if plain == 0 || kind", []string{"I8"}},
 	{"the first post of a process is not looked up", "watchdog/slack/outbox.go", "unsure: true, edited", "unsure: false, edited", []string{"I9"}},
 }
 

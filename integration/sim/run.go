@@ -29,7 +29,8 @@ type run struct {
 	rules  watchdog.Rules
 
 	channel   *slacktest.Server
-	slackDown bool // guarded by world.mu
+	slackDown bool             // guarded by world.mu
+	filter    *slacktest.Fault // refuses messages for what they say
 
 	config  *estate  // what the next life goes by, when somebody has changed the configuration. Owned by play
 	process *process // the living one; nil while there is none. Owned by play

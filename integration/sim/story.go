@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"edgewatch/actions"
@@ -398,9 +399,13 @@ func (a *author) lineTrouble() {
 	}
 }
 
+// filtered are words that a filter before Slack may take offence at.
+var filtered = []string{"EdgePool", "preflight", "answers", "edge", "down", "_"}
+
 // slackTrouble is something that happens to Slack.
 func (a *author) slackTrouble() {
-	at, lasts, n, times := a.moment(), a.between(10*time.Second, 20*time.Minute), a.IntN(4), 1+a.IntN(6)
+	at, lasts, n, times := a.moment(), a.between(10*time.Second, 20*time.Minute), a.IntN(7), 1+a.IntN(6)
+	word := filtered[a.IntN(len(filtered))]
 	begin := func(r *run) {
 		r.notef("Slack is in trouble (%d)", n)
 		switch n {
@@ -412,14 +417,26 @@ func (a *author) slackTrouble() {
 			r.channel.Fail(slacktest.Fault{Status: 429, RetryAfter: 20 * time.Second, Times: times})
 		case 3:
 			r.channel.Fail(slacktest.Fault{Status: 500, Late: true, Times: times})
+		case 4: // something before Slack reads along, and stays
+			r.filter = &slacktest.Fault{Status: 403, If: func(form map[string]string) bool { return strings.Contains(form["text"]+form["blocks"], word) }}
+			r.channel.Fail(*r.filter)
+		case 5:
+			r.channel.Fail(slacktest.Fault{Error: "invalid_blocks", If: func(form map[string]string) bool { return form["blocks"] != "" }})
+		case 6: // until a person mends it
+			r.channel.Fail(slacktest.Fault{Error: "is_archived"})
 		}
 	}
 	a.add(at, lasts, begin, func(r *run) { r.mendSlack() })
 }
 
+// mendSlack ends what is wrong with Slack, but for a filter before it, which
+// nobody knows of.
 func (r *run) mendSlack() {
 	r.world.with(func() { r.slackDown = false })
 	r.channel.Heal()
+	if r.filter != nil {
+		r.channel.Fail(*r.filter)
+	}
 }
 
 // without is the same story without what happens to edgewatch itself.
