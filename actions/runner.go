@@ -23,6 +23,7 @@ type Runner struct {
 	Poll    time.Duration // first pause between two looks at a task; doubles up to PollMax. Default 100 ms
 	PollMax time.Duration // default 5 s
 	Reapply time.Duration // a task applied and not seen done is applied again after this. Default 1 min
+	Doubt   time.Duration // what was sent and not answered may take effect for so long; it is sent again no earlier. Default 30 s
 	Grace   time.Duration // what is left of a step once enough of its tasks are done. Default 30 s
 }
 
@@ -43,7 +44,7 @@ type Runner struct {
 // nothing.
 func (r *Runner) Run(ctx context.Context, plan *Plan, chain string, progress Progress) Outcome {
 	begin := time.Now()
-	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone()}
+	x := r.begin(plan, chain, progress)
 	failed, err := x.forward(ctx)
 	if err == nil && x.missed {
 		x.catchUp(ctx)
@@ -85,7 +86,7 @@ func aborted(err, cause error, moved bool) error {
 // known against the target.
 func (r *Runner) Abandon(ctx context.Context, plan *Plan, chain string, progress Progress, why string) Outcome {
 	begin := time.Now()
-	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone()}
+	x := r.begin(plan, chain, progress)
 	err := errors.New(why)
 	if len(x.stillStopped()) > 0 {
 		if rescue := x.rescue(ctx); rescue != nil {
@@ -111,6 +112,7 @@ type run struct {
 	mu       sync.Mutex // guards what is below
 	progress Progress
 	rescuing bool
+	stopping map[string]time.Time // servers whose stop was sent and not answered: since when
 }
 
 // forward runs what is left of the plan, in order, and names the step that
@@ -379,15 +381,16 @@ func (x *run) skipped() []StepName {
 // routeMoved reports whether the route may have been moved: in doubt, yes.
 // Sites keep their old route when federation leaves them, so that the way back
 // may find it right. Where the source is well, that has moved nothing before
-// DNS has; where it is not, there is no way back in any case.
+// DNS has; where it is not, there is no way back in any case. Nor is there where
+// DNS has moved, whatever became of the route since.
 func (x *run) routeMoved(ctx context.Context) bool {
 	x.mu.Lock()
 	found := x.progress.found(SetRoute)
 	x.mu.Unlock()
-	if found && x.plan.Kind.planned() {
-		return x.changed(ctx, DNSRecords)
+	if found && !x.plan.Kind.planned() {
+		return true
 	}
-	return found || x.changed(ctx, SetRoute)
+	return !found && x.changed(ctx, SetRoute) || x.changed(ctx, DNSRecords)
 }
 
 // changed reports whether the chain may have changed what the step is about.

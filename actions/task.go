@@ -17,7 +17,8 @@ type attempt struct {
 	before  RecordPhase // what earlier runs recorded of it
 	begin   time.Time
 	tries   int       // how often this run applied it
-	applied time.Time // when it was last applied without an error; zero after one
+	applied time.Time // when it was last applied, or sent and not answered; zero after another error
+	doubt   bool      // … it was not answered
 	touched bool      // an earlier run may have applied it
 	last    error     // the newest error that trying again may cure
 	saw     string    // the newest thing a Check saw
@@ -51,8 +52,13 @@ func (a *attempt) converge(ctx context.Context) error {
 	for pause := first; ; pause = min(2*pause, orDefault(a.PollMax, 5*time.Second)) {
 		obs, err := a.task.Check(ctx)
 		switch {
+		case err == nil && obs.Status == Done && a.step.Name == StartServices && a.tries == 0 && a.mayStop(a.task.Target()):
+			a.saw = obs.Detail // not for long, maybe
 		case err == nil && obs.Status == Done:
 			a.saw = obs.Detail
+			if a.step.Name == StopServices {
+				a.stops(a.task.Target(), false)
+			}
 			if a.tries == 0 && !observes(a.step.Name) && (a.before == Finished || a.before == Already) {
 				return nil // as the journal has it
 			}
@@ -87,7 +93,14 @@ func (a *attempt) converge(ctx context.Context) error {
 // due reports whether a pending task should be applied now: never applied,
 // or applied so long ago that it must have been without effect.
 func (a *attempt) due() bool {
-	return a.applied.IsZero() || time.Since(a.applied) >= orDefault(a.Reapply, time.Minute)
+	after := orDefault(a.Reapply, time.Minute)
+	if a.doubt {
+		after = a.doubtTime()
+	}
+	if a.step.Name == StopServices && a.tries == 0 && a.mayStop(a.task.Target()) {
+		return false // an earlier run sent it: two at a time get into each other's way
+	}
+	return a.applied.IsZero() || time.Since(a.applied) >= after
 }
 
 // apply records and applies the task. It reports whether a look at the task
@@ -102,8 +115,15 @@ func (a *attempt) apply(ctx context.Context) (look bool, err error) {
 	a.tries++
 	a.applied = time.Time{}
 	err = a.task.Apply(ctx)
+	a.doubt = err != nil && (KindOf(err) == Indeterminate || ctx.Err() != nil)
+	if a.step.Name == StopServices {
+		a.stops(a.task.Target(), a.doubt)
+	}
+	if err == nil || a.doubt {
+		a.applied = time.Now()
+	}
 	if err == nil {
-		a.applied, a.last = time.Now(), nil
+		a.last = nil
 		return true, nil
 	}
 	a.last = err

@@ -1,0 +1,146 @@
+package actions
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// lateStop is Stop-CsWindowsService whose PowerShell is still loading its module
+// when the call is given up: it goes on there, and takes effect later.
+type lateStop struct{ *job }
+
+func (l lateStop) Apply(ctx context.Context) error {
+	l.w.mu.Lock()
+	l.w.log = append(l.w.log, l.what)
+	hook := l.w.onApply
+	l.w.mu.Unlock()
+	time.AfterFunc(15*time.Second, func() {
+		l.w.mu.Lock()
+		defer l.w.mu.Unlock()
+		l.do(l.w)
+	})
+	if hook != nil {
+		hook(l.what)
+	}
+	select {
+	case <-time.After(16 * time.Second):
+		return nil
+	case <-ctx.Done():
+		return &Error{Kind: Indeterminate, Host: l.target, Op: l.what, Err: ctx.Err()}
+	}
+}
+
+// The failover is aborted right after a stop was sent. The services still run
+// when the rescue looks, and stop only then: it does not believe its first look.
+func TestAStopThatTakesEffectAfterTheRescueLooked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		plan := w.plan()
+		for i, s := range plan.Steps {
+			if s.Name == StopServices {
+				plan.Steps[i].Tasks[0] = lateStop{s.Tasks[0].(*job)}
+			}
+		}
+		w.onApply = func(what string) {
+			if what == "stop e1" {
+				cancel(AbortedBy("anna via cli", "wrong pool"))
+			}
+		}
+		out := (&Runner{Record: n.record}).Run(ctx, plan, "c-1.1", Progress{})
+		took := out.Took
+		time.Sleep(5 * time.Minute)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !w.running["e1"] && !slices.Contains(out.Stopped, "e1") {
+			t.Errorf("e1 stays stopped and is not named; ended after %s: %+v", took, out)
+		}
+	})
+}
+
+// A first run set the route and DNS and died. Somebody (or a restored Central
+// Management store) puts the route back, and it cannot be set any more: DNS
+// leads to the new pool, so that federation has moved.
+func TestTheRouteIsPutBackAfterDNSMoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		w.onApply = func(what string) {
+			if what == "dns" {
+				cancel(errors.New("edgewatch is stopping"))
+			}
+		}
+		first := (&Runner{Record: n.record}).Run(ctx, w.plan(), "c-1.1", Progress{})
+		t.Logf("first: %+v; %s", first, w.end())
+		w.mu.Lock()
+		w.onApply, w.route = nil, "old"
+		w.fail["route"] = []error{&Error{Kind: AskHuman, Host: "fe1", Op: "Set-CsSite", Err: errors.New("the database is read-only")}}
+		w.mu.Unlock()
+		out := (&Runner{Record: n.record}).Run(t.Context(), w.plan(), "c-1.1", n.progress())
+		if !out.RouteMoved {
+			t.Errorf("%s, and the outcome says that nothing moved: %+v", w.end(), out)
+		}
+	})
+}
+
+// The answer of Stop-CsWindowsService is lost at once, and it takes effect half a
+// minute later, as such a cmdlet does: two at a time get into each other's way.
+func TestWhatWasSentAndNotAnsweredIsNotSentAgainAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		plan := w.plan()
+		for i, s := range plan.Steps {
+			if s.Name == StopServices {
+				plan.Steps[i].Tasks[0] = deafStop{s.Tasks[0].(*job)}
+			}
+		}
+		out := (&Runner{Record: n.record}).Run(t.Context(), plan, "c-1.1", Progress{})
+		if n := w.applied("stop e1"); n > 1 {
+			t.Errorf("sent %d times within 30 s; %+v", n, out)
+		}
+		time.Sleep(5 * time.Minute) // those that were sent later take effect too
+		if got := w.end(); out.OK && got != restored {
+			t.Errorf("the failover went well, five minutes later: %s; named %v", got, out.Stopped)
+		}
+	})
+}
+
+type deafStop struct{ *job }
+
+func (l deafStop) Apply(context.Context) error {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	l.w.log = append(l.w.log, l.what)
+	time.AfterFunc(30*time.Second, func() {
+		l.w.mu.Lock()
+		defer l.w.mu.Unlock()
+		l.do(l.w)
+	})
+	return lost
+}
+
+// The process died after it had sent a stop: the next one waits as long for that
+// to take effect before it sends another.
+func TestAStopOfAnEarlierRunIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{records: []Record{
+			{Step: Preflight, Phase: Already},
+			{Step: StopServices, Phase: Started}, {Step: StopServices, Target: "e1", Phase: Started},
+		}}
+		time.AfterFunc(20*time.Second, func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.running["e1"] = false
+		})
+		out := (&Runner{Record: n.record}).Run(t.Context(), w.plan(), "c-1.1", n.progress())
+		if !out.OK || w.applied("stop e1") != 0 || w.applied("stop e2") != 1 {
+			t.Errorf("%+v, %v", out, w.log)
+		}
+		mustEnd(t, w, restored)
+	})
+}
