@@ -400,7 +400,7 @@ func (a *author) lineTrouble() {
 }
 
 // filtered are words that a filter before Slack may take offence at.
-var filtered = []string{"EdgePool", "preflight", "answers", "edge", "down", "_"}
+var filtered = []string{"EdgePool", "preflight", "answers", "Edge", "down", "_"}
 
 // slackTrouble is something that happens to Slack.
 func (a *author) slackTrouble() {
