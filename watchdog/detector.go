@@ -109,6 +109,16 @@ func (d *detector) feed(began time.Time, v Verdict) Breaker {
 	return d.breaker(began)
 }
 
+// some takes a round, before feed does, in which too few servers answered for the
+// pool to be up, and one did. The pool is not dead: that ends a row of bad
+// rounds, and is none of a share of them. Whether it is well is not said.
+func (d *detector) some(began time.Time) {
+	if began.After(d.last) {
+		d.bad, d.firstBad = 0, time.Time{}
+		d.report(nil)
+	}
+}
+
 func (d *detector) feedBad() {
 	d.unclear = time.Time{}
 	if d.bad++; d.bad == 1 {

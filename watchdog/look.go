@@ -170,6 +170,9 @@ func (e *Engine) took(r *Round) {
 		}
 		d = d.orNew(r)
 		e.detectors[p.Pool] = d
+		if p.Verdict == Inconclusive && p.answers() > 0 {
+			d.some(r.At)
+		}
 		p.Breaker = d.feed(r.At, p.Verdict)
 		p.Degraded, p.Healthy = d.degraded, d.healthy
 		p.States = e.servers.took(r, p, e.settings.Breaker)

@@ -63,6 +63,17 @@ func (r *Round) Pool(name string) PoolRound {
 	return PoolRound{Pool: name}
 }
 
+// answers counts the addresses that answered.
+func (p *PoolRound) answers() int {
+	n := 0
+	for _, r := range p.Results {
+		if r.Level.Answers() {
+			n++
+		}
+	}
+	return n
+}
+
 // trusted reports whether nothing speaks against our own line, loop and clock.
 func (r *Round) trusted() bool { return r != nil && r.Canaries.OK && r.Frozen == "" }
 
