@@ -291,3 +291,29 @@ func TestStatusTellsWhatHoldsAndWhatIsAsked(t *testing.T) {
 		t.Errorf("why: %q, %v", reply, err)
 	}
 }
+
+// A no that is clicked while something else keeps edgewatch from acting counts,
+// and a yes does not.
+func TestDenyWhileHeld(t *testing.T) {
+	for action, want := range map[string][]watchdog.Verb{actionDeny: {watchdog.VerbDeny}, actionApprove: nil} {
+		r := newRig(t)
+		s := asking()
+		s.State, s.Approval = watchdog.Held, nil
+		s.Decision = watchdog.Decision{Will: watchdog.WillHold, BlockedBy: watchdog.GuardCanaries, Because: "0 of 2 canaries answer"}
+		r.desk.snaps[0] = s
+		r.start(t)
+		r.add(t, question()[0])
+		r.told(t)
+		reply, err := r.srv.ClickStale(deadline(t), "U0ANNA", r.srv.Messages()[0], action, `{"f":"contoso","i":"contoso-7","p":"EdgePool2"}`, time.Now())
+		if err != nil || strings.HasPrefix(reply, "Nothing was done: ") != (want == nil) {
+			t.Errorf("%s: %q, %v", action, reply, err)
+		}
+		var got []watchdog.Verb
+		for _, c := range r.desk.commands() {
+			got = append(got, c.Verb)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", action, diff)
+		}
+	}
+}
