@@ -132,6 +132,13 @@ func (p Progress) Begun(name StepName) bool {
 	return false
 }
 
+// Moved reports whether federation may have moved. A route that was found right
+// moves nothing by itself where the source is well: sites keep theirs when
+// federation leaves them.
+func (p Progress) Moved(kind PlanKind) bool {
+	return p.touched(SetRoute) || p.touched(DNSRecords) || !kind.planned() && p.Begun(SetRoute)
+}
+
 // Touched reports whether any task that changes something may have been applied.
 func (p Progress) Touched() bool {
 	return slices.ContainsFunc(Steps(), func(name StepName) bool { return !observes(name) && p.touched(name) })

@@ -28,10 +28,12 @@ type Auditor struct {
 	paused   time.Time            // automatic failover is paused until then …
 	pausing  time.Duration        // … as it was ordered for so long
 	held     bool                 // until a person releases it
+	born     time.Time            // when the process began
 	started  bool                 // a process began since the newest failover did or was carried on
 	ordered  bool                 // … or a person ordered one
 	incident string               // the newest
-	asked    time.Time            // when it was asked in it whether to fail over; zero: it was not
+	asked    map[string]time.Time // since when it was asked in it whether to fail over to which pool, unless somebody held edgewatch back meanwhile
+	asking   bool                 // the newest decision is that question
 	denied   bool                 // … and a person said no
 	autos    map[string]time.Time // by incident: its first automatic failover; a failback is none
 	cooldown time.Time            // of the last automatic failover that went well
@@ -55,7 +57,7 @@ type auditedTask struct {
 
 // NewAuditor returns an auditor that has seen nothing.
 func NewAuditor(rules Rules) *Auditor {
-	return &Auditor{rules: rules, autos: map[string]time.Time{}}
+	return &Auditor{rules: rules, autos: map[string]time.Time{}, asked: map[string]time.Time{}}
 }
 
 // Check says which promise the entries would break if they were written next,
@@ -69,7 +71,7 @@ func (a *Auditor) Check(entries []Entry) error {
 // break a promise, and says which.
 func (a *Auditor) sound(entries []Entry) (int, error) {
 	c := *a
-	c.autos = maps.Clone(a.autos)
+	c.autos, c.asked = maps.Clone(a.autos), maps.Clone(a.asked)
 	c.chain.steps, c.chain.tasks = maps.Clone(a.chain.steps), maps.Clone(a.chain.tasks)
 	for i, e := range entries {
 		if err := c.check(e); err != nil {
@@ -130,12 +132,13 @@ func (a *Auditor) checkRetry(c *ChainStart) error {
 
 // checkItself holds a failover that begins by itself.
 func (a *Auditor) checkItself(e Entry) error {
+	c := e.Chain
 	switch {
 	case a.rules.Mode != ModeAuto && (a.rules.Mode != ModeApprove || a.rules.ApprovalThen != ApprovalActs):
 		return fmt.Errorf("I6: a failover begins by itself in mode %s", a.rules.Mode)
-	case a.rules.Mode == ModeApprove && a.denied:
+	case a.denied:
 		return errors.New("I6: a failover begins by itself although a person denied it")
-	case a.rules.Mode == ModeApprove && (a.asked.IsZero() || e.At.Before(a.asked.Add(a.rules.ApprovalTimeout))):
+	case a.rules.Mode == ModeApprove && (a.asked[c.To].IsZero() || e.At.Before(a.asked[c.To].Add(a.rules.ApprovalTimeout))):
 		return fmt.Errorf("I6: a failover begins by itself before people had %s to answer", Span(a.rules.ApprovalTimeout))
 	case e.At.Before(a.paused):
 		return fmt.Errorf("I6: a failover begins by itself, paused until %s", clock(a.paused))
@@ -225,9 +228,10 @@ func (a *Auditor) checkEnd(end *ChainEnd) error {
 // Apply folds a durable entry in, whether it would pass Check or not: an old
 // journal is no reason to stop.
 func (a *Auditor) Apply(e Entry) {
-	a.rewind(e.At)
+	a.reckon(e)
 	if e.Incident != "" && e.Incident != a.incident {
-		a.incident, a.asked, a.denied = e.Incident, time.Time{}, false
+		a.incident = e.Incident
+		a.answered()
 	}
 	switch e.Kind {
 	case KindChain:
@@ -241,14 +245,29 @@ func (a *Auditor) Apply(e Entry) {
 	case KindNotice:
 		a.applyNotice(e.Notice)
 	case KindDecision:
-		if e.Decision.Will == WillAsk {
-			a.denied = false
-			if a.asked.IsZero() {
-				a.asked = e.At
-			}
-		}
+		a.applyDecision(e)
 	case KindPool:
 	}
+}
+
+// applyDecision notes what people are asked. While somebody holds edgewatch back
+// that is no question, and one whose time ended while nothing was asked is a new
+// one.
+func (a *Auditor) applyDecision(e Entry) {
+	d := e.Decision
+	switch {
+	case d.BlockedBy == GuardHold || d.BlockedBy == GuardPause:
+		clear(a.asked)
+	case d.Will == WillAsk && (a.asked[d.To].IsZero() || !a.asking && !e.At.Before(a.asked[d.To].Add(a.rules.ApprovalTimeout))):
+		a.asked[d.To] = e.At
+	}
+	a.asking = d.Will == WillAsk
+}
+
+// answered ends the question.
+func (a *Auditor) answered() {
+	clear(a.asked)
+	a.denied = false
 }
 
 func (a *Auditor) applyNotice(n *Notice) {
@@ -259,9 +278,25 @@ func (a *Auditor) applyNotice(n *Notice) {
 		a.paused = time.Time{}
 	case NoticeStarted:
 		a.started = true
-	case NoticeClock:
-		a.advance(n.By)
 	default:
+	}
+}
+
+// reckon makes good for a clock that was set. Until the process is older than its
+// grace, in which it begins nothing, it is its own clock that is set right.
+func (a *Auditor) reckon(e Entry) {
+	n, by := e.Notice, time.Duration(0)
+	switch {
+	case n != nil && n.Kind == NoticeStarted:
+		a.born = e.At
+	case n != nil && n.Kind == NoticeClock:
+		by = n.By
+	}
+	young := !a.born.IsZero() && e.At.Add(-by).Sub(a.born).Abs() < a.rules.StartupGrace
+	a.born = a.born.Add(by)
+	if !young {
+		a.advance(by)
+		a.rewind(e.At)
 	}
 }
 
@@ -272,8 +307,8 @@ func (a *Auditor) advance(by time.Duration) {
 		return
 	}
 	a.paused, a.cooldown = a.paused.Add(by), a.cooldown.Add(by)
-	if !a.asked.IsZero() {
-		a.asked = a.asked.Add(by)
+	for pool, since := range a.asked {
+		a.asked[pool] = since.Add(by)
 	}
 	for incident, began := range a.autos {
 		a.autos[incident] = began.Add(by)
@@ -283,7 +318,10 @@ func (a *Auditor) advance(by time.Duration) {
 // rewind makes good for a clock that was set back to at: what was before it
 // cannot be later.
 func (a *Auditor) rewind(at time.Time) {
-	a.paused, a.asked = earlier(a.paused, at.Add(a.pausing)), earlier(a.asked, at)
+	a.paused = earlier(a.paused, at.Add(a.pausing))
+	for pool, since := range a.asked {
+		a.asked[pool] = earlier(since, at)
+	}
 	if end := at.Add(a.rules.Cooldown); a.cooldown.After(end) {
 		a.cooldown = end
 	}
@@ -294,7 +332,8 @@ func (a *Auditor) rewind(at time.Time) {
 
 func (a *Auditor) applyChain(e Entry) {
 	c := e.Chain
-	a.started, a.ordered, a.asked, a.denied = false, false, time.Time{}, false
+	a.started, a.ordered = false, false
+	a.answered()
 	if c.ID == a.chain.id {
 		a.chain.open = true
 		return
@@ -352,7 +391,8 @@ func (a *Auditor) applyCommand(e Entry) {
 	case VerbRelease:
 		a.held = false
 	case VerbAck, VerbAdopt:
-		a.cooldown, a.failed, a.asked, a.denied = time.Time{}, 0, time.Time{}, false
+		a.cooldown, a.failed = time.Time{}, 0
+		a.answered()
 	case VerbFailover, VerbRetry, VerbSkipStep:
 		a.failed, a.ordered = 0, true
 	case VerbSwitchover, VerbFailback, VerbApprove:

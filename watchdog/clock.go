@@ -16,8 +16,7 @@ func (s *step) reckon() {
 		return // what the last process made of its clock is none of this one's business
 	}
 	f := s.fold.clone()
-	f.advance(by)
-	f.rewind(s.At, s.rules)
+	f.leap(s.At, by, s.rules)
 	s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeClock, By: by, Text: clockText(by) + f.lasts(s.At, s.rules)}})
 }
 
@@ -34,13 +33,34 @@ func (f *fold) lasts(at time.Time, rules *Rules) string {
 	if f.pause != nil && at.Before(f.pause.Until) {
 		s += fmt.Sprintf("; the pause of %s lasts until %s", f.pause.Actor, clock(f.pause.Until))
 	}
-	if f.ask != nil && rules.ApprovalTimeout > 0 && at.Before(f.ask.at.Add(rules.ApprovalTimeout)) {
-		s += fmt.Sprintf("; an answer is waited for until %s", clock(f.ask.at.Add(rules.ApprovalTimeout)))
+	if f.ask != nil && rules.ApprovalTimeout > 0 {
+		if since, asked := f.ask.from(f.ask.to); asked && at.Before(since.Add(rules.ApprovalTimeout)) {
+			s += fmt.Sprintf("; an answer is waited for until %s", clock(since.Add(rules.ApprovalTimeout)))
+		}
 	}
 	if at.Before(f.cooldown) {
 		s += fmt.Sprintf("; the cool-down lasts until %s", clock(f.cooldown))
 	}
 	return s
+}
+
+// leap makes good for a clock that was set by so much, to at. One that is set
+// right while the process is young was wrong at its start: what the journal says
+// of before is right as it stands.
+func (f *fold) leap(at time.Time, by time.Duration, rules *Rules) {
+	young := f.young(at.Add(-by), rules)
+	f.leapt += by
+	f.born = f.born.Add(by)
+	if !young {
+		f.advance(by)
+		f.rewind(at, rules)
+	}
+}
+
+// young reports whether the process has just begun. Its clock may be wrong until
+// it is set, as after a boot, and nothing is begun by itself.
+func (f *fold) young(at time.Time, rules *Rules) bool {
+	return !f.born.IsZero() && at.Sub(f.born).Abs() < rules.StartupGrace
 }
 
 // advance makes good for a clock that was set forward, or stood still with the
@@ -61,9 +81,7 @@ func (f *fold) advance(by time.Duration) {
 			since[pool] = since[pool].Add(by)
 		}
 	}
-	if f.ask != nil {
-		f.ask.at = f.ask.at.Add(by)
-	}
+	f.ask = f.ask.moved(func(t time.Time) time.Time { return t.Add(by) })
 	if f.pause != nil {
 		f.pause.Until = f.pause.Until.Add(by)
 	}
@@ -87,9 +105,7 @@ func (f *fold) rewind(at time.Time, rules *Rules) {
 			since[pool] = earlier(t, at)
 		}
 	}
-	if f.ask != nil {
-		f.ask.at = earlier(f.ask.at, at)
-	}
+	f.ask = f.ask.moved(func(t time.Time) time.Time { return earlier(t, at) })
 	if f.pause != nil {
 		f.pause.Until = earlier(f.pause.Until, at.Add(f.pausing))
 	}
@@ -97,6 +113,11 @@ func (f *fold) rewind(at time.Time, rules *Rules) {
 		f.hold.told = earlier(f.hold.told, at)
 	}
 }
+
+// age is how long t is past at that moment, by the wall clock or by the
+// monotonic one, whichever says longer: the first may have been set back, and
+// the second stands still while the machine sleeps.
+func age(at, t time.Time) time.Duration { return max(at.Sub(t), at.Round(0).Sub(t.Round(0))) }
 
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {

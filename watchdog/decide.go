@@ -23,6 +23,8 @@ func decide(at time.Time, levels Levels, rules *Rules, f *fold) Decision {
 		return q.retrying()
 	case f.confirm != "" && f.unfinished():
 		return q.hold(GuardUnconfirmed, time.Time{}, fmt.Sprintf("%s: once what it stopped at is mended, take it up again with retry; or do the rest by hand, then adopt %s REASON", f.confirm, f.active))
+	case f.confirm != "" && f.undone != "":
+		return q.hold(GuardUnconfirmed, time.Time{}, fmt.Sprintf("%s: failover %s REASON brings route and records there; or do the rest by hand, then adopt %[2]s REASON", f.confirm, f.active))
 	case f.confirm != "":
 		return q.hold(GuardUnconfirmed, time.Time{}, f.confirm+"; a person's ack is needed before edgewatch acts again")
 	case levels.Round == nil && f.chain != nil && f.chain.endedAt.After(levels.Since) && !f.chain.outcome.Interrupted:
@@ -108,7 +110,7 @@ func (q *question) overtaken() bool {
 // must have answered for long enough under this process's eyes.
 func (q *question) home() string {
 	f, r := q.fold, q.rules
-	if !r.Failback.Auto || r.Mode != ModeAuto || r.Unable != "" || !r.Failback.open(q.at) || f.incident != "" || f.unfinished() || f.stays != "" {
+	if !r.Failback.Auto || r.Mode != ModeAuto || r.Unable != "" || !r.Failback.open(q.at) || f.incident != "" || f.halfway() || f.stays != "" {
 		return ""
 	}
 	if q.levels.Round.Frozen != "" || q.pool.Verdict != PoolUp || q.at.Before(q.levels.Since.Add(max(r.StartupGrace, r.Failback.StableFor))) ||
@@ -161,7 +163,7 @@ func (q *question) down() Decision {
 		return q.hold(GuardPause, p.Until, fmt.Sprintf("%s is down, but %s paused automatic failover until %s: %s", active, p.Actor, clock(p.Until), p.Reason))
 	}
 	if q.at.Before(f.cooldown) {
-		return q.hold(GuardCooldown, f.cooldown, fmt.Sprintf("%s is down, but an automatic failover ended a short while ago: cooling down until %s, or until an ack", active, clock(f.cooldown)))
+		return q.hold(GuardCooldown, f.cooldown, fmt.Sprintf("%s is down, but an automatic move ended a short while ago: cooling down until %s, or until an ack", active, clock(f.cooldown)))
 	}
 	if n := f.recent(q.at.Add(-r.BudgetWindow)); r.Budget > 0 && n >= r.Budget && !f.charged {
 		return q.hold(GuardBudget, f.autos[len(f.autos)-r.Budget].Add(r.BudgetWindow), fmt.Sprintf("%s is down, but there were %s within %s already: more needs a person", active, Count(n, "automatic failover", "automatic failovers"), Span(r.BudgetWindow)))
@@ -174,12 +176,13 @@ func (q *question) down() Decision {
 		return q.hold(GuardCandidate, time.Time{}, fmt.Sprintf("%s is down and no other pool is ready: %s", active, why))
 	}
 	because := fmt.Sprintf("%s is down since %s (%s) and %s is ready", active, clock(q.pool.Breaker.Since), q.pool.Why, to)
-	switch r.Mode {
-	case ModeAuto:
+	switch {
+	case f.denied != nil && r.Mode != ModeObserve: // whatever the mode was then
+		return q.denied(to, because)
+	case r.Mode == ModeAuto:
 		return Decision{State: FailingOver, Will: WillFailover, To: to, Because: because}
-	case ModeApprove:
+	case r.Mode == ModeApprove:
 		return q.ask(to, because)
-	case ModeObserve:
 	}
 	d := q.hold(GuardMode, time.Time{}, because+": would fail over now, but mode is observe")
 	d.To = to
@@ -198,7 +201,7 @@ func (q *question) drift() string {
 	if round.Seen.IsZero() {
 		return "what partners find in DNS was not looked at yet: edgewatch waits until it knows where they are led"
 	}
-	if q.at.Sub(round.Seen) > q.rules.PartnerAge {
+	if age(q.at, round.Seen) > q.rules.PartnerAge {
 		return fmt.Sprintf("what partners find in DNS was last seen at %s: edgewatch waits until it knows where they are led", clock(round.Seen))
 	}
 	for _, v := range round.Partner {
@@ -216,39 +219,6 @@ func (q *question) drift() string {
 		return "nothing can be learned from DNS about where partners are led: edgewatch waits until it can, or for failover POOL REASON"
 	}
 	return ""
-}
-
-// ask asks a person, once in an incident, and keeps to what was set for the
-// case that nobody answers in time.
-func (q *question) ask(to, because string) Decision {
-	f, r := q.fold, q.rules
-	if no := f.denied; no != nil {
-		d := q.hold(GuardApproval, time.Time{}, fmt.Sprintf("%s, but %s denied the failover (%q): failover %s REASON moves federation all the same, an ack lets edgewatch ask again", because, no.Actor, no.Reason, to))
-		d.To = to
-		return d
-	}
-	asked := q.at
-	if f.ask != nil {
-		asked = f.ask.at
-	}
-	d := Decision{State: AwaitingApproval, Will: WillAsk, To: to, BlockedBy: GuardApproval}
-	if r.ApprovalTimeout <= 0 {
-		d.Because = fmt.Sprintf("%s: approve %s REASON, or deny REASON", because, to)
-		return d
-	}
-	end := asked.Add(r.ApprovalTimeout)
-	switch {
-	case q.at.Before(end) && r.ApprovalThen == ApprovalActs:
-		d.NextAt, d.Because = end, fmt.Sprintf("%s: approve %s REASON, or deny REASON; without an answer edgewatch fails over at %s", because, to, clock(end))
-	case q.at.Before(end):
-		d.NextAt, d.Because = end, fmt.Sprintf("%s: approve %s REASON, or deny REASON; without an answer edgewatch holds from %s on", because, to, clock(end))
-	case r.ApprovalThen == ApprovalActs:
-		return Decision{State: FailingOver, Will: WillFailover, To: to, Because: fmt.Sprintf("%s, and nobody answered until %s", because, clock(end))}
-	default:
-		d = q.hold(GuardApproval, time.Time{}, fmt.Sprintf("%s, but nobody approved until %s: failover %s REASON moves federation all the same, an ack lets edgewatch ask again", because, clock(end), to))
-		d.To = to
-	}
-	return d
 }
 
 // candidate is the first pool by priority that could take over, or why none
@@ -291,11 +261,11 @@ func (q *question) candidate() (pool, why string) {
 }
 
 // lacks is why the pool may not take over, "" when it may.
-func (l *Levels) lacks(pool string, at time.Time, age time.Duration) string {
+func (l *Levels) lacks(pool string, at time.Time, limit time.Duration) string {
 	switch r := l.Readiness[pool]; {
 	case r.At.IsZero():
 		return pool + ": its readiness is not known yet" + l.checked(at)
-	case at.Sub(r.At) > age:
+	case age(at, r.At) > limit:
 		return fmt.Sprintf("%s: its readiness was last checked at %s%s", pool, clock(r.At), l.checked(at))
 	case !r.Ready:
 		return fmt.Sprintf("%s: %s", pool, r.Why)
@@ -342,8 +312,8 @@ func (q *question) finishing() Decision {
 	c := q.fold.chain
 	d := Decision{State: q.fold.state(), Will: WillFinish, To: c.To, BlockedBy: GuardNone}
 	at := "about to begin"
-	if n := len(c.steps); n > 0 {
-		at = "at " + string(c.steps[n-1].name)
+	if c.at != "" {
+		at = "at " + string(c.at)
 	}
 	d.Because = fmt.Sprintf("the %s from %s to %s is running, %s", c.word(), c.From, c.To, at)
 	return d

@@ -168,6 +168,7 @@ func TestParseRequest(t *testing.T) {
 		{"failover EdgePool2 but not with --force please", Request{}, "--force stands in the reason: write it before the reason if you mean it, else in other words: failover EdgePool2 --force REASON"},
 		{"pause 2h nobody uses --force meanwhile", Request{Command: Command{Verb: VerbPause, For: 2 * time.Hour, Reason: "nobody uses --force meanwhile"}}, ""},
 		{"pause 1067520d for ever", Request{}, "is no duration"},
+		{"pause -213503d patching", Request{}, "is no duration"},
 		{"approve", Request{}, "say which pool and why: approve POOL REASON…"},
 		{"pause --for 2h patching", Request{Command: Command{Verb: VerbPause, For: 2 * time.Hour, Reason: "patching"}}, ""},
 		{"pause --for=2h --reason 3h of patching", Request{Command: Command{Verb: VerbPause, For: 2 * time.Hour, Reason: "3h of patching"}}, ""},

@@ -40,11 +40,13 @@ type fold struct {
 	aborting  string        // who ordered the running chain to end
 	over      string        // the newest chain of which a person said that nothing is left to do
 	unproven  *unproven     // replaced, never changed
+	undone    string        // what brought federation to the active pool and is not through, in a word
 	cooldown  time.Time
 	autos     []time.Time // incidents with an automatic failover, failbacks aside: when it began
 	failed    map[string]time.Time
 	stays     string        // why federation does not go home by itself until a person speaks
 	homeward  string        // the pool that stays is about: once federation is there, it is over
+	born      time.Time     // when this process began
 	leapt     time.Duration // how far the clock was set since this process began, as far as that was told
 	chain     *chainFold    // the running failover, else the last one
 	confirm   string        // what a person has to acknowledge before the next automatic failover
@@ -55,12 +57,6 @@ type fold struct {
 type accepted struct {
 	Command
 	seq uint64
-}
-
-// ask is a question to a person: may edgewatch fail over?
-type ask struct {
-	at time.Time // when it was first asked in this incident
-	to string
 }
 
 // keptCommands is how many command ids are remembered.
@@ -74,7 +70,9 @@ type chainFold struct {
 	endedAt   time.Time
 	progress  actions.Progress
 	steps     []stepFold
+	at        actions.StepName // of the newest record of this run; "" before it
 	outcome   *actions.Outcome // nil while it runs
+	moved     bool             // an earlier run of it ended where federation may have moved: what is seen later takes nothing back
 }
 
 type stepFold struct {
@@ -135,6 +133,13 @@ func (f *fold) unfinished() bool {
 	return f.failedChain() && f.chain.outcome.RouteMoved && f.chain.To == f.active
 }
 
+// halfway: what brought federation to the active pool is not through, be it the
+// last failover or one before it.
+func (f *fold) halfway() bool { return f.unfinished() || f.undone != "" }
+
+// half says so.
+func (f *fold) half() string { return fmt.Sprintf("the %s to %s is not through", f.undone, f.active) }
+
 // failedChain: the last failover ended without being through, and nobody said
 // that nothing is left to do.
 func (f *fold) failedChain() bool {
@@ -156,27 +161,26 @@ func (f *fold) state() State {
 	return f.decision.State
 }
 
-func (c *chainFold) verifying() bool {
-	return c.progress.Step(actions.Verify) != ""
-}
+func (c *chainFold) verifying() bool { return c.at == actions.Verify }
 
 // apply is the only way that state changes. rules give the durations that a
 // fact starts.
 func (f *fold) apply(e Entry, rules *Rules) {
 	f.lastSeq = max(f.lastSeq, e.Seq)
 	f.incidents = max(f.incidents, numberOf(e.Incident, incidentMark))
-	f.rewind(e.At, rules)
+	switch {
+	case e.Notice != nil && e.Notice.Kind == NoticeClock:
+		f.leap(e.At, e.Notice.By, rules)
+	case e.Notice != nil && e.Notice.Kind == NoticeStarted:
+		f.born = e.At
+	case !f.young(e.At, rules):
+		f.rewind(e.At, rules)
+	}
 	switch e.Kind {
 	case KindPool:
 		f.applyPool(e)
 	case KindDecision:
-		f.decision = *e.Decision
-		if f.decision.Will == WillAsk && f.ask == nil {
-			f.ask = &ask{e.At, f.decision.To}
-		}
-		f.heard = e.Incident
-		f.told = append(f.told, told{f.decision, e.At})
-		f.told = f.told[max(0, len(f.told)-keptTold):]
+		f.decided(e, rules)
 	case KindCommand:
 		f.applyCommand(e)
 	case KindChain:
@@ -198,8 +202,10 @@ func (f *fold) applyPool(e Entry) {
 	switch {
 	case e.Pool.Tripped:
 		f.open(e)
-	case f.unfinished() && (f.faulted() || f.confirm != ""):
+	case f.halfway() && (f.faulted() || f.confirm != ""):
 		// The incident ends with its failover, or with an ack.
+	case f.halfway() && !f.unfinished():
+		f.confirm = f.half() // a move away from it failed since
 	default:
 		f.close()
 		f.confirm = ""
@@ -302,7 +308,7 @@ func (f *fold) leave(pool string, unseen bool) {
 
 // takeOver makes the pool the active one, with a clean slate.
 func (f *fold) takeOver(pool string) {
-	f.active, f.unproven = pool, nil
+	f.active, f.unproven, f.undone = pool, nil, ""
 	f.tripped[pool] = false
 	delete(f.quit, pool)
 	delete(f.back, pool)
@@ -316,7 +322,7 @@ func (f *fold) applyChain(e Entry) {
 	f.retryAt = time.Time{}
 	f.ask, f.denied = nil, nil
 	if f.chain != nil && f.chain.ID == e.Chain.ID {
-		f.chain.outcome, f.chain.endedAt = nil, time.Time{}
+		f.chain.outcome, f.chain.endedAt, f.chain.at = nil, time.Time{}, ""
 		f.chain.Retry, f.chain.Skip = e.Chain.Retry, e.Chain.Skip
 		if f.incident == "" { // it goes on
 			f.incident, f.charged = e.Incident, f.chain.spends()
@@ -336,6 +342,7 @@ func (f *fold) applyStep(e Entry) {
 		return
 	}
 	f.chain.progress.Add(*e.Step)
+	f.chain.at = e.Step.Step
 	if e.Step.Target != "" {
 		return
 	}
@@ -376,6 +383,8 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		}
 	case out.RouteMoved:
 		f.stuck(e.At, aborted, rules)
+	case !f.tripped[f.active] && f.undone != "":
+		f.confirm = f.half()
 	case !f.tripped[f.active]:
 		f.close() // a move away from a healthy pool: with it ends what it opened
 		if rules.prefers(f.chain.To, f.chain.From) && (aborted != "" || !out.Interrupted) {
@@ -384,10 +393,10 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 	case aborted != "":
 		f.attempts = max(f.attempts-1, 0)
 		f.confirm = fmt.Sprintf("the %s to %s was aborted by %s", f.chain.word(), f.chain.To, aborted)
-	case out.Interrupted:
+	case out.Interrupted && !f.chain.progress.Touched():
 		f.attempts = max(f.attempts-1, 0)
 	default:
-		if !out.Unrecorded { // it is not the pool that failed, but so often is often enough
+		if !out.Unrecorded && !out.Interrupted { // else it is not the pool that failed, but so often is often enough
 			f.failed[f.chain.To] = e.At
 		}
 		if f.attempts >= rules.MaxAttempts {
@@ -400,6 +409,7 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 func (f *fold) stuck(at time.Time, aborted string, rules *Rules) {
 	f.leave(f.chain.From, f.chain.Unseen)
 	f.takeOver(f.chain.To)
+	f.chain.moved, f.undone = true, f.chain.word()
 	switch {
 	case aborted != "":
 		f.confirm = fmt.Sprintf("the %s to %s was aborted by %s after its route had moved", f.chain.word(), f.chain.To, aborted)
@@ -413,9 +423,6 @@ func (f *fold) stuck(at time.Time, aborted string, rules *Rules) {
 func (f *fold) applyNotice(e Entry) {
 	n := e.Notice
 	switch n.Kind {
-	case NoticeClock:
-		f.leapt += n.By
-		f.advance(n.By)
 	case NoticePauseEnded:
 		f.pause = nil
 	case NoticeOldPoolBack:
@@ -459,6 +466,6 @@ func (f *fold) applyNotice(e Entry) {
 		f.forget(n.Pool)
 	case NoticeServerGone:
 		f.settle(n.Pool, n.Server)
-	case NoticeRefused: // changes nothing
+	case NoticeClock, NoticeRefused: // the first was reckoned with
 	}
 }

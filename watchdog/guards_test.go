@@ -33,7 +33,7 @@ var guardStories = []guardStory{
 	{GuardDrift, []string{"rules partner=15m", down}, "what partners find in DNS was not looked at yet", []string{down + " drift=EdgePool1"}},
 	{GuardCandidate, []string{"unready EdgePool2 edge3: WinRM login refused", down}, "EdgePool2: edge3: WinRM login refused", []string{"ready EdgePool2"}},
 	{GuardMode, []string{"mode observe", down}, "would fail over now, but mode is observe", []string{"mode auto", "tick"}},
-	{GuardApproval, []string{"mode approve", "rules approval=15m,failover", down}, "approve EdgePool2 REASON", []string{"wait 15m", "ready EdgePool2", down}},
+	{GuardApproval, []string{"mode approve", "rules approval=15m,failover", down}, "approve EdgePool2 REASON", []string{"wait 14m", "ready EdgePool2", down, "wait 1m", down}},
 }
 
 // Each guard blocks, its name and its reason are shown by the one decision

@@ -77,6 +77,7 @@ type ChainStart struct {
 	Reason   string           `json:"reason"`
 	Kind     actions.PlanKind `json:"kind,omitempty"`    // which procedure; empty means failover
 	Detected time.Time        `json:"detected,omitzero"` // first bad round of From
+	Asked    bool             `json:"asked,omitempty"`   // edgewatch asked for it, and Actor said yes
 	Repair   bool             `json:"repair,omitempty"`  // To carries federation already, as far as edgewatch knows: what is wrong around it is put right
 	Unseen   bool             `json:"unseen,omitempty"`  // From carried federation and was not seen answering when it began
 	Retry    int              `json:"retry,omitempty"`   // the same chain, continued for the n-th time: after a crash or a fault

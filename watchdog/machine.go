@@ -244,7 +244,7 @@ func (s *step) startChain(kind actions.PlanKind, from, to string, by Command) {
 	incident := s.nextIncident()
 	start := ChainStart{
 		ID: s.nextChain(incident), Kind: kind, From: from, To: to,
-		Trigger: by.Via, Actor: by.Actor, Reason: by.Reason, Repair: to == s.fold.active,
+		Trigger: by.Via, Actor: by.Actor, Reason: by.Reason, Asked: by.Verb == VerbApprove, Repair: to == s.fold.active,
 		Unseen:   from == s.fold.active && s.answers() == Inconclusive,
 		Detected: s.Levels.Round.Pool(from).Breaker.Since, Owed: slices.Clone(s.fold.owed[to]),
 	}
@@ -264,14 +264,16 @@ func (s *step) continueAs(start ChainStart) {
 	start.Retry++
 	age := s.At.Sub(s.fold.chain.startedAt)
 	tooOld := age.Abs() > s.rules.ResumeWithin // Abs: under a clock that is behind nobody knows how old it is
-	routeBegun := s.fold.chain.progress.Begun(actions.SetRoute)
+	moved := s.fold.chain.moved || s.fold.chain.progress.Moved(start.Kind)
 	effect := Effect{Chain: start, Progress: s.fold.chain.progress.Clone()}
 	switch {
 	case s.fold.aborting != "":
 		effect.Abandon = "it was aborted by " + s.fold.aborting
 	case s.fold.moot():
 		effect.Abandon = "edgewatch ended before anything was touched, and decides anew"
-	case tooOld && !routeBegun:
+	case s.fold.running() && !moved && age.Abs() > untouchedFor && !s.fold.chain.progress.Touched():
+		effect.Abandon = fmt.Sprintf("it was ordered %s and nothing was touched: too old to be begun", ago(age))
+	case tooOld && !moved:
 		effect.Abandon = fmt.Sprintf("it began %s and its route had not moved: too old to be carried on", ago(age))
 	}
 	incident := s.fold.incident
@@ -281,6 +283,10 @@ func (s *step) continueAs(start ChainStart) {
 	s.emit(Entry{Kind: KindChain, Incident: incident, Chain: &start})
 	s.ready.Effects = append(s.ready.Effects, effect)
 }
+
+// untouchedFor is how long a move that a person ordered may lie untouched, as
+// when edgewatch died at once, and is begun all the same.
+const untouchedFor = 5 * time.Minute
 
 // settle brings the levels to bear: whatever the event was, what is true now
 // is noticed, decided and, when nothing stands against it, begun.
@@ -292,7 +298,7 @@ func (s *step) settle() {
 	s.notice()
 	d := decide(s.At, s.Levels, s.rules, &s.fold)
 	// Its deadline counts from the entry that asks first; one that moved is told.
-	asks := d.Will == WillAsk && (s.fold.ask == nil || !d.NextAt.Equal(s.fold.decision.NextAt))
+	asks := d.Will == WillAsk && (s.fold.ask == nil || s.fold.ask.cut || !d.NextAt.Equal(s.fold.decision.NextAt))
 	first := s.fold.incident != "" && s.fold.heard != s.fold.incident // it tells why nothing is done, however often others did
 	if !s.fold.running() && (asks || first || d.changed(s.fold.decision) && !s.fold.flaps(d, s.At)) {
 		s.emit(Entry{Kind: KindDecision, Decision: &d}) // while a chain runs, its own entries tell

@@ -157,6 +157,8 @@ func (s *script) change(words []string) {
 			}
 		case "domains":
 			s.rules.Domains = values
+		case "grace":
+			s.rules.StartupGrace = s.duration(value)
 		case "partner":
 			s.rules.PartnerAge = s.duration(value)
 		default:

@@ -10,7 +10,7 @@ import (
 // notice tells what became true or ended, once each.
 func (s *step) notice() {
 	f, round := &s.fold, s.Levels.Round
-	if f.pause != nil && !s.At.Before(f.pause.Until) {
+	if f.pause != nil && !s.At.Before(f.pause.Until) && !s.fold.young(s.At, s.rules) { // its clock may be wrong
 		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePauseEnded, Text: fmt.Sprintf("the pause by %s (%s) has ended", f.pause.Actor, f.pause.Reason)}})
 	}
 	if h := f.hold; h != nil && s.At.Sub(h.told) >= heldReminder {

@@ -109,6 +109,8 @@ func (s *step) failover() {
 	case s.impossible():
 	case cmd.Pool == f.active && f.unfinished():
 		s.takeUp()
+	case cmd.Pool == f.active && f.undone != "":
+		s.finish()
 	case cmd.Pool == f.active && astray == "" && s.rules.PartnerAge > 0 && s.seen() == nil:
 		s.no("%s carries federation already, and where DNS leads partners was not looked at yet: that is being done now, so ask again in a minute", cmd.Pool)
 	case cmd.Pool == f.active && astray == "" && s.found():
@@ -135,6 +137,8 @@ func (s *step) unplanned() bool {
 		s.no("%s carries federation already", pool)
 	case f.unfinished():
 		s.no("the last %s to %s is not through: retry it, or say adopt %s REASON once what is left was done by hand", f.chain.word(), f.active, f.active)
+	case f.undone != "":
+		s.no("%s: failover %s REASON brings the rest there, or say adopt %[2]s REASON once it was done by hand", f.half(), f.active)
 	default:
 		return false
 	}
@@ -305,6 +309,22 @@ func (s *step) takeUp() {
 	}
 }
 
+// finish does what is left of the move that brought federation to the active
+// pool, and that another one followed which failed.
+func (s *step) finish() {
+	f := &s.fold
+	from := s.elsewhere()
+	switch {
+	case s.rules.Unable != "":
+		s.no("no failover is possible: %s", s.rules.Unable)
+	case from == "":
+		s.no("%s, and no other pool is configured: do the rest by hand, then adopt %s REASON", f.half(), f.active)
+	default:
+		s.accept("%s: bringing route and records there now; what is right already is left alone", f.half())
+		s.startChain(actions.Failover, from, f.active, s.command())
+	}
+}
+
 // elsewhere is where federation is brought to the active pool from, although
 // partners may find it there: "" when there is no other pool.
 func (s *step) elsewhere() string {
@@ -327,6 +347,8 @@ func (s *step) retried() {
 	switch {
 	case f.unfinished():
 		s.takeUp()
+	case f.undone != "" && !f.tripped[f.active]:
+		s.finish()
 	case f.failedChain() && f.chain.From == f.active && f.chain.incident == f.incident && f.incident != "":
 		cmd := s.command()
 		if !knows(s.rules.Pools, f.chain.To) {
@@ -335,6 +357,8 @@ func (s *step) retried() {
 		}
 		s.accept("the %s to %s is tried anew now", f.chain.word(), f.chain.To)
 		s.startChain(f.chain.Kind, f.active, f.chain.To, cmd)
+	case f.undone != "":
+		s.finish()
 	default:
 		s.no("there is no failed failover to try again")
 	}
@@ -376,7 +400,7 @@ func (s *step) adopted() {
 	case !knows(s.rules.Pools, cmd.Pool):
 		s.no("%s", unknownWord("pool", cmd.Pool, s.rules.Pools))
 	case s.lacksReason():
-	case cmd.Pool == f.active && !f.unfinished():
+	case cmd.Pool == f.active && !f.halfway():
 		s.no("%s carries federation already, as far as edgewatch knows", cmd.Pool)
 	default:
 		// What was seen of it as a standby, which may not listen before it holds

@@ -212,8 +212,8 @@ func ParseDuration(s string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if isDays {
-		if d > math.MaxInt64/24 {
-			d = 0 // longer than a Duration can be
+		if d < 0 || d > math.MaxInt64/24 {
+			d = 0 // none, or longer than a Duration can be
 		}
 		d *= 24
 	}

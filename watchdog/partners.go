@@ -66,7 +66,7 @@ func Elsewhere(views []PartnerView, pool string) string {
 // known.
 func (s *step) seen() []PartnerView {
 	r := s.Levels.Round
-	if r == nil || r.Seen.IsZero() || s.At.Sub(r.Seen) > s.rules.PartnerAge {
+	if r == nil || r.Seen.IsZero() || age(s.At, r.Seen) > s.rules.PartnerAge {
 		return nil
 	}
 	return r.Partner

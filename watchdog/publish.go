@@ -69,8 +69,8 @@ func (e *Engine) publish() {
 // approval is what a person is asked for a snapshot.
 func (e *Engine) approval(d Decision, now time.Time) *Approval {
 	a := &Approval{To: d.To, Since: now, Until: d.NextAt, Then: e.settings.Rules.ApprovalThen}
-	if ask := e.machine.fold.ask; ask != nil {
-		a.Since = ask.at
+	if since, asked := e.machine.fold.ask.from(d.To); asked {
+		a.Since = since
 	}
 	if a.Then == "" {
 		a.Then = ApprovalHolds

@@ -21,7 +21,7 @@ func (e *Engine) start(ctx context.Context, effect Effect) {
 		out, lost := actions.Outcome{Step: actions.Preflight}, false
 		defer func() {
 			if p := recover(); p != nil {
-				out = actions.Outcome{RouteMoved: true, Error: fmt.Sprintf("a defect in edgewatch: %v\n%s", p, debug.Stack())}
+				out = actions.Outcome{Error: fmt.Sprintf("a defect in edgewatch: %v\n%s", p, debug.Stack())}
 				lost = true
 			}
 			e.ended <- Ended{Chain: c.ID, Outcome: out, lost: lost}
@@ -31,7 +31,7 @@ func (e *Engine) start(ctx context.Context, effect Effect) {
 		case err != nil:
 			// Nothing can be done, so that what earlier runs did is all there is to say.
 			out.Error = err.Error()
-			out.RouteMoved = effect.Progress.Begun(actions.SetRoute)
+			out.RouteMoved = effect.Progress.Moved(c.Kind)
 			out.Stopped = effect.Progress.StillStopped(c.Owed)
 		case abandon != "":
 			out = runner.Abandon(ctx, plan, c.ID, effect.Progress, abandon)
@@ -54,7 +54,7 @@ func (e *Engine) plan(effect Effect) (plan *actions.Plan, abandon string, err er
 		return nil, "", err
 	case err != nil:
 		why := fmt.Errorf("it cannot be carried on: %w", err)
-		if effect.Progress.Begun(actions.SetRoute) {
+		if effect.Progress.Moved(c.Kind) {
 			why = fmt.Errorf("%w; retry brings route and records to %s anew, adopt %s says that it was done by hand", why, c.To, c.To)
 		}
 		if plan, err = e.ports.Plan(c.Kind, "", c.To); err != nil {

@@ -1,6 +1,7 @@
 package watchdog
 
 import (
+	"cmp"
 	"fmt"
 
 	"edgewatch/actions"
@@ -42,7 +43,7 @@ var transitions = map[State]map[eventName]row{
 	Watching:         idle(nil),
 	Confirming:       idle(nil),
 	Held:             idle(nil),
-	AwaitingApproval: idle(map[Verb]row{VerbApprove: {do: (*step).approved}, VerbDeny: {do: (*step).denied}}),
+	AwaitingApproval: idle(map[Verb]row{VerbApprove: {do: (*step).approved}}),
 	FailingOver:      busy(),
 	Verifying:        busy(),
 	Faulted: idle(map[Verb]row{
@@ -68,7 +69,7 @@ func idle(but map[Verb]row) map[eventName]row {
 		eventName(VerbPause):      {do: (*step).paused},
 		eventName(VerbResume):     {do: (*step).resumed},
 		eventName(VerbApprove):    {refuse: notAsked},
-		eventName(VerbDeny):       {refuse: notAsked},
+		eventName(VerbDeny):       {do: (*step).denied},
 		eventName(VerbAbort):      {refuse: noChain},
 		eventName(VerbRetry):      {do: (*step).retried},
 		eventName(VerbSkipStep):   {do: (*step).skipped},
@@ -128,12 +129,16 @@ func (s *step) booted() {
 	}
 }
 
-// moot: edgewatch began the failover by itself, and whatever ran it ended before
-// anything was touched. What was known when it began is no reason to carry it
-// on: the guards are to be asked again. What a person ordered, and what was
-// stopped for a failover, is not left lying.
+// moot: edgewatch began the move by itself, or a person said yes to its question,
+// and whatever ran it ended before anything was touched. What was known when it
+// began is no reason to carry it on: the guards are to be asked again. What
+// a person ordered, and what was stopped for a failover, is not left lying; that
+// services were started for a failback is no harm.
 func (f *fold) moot() bool {
-	return f.running() && f.aborting == "" && f.chain.Trigger == TriggerAuto && !f.chain.progress.Touched()
+	if !f.running() || f.aborting != "" || f.chain.Trigger != TriggerAuto && !f.chain.Asked {
+		return false
+	}
+	return !f.chain.progress.Touched() || f.chain.Kind == actions.Failback && !f.chain.progress.Moved(actions.Failback)
 }
 
 func (s *step) recorded() {
@@ -155,8 +160,14 @@ func (s *step) ended() {
 		s.ready = s.refuse(fmt.Sprintf("failover %s ended, but %s is running", e.Chain, s.fold.chain.ID))
 		return
 	}
+	c := s.fold.chain
 	if e.lost {
-		e.Outcome.Stopped = s.fold.chain.progress.StillStopped(s.fold.chain.Owed)
+		e.Outcome.Step, e.Outcome.Stopped = cmp.Or(c.at, actions.Preflight), c.progress.StillStopped(c.Owed)
+		e.Outcome.RouteMoved = c.progress.Moved(c.Kind)
+	}
+	e.Outcome.RouteMoved = e.Outcome.RouteMoved || c.moved
+	if e.Outcome.Interrupted && !e.Outcome.RouteMoved && c.Trigger != TriggerAuto && !c.Asked {
+		e.Outcome.Error += "; it is not carried on by itself: order it again if it is still wanted"
 	}
 	s.emit(Entry{Kind: KindChainEnd, ChainEnd: &ChainEnd{ID: e.Chain, Kind: s.fold.chain.Kind, Repair: s.fold.chain.Repair, Outcome: e.Outcome}})
 }
