@@ -1,36 +1,53 @@
 package actions
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
-// begin makes a run of what progress leaves of the plan. A stop that an earlier
-// run began and did not see the end of may be under way still.
+// begin makes a run of what progress leaves of the plan. What an earlier run began
+// and did not see the end of may be under way still.
 func (r *Runner) begin(plan *Plan, chain string, progress Progress) *run {
-	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone(), stopping: map[string]time.Time{}}
+	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone(), sent: map[progressKey]time.Time{}}
 	for key, phase := range progress.last {
-		if key.step == StopServices && key.target != "" && phase == Started {
-			x.stopping[key.target] = time.Now()
+		if key.target != "" && phase == Started {
+			x.sent[key] = time.Now()
 		}
 	}
 	return x
 }
 
-// stops notes that the server's stop was sent and not answered, or that it was.
-func (x *run) stops(server string, unanswered bool) {
+// answered notes whether what was sent to the target was answered.
+func (x *run) answered(step StepName, target string, yes bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	delete(x.stopping, server)
-	if unanswered {
-		x.stopping[server] = time.Now()
+	key := progressKey{step, target}
+	delete(x.sent, key)
+	if !yes {
+		x.sent[key] = time.Now()
 	}
 }
 
-// mayStop reports whether the server may stop yet although it is seen running:
-// a cmdlet takes effect a while after it was sent.
-func (x *run) mayStop(server string) bool {
+// doubt is for how long yet what was sent to the target and not answered may take
+// effect, although a look says that it has not: a cmdlet does a while after it
+// was sent.
+func (x *run) doubt(step StepName, target string) time.Duration {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	since, unanswered := x.stopping[server]
-	return unanswered && time.Since(since) < x.doubtTime()
+	at, unanswered := x.sent[progressKey{step, target}]
+	if !unanswered {
+		return 0
+	}
+	return max(0, x.doubtTime()-time.Since(at))
+}
+
+// outwait returns when no task of the step is in doubt any more.
+func (x *run) outwait(ctx context.Context, s Step) {
+	for _, t := range s.Tasks {
+		if d := x.doubt(s.Name, t.Target()); d > 0 && sleep(ctx, d) != nil {
+			return
+		}
+	}
 }
 
 func (r *Runner) doubtTime() time.Duration { return orDefault(r.Doubt, 30*time.Second) }

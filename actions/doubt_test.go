@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// lateStop is Stop-CsWindowsService whose PowerShell is still loading its module
+// late is a cmdlet whose PowerShell is still loading its module
 // when the call is given up: it goes on there, and takes effect later.
-type lateStop struct{ *job }
+type late struct{ *job }
 
-func (l lateStop) Apply(ctx context.Context) error {
+func (l late) Apply(ctx context.Context) error {
 	l.w.mu.Lock()
 	l.w.log = append(l.w.log, l.what)
 	hook := l.w.onApply
@@ -44,7 +44,7 @@ func TestAStopThatTakesEffectAfterTheRescueLooked(t *testing.T) {
 		plan := w.plan()
 		for i, s := range plan.Steps {
 			if s.Name == StopServices {
-				plan.Steps[i].Tasks[0] = lateStop{s.Tasks[0].(*job)}
+				plan.Steps[i].Tasks[0] = late{s.Tasks[0].(*job)}
 			}
 		}
 		w.onApply = func(what string) {
@@ -143,4 +143,35 @@ func TestAStopOfAnEarlierRunIsWaitedFor(t *testing.T) {
 		}
 		mustEnd(t, w, restored)
 	})
+}
+
+// The failover is aborted right after the route was sent, which is set a while
+// later: that counts as moved.
+func TestARouteThatTakesEffectAfterTheAbort(t *testing.T) {
+	for _, lands := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w, n := newWorld(), &notebook{}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			plan := w.plan()
+			for i, s := range plan.Steps {
+				if s.Name == SetRoute {
+					route := *s.Tasks[0].(*job)
+					if !lands {
+						route.do = func(*world) {}
+					}
+					plan.Steps[i].Tasks[0] = late{&route}
+				}
+			}
+			w.onApply = func(what string) {
+				if what == "route" {
+					cancel(AbortedBy("anna via cli", "wrong pool"))
+				}
+			}
+			out := (&Runner{Record: n.record}).Run(ctx, plan, "c-1.1", Progress{})
+			if out.RouteMoved != lands || !out.Aborted || len(out.Stopped) != 0 {
+				t.Errorf("it is set %v: %+v", lands, out)
+			}
+		})
+	}
 }

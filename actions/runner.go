@@ -112,7 +112,7 @@ type run struct {
 	mu       sync.Mutex // guards what is below
 	progress Progress
 	rescuing bool
-	stopping map[string]time.Time // servers whose stop was sent and not answered: since when
+	sent     map[progressKey]time.Time // tasks that were sent and not answered: when
 }
 
 // forward runs what is left of the plan, in order, and names the step that
@@ -402,7 +402,9 @@ func (x *run) changed(ctx context.Context, name StepName) bool {
 	if did || !touched || !ok {
 		return did || touched
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Timeout)
+	ctx = context.WithoutCancel(ctx)
+	x.outwait(ctx, s)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	for _, t := range s.Tasks {
 		if obs, err := look(ctx, t); err != nil || obs.Status != Pending {

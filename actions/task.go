@@ -18,7 +18,7 @@ type attempt struct {
 	begin   time.Time
 	tries   int       // how often this run applied it
 	applied time.Time // when it was last applied, or sent and not answered; zero after another error
-	doubt   bool      // … it was not answered
+	lost    bool      // … it was not answered
 	touched bool      // an earlier run may have applied it
 	last    error     // the newest error that trying again may cure
 	saw     string    // the newest thing a Check saw
@@ -52,13 +52,11 @@ func (a *attempt) converge(ctx context.Context) error {
 	for pause := first; ; pause = min(2*pause, orDefault(a.PollMax, 5*time.Second)) {
 		obs, err := a.task.Check(ctx)
 		switch {
-		case err == nil && obs.Status == Done && a.step.Name == StartServices && a.tries == 0 && a.mayStop(a.task.Target()):
+		case err == nil && obs.Status == Done && a.step.Name == StartServices && a.tries == 0 && a.run.doubt(StopServices, a.task.Target()) > 0:
 			a.saw = obs.Detail // not for long, maybe
 		case err == nil && obs.Status == Done:
 			a.saw = obs.Detail
-			if a.step.Name == StopServices {
-				a.stops(a.task.Target(), false)
-			}
+			a.answered(a.step.Name, a.task.Target(), true)
 			if a.tries == 0 && !observes(a.step.Name) && (a.before == Finished || a.before == Already) {
 				return nil // as the journal has it
 			}
@@ -94,10 +92,10 @@ func (a *attempt) converge(ctx context.Context) error {
 // or applied so long ago that it must have been without effect.
 func (a *attempt) due() bool {
 	after := orDefault(a.Reapply, time.Minute)
-	if a.doubt {
+	if a.lost {
 		after = a.doubtTime()
 	}
-	if a.step.Name == StopServices && a.tries == 0 && a.mayStop(a.task.Target()) {
+	if a.step.Name == StopServices && a.tries == 0 && a.run.doubt(StopServices, a.task.Target()) > 0 {
 		return false // an earlier run sent it: two at a time get into each other's way
 	}
 	return a.applied.IsZero() || time.Since(a.applied) >= after
@@ -115,11 +113,9 @@ func (a *attempt) apply(ctx context.Context) (look bool, err error) {
 	a.tries++
 	a.applied = time.Time{}
 	err = a.task.Apply(ctx)
-	a.doubt = err != nil && (KindOf(err) == Indeterminate || ctx.Err() != nil)
-	if a.step.Name == StopServices {
-		a.stops(a.task.Target(), a.doubt)
-	}
-	if err == nil || a.doubt {
+	a.lost = err != nil && (KindOf(err) == Indeterminate || ctx.Err() != nil)
+	a.answered(a.step.Name, a.task.Target(), !a.lost)
+	if err == nil || a.lost {
 		a.applied = time.Now()
 	}
 	if err == nil {
