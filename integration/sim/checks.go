@@ -371,6 +371,9 @@ func (c *checks) coherent() {
 		}
 	}
 	active := m.Active()
+	if !w.edited && !w.touched && !c.settledByHand() {
+		clear(astray) // it is edgewatch that moved it, and that has to get through
+	}
 	if reached := w.reached(); reached != active && !anyTrue(astray) && m.State() != watchdog.Faulted && !c.holds() {
 		c.r.violate("I8", fmt.Sprintf("in the end partners reach %q, edgewatch takes %s for active, and nobody was told (DNS leads to %v, routes %v)", reached, active, w.leads(), w.route))
 	}
@@ -379,6 +382,13 @@ func (c *checks) coherent() {
 			c.r.violate("I5", fmt.Sprintf("in the end the services of %s, which %s stopped, do not run, and nobody was told", h.name, h.stoppedBy))
 		}
 	}
+}
+
+// settledByHand reports whether a person ended something that was not through.
+func (c *checks) settledByHand() bool {
+	return slices.ContainsFunc(c.entries, func(e watchdog.Entry) bool {
+		return e.Kind == watchdog.KindCommand && slices.Contains([]watchdog.Verb{watchdog.VerbAdopt, watchdog.VerbAck, watchdog.VerbAbort}, e.Command.Verb)
+	})
 }
 
 func anyTrue(m map[string]bool) bool {

@@ -66,6 +66,8 @@ var chainMutants = []Mutant{
 	{"services stay stopped after a failure", "actions/runner.go", "if err != nil && len(x.stillStopped()) > 0 {", "if false {", []string{"I5"}},
 	{"what stays stopped is not named", "actions/runner.go", "out.Stopped, out.Skipped = x.stillStopped(), x.skipped()", "out.Stopped, out.Skipped = nil, x.skipped()", []string{"I5"}},
 	{"a moved route is denied", "actions/runner.go", "\t\tout.RouteMoved = x.routeMoved(ctx)\n", "\t\tout.RouteMoved = false\n", []string{"I8"}},
+	{"what was sent late is believed not to come", "actions/doubt.go", "return max(0, x.doubtTime()-time.Since(at))", "return 0 * time.Since(at)", []string{"I5", "I8"}},
+	{"a move in doubt is taken back", "watchdog/fold.go", "f.chain.moved, f.undone = true, f.chain.word()", "f.chain.moved, f.undone = false, \"\"", []string{"I8"}},
 	{"a failover is run twice", "watchdog/engine.go", "\t\te.start(ctx, effect)\n", "\t\te.start(ctx, effect)\n\t\te.start(ctx, effect)\n", []string{"I2", "I1"}},
 }
 

@@ -222,6 +222,9 @@ func (p *process) winrm(ctx context.Context, h *host, what string) error {
 	return p.sleep(ctx, what, takes)
 }
 
+// lands is how long after it was sent a cmdlet takes effect at most.
+const lands = 25 * time.Second
+
 // change is a remote call that changes something: do is called when it comes
 // true, and lost says that its answer does not arrive.
 func (p *process) change(ctx context.Context, h *host, what string, do func()) error {
@@ -230,13 +233,38 @@ func (p *process) change(ctx context.Context, h *host, what string, do func()) e
 	}
 	w := p.run.world
 	w.mu.Lock()
-	lies, loses := h.lies > 0, h.loses > 0
-	h.lies, h.loses = max(h.lies-1, 0), max(h.loses-1, 0)
-	if !lies {
+	if dies := h.dies; dies != nil {
+		h.dies = nil
+		dies()
+		w.mu.Unlock()
+		return &actions.Error{Kind: actions.Indeterminate, Host: h.name, Op: what, Err: errors.New("connection reset by peer")}
+	}
+	reads := h.winrm == winrmReads
+	lies, loses, late := h.lies > 0 && !reads, h.loses > 0 && !reads, h.late > 0 && !reads
+	if !reads {
+		h.lies, h.loses, h.late = max(h.lies-1, 0), max(h.loses-1, 0), max(h.late-1, 0)
+	}
+	switch {
+	case lies || reads:
+	case late: // its PowerShell is still loading the module
+		if h.abort {
+			p.run.later(w.between(what+" aborted", time.Second, 10*time.Second), func() { p.run.order("abort", "it", "takes", "too", "long") })
+		}
+		time.AfterFunc(w.between(what+" lands", time.Second, lands), func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if h.power {
+				do()
+			}
+		})
+	default:
 		do()
 	}
 	w.mu.Unlock()
-	if loses {
+	if reads {
+		return &actions.Error{Kind: actions.AskHuman, Host: h.name, Op: what, Err: errors.New("the store is read-only"), Next: "look at the Central Management store"}
+	}
+	if loses || late {
 		return &actions.Error{Kind: actions.Indeterminate, Host: h.name, Op: what, Err: errors.New("connection reset by peer")}
 	}
 	return nil
@@ -266,6 +294,7 @@ func (p *process) services(t *task, h *host, run bool) {
 	t.apply = func(ctx context.Context) error {
 		var id int
 		var until time.Time
+		sent := time.Now()
 		err := p.change(ctx, h, t.what, func() {
 			least, most := 10*time.Second, 60*time.Second
 			if run {
@@ -277,7 +306,7 @@ func (p *process) services(t *task, h *host, run bool) {
 				case run:
 					h.stoppedBy = ""
 				default:
-					h.stoppedBy, h.stoppedAt = t.chain, time.Now()
+					h.stoppedBy, h.stoppedAt = t.chain, sent
 				}
 			})
 		})

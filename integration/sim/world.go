@@ -65,15 +65,18 @@ type host struct {
 	answers float64 // share of streams that are answered
 	slow    int     // how many times slower services start and stop
 
-	stoppedBy string // the failover that stopped its services, which nobody has started since
-	stoppedAt time.Time
+	stoppedBy string    // the failover that stopped its services, which nobody has started since
+	stoppedAt time.Time // when that was sent
 	tried     time.Time // when a failover last looked whether it has to start them
 	busy      time.Time
 	pending   int // the service operation that is under way
 
 	winrm winrmFault
-	lies  int // so many changes to come are answered with success and not made
-	loses int // so many changes to come are made and their answers lost
+	lies  int    // so many changes to come are answered with success and not made
+	loses int    // so many changes to come are made and their answers lost
+	late  int    // so many changes to come are made a while after their answers were lost …
+	abort bool   // … and somebody aborts the failover meanwhile
+	dies  func() // when it is told to change something, which it does not
 }
 
 // winrmFault is what WinRM of a host does.
@@ -83,6 +86,7 @@ const (
 	winrmWorks winrmFault = iota
 	winrmHangs
 	winrmRefuses
+	winrmReads // and changes nothing
 )
 
 // look is one round of ours, with the truth beside it.
@@ -280,7 +284,7 @@ func (w *world) heal() {
 	w.cut, w.loss, w.local, w.diskFull, w.diskHangs = false, 0, false, false, time.Time{}
 	for _, h := range w.hosts {
 		hosts = append(hosts, h)
-		h.hung, h.answers, h.slow, h.winrm, h.lies, h.loses = false, 1, 1, winrmWorks, 0, 0
+		h.hung, h.answers, h.slow, h.winrm, h.lies, h.loses, h.late, h.abort, h.dies = false, 1, 1, winrmWorks, 0, 0, 0, false, nil
 	}
 	for _, p := range w.pools {
 		p.pathCut = false
