@@ -160,7 +160,7 @@ type Guards struct {
 
 // Approval says how a person is asked in mode approve.
 type Approval struct {
-	// How long an answer is waited for; 0s waits without end. A quarter of an hour is time to be woken and to look.
+	// How long an answer is waited for; 0s waits without end. A quarter of an hour is time to be woken and to look. It begins anew when the question is about another pool, and after a pause or a hold.
 	Timeout Duration `yaml:"timeout" default:"15m"`
 	// What happens without an answer: hold does nothing until somebody comes, failover acts. Holding is the default, since a mode that asks should not act unasked.
 	Then watchdog.LateApproval `yaml:"then" default:"hold" enum:"hold,failover"`

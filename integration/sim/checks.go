@@ -414,6 +414,18 @@ func (c *checks) gaveUp() bool {
 	})
 }
 
+// asked is the pool that people were last asked about.
+func (c *checks) asked() string {
+	c.r.world.mu.Lock()
+	defer c.r.world.mu.Unlock()
+	for _, e := range slices.Backward(c.entries) {
+		if e.Decision != nil && e.Decision.Will == watchdog.WillAsk {
+			return e.Decision.To
+		}
+	}
+	return ""
+}
+
 // lookEvery is how long a look at what is not done yet may be ago: services that
 // took longer to stop than the configuration gives them may do so right after
 // the last one.

@@ -82,6 +82,10 @@ func vary(f configs.Federation, r *rand.Rand) *configs.Federation {
 		f.Guards.Cooldown.Duration = time.Duration(5+r.IntN(20)) * time.Minute
 		f.Guards.Budget = 1 + r.IntN(3)
 	}
+	if r.IntN(6) == 0 {
+		f.Mode, f.Approval.Then = watchdog.ModeApprove, watchdog.ApprovalActs
+		f.Approval.Timeout.Duration = time.Duration(1+r.IntN(9)) * time.Minute
+	}
 	if r.IntN(3) == 0 {
 		f.Breaker.BadRounds = 3 + r.IntN(4)
 		f.Breaker.MinBadTime.Duration = time.Duration(5+r.IntN(25)) * time.Second
@@ -125,6 +129,7 @@ func reconfigured(f configs.Federation, r *rand.Rand) *configs.Federation {
 	switch {
 	case n == 0, n == 4 && len(f.Pools) < 3, n == 5 && len(f.Witnesses.URLs) == 0:
 		f.Mode = []watchdog.Mode{watchdog.ModeObserve, watchdog.ModeApprove, watchdog.ModeAuto}[r.IntN(3)]
+		f.Approval.Then = []watchdog.LateApproval{watchdog.ApprovalHolds, watchdog.ApprovalActs}[r.IntN(2)]
 	case n == 1:
 		f.Guards.Cooldown.Duration = time.Duration(1+r.IntN(30)) * time.Minute
 		f.Guards.Budget = 1 + r.IntN(3)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"edgewatch/watchdog"
 )
 
 // words are an order.
@@ -12,7 +14,7 @@ func (a *author) words() []string {
 	orders := [][]string{
 		{"failover", to, "an exercise"}, {"failover", to, "now"}, {"pause", fmt.Sprintf("%dm", 1+a.IntN(20)), "patching"}, {"resume"}, {"ack", "seen"},
 		{"switchover", to, "maintenance"}, {"failback", to, "mended"}, {"hold", "wait for me"}, {"release", "go on"}, {"abort", "stop it"},
-		{"retry", "again"}, {"skip-step", []string{"verify", "check-port"}[a.IntN(2)], "mended by hand"}, {"adopt", to, "it is there"}, {"approve", "do it"}, {"deny", "not now"},
+		{"retry", "again"}, {"skip-step", []string{"verify", "check-port"}[a.IntN(2)], "mended by hand"}, {"adopt", to, "it is there"}, {"approve", to, "do it"}, {"deny", "not now"},
 		{"failover", to, "--force", "I know better"}, {"switchover", to, "--force", "I know better"}, {"failback", to, "--force", "I know better"},
 	}
 	return orders[a.IntN(len(orders))]
@@ -61,4 +63,18 @@ func (a *author) people() {
 			r.world.with(func() { r.world.route[site], r.world.touched = other, true })
 		})
 	}
+}
+
+// answers is somebody who answers the question whether to fail over, or holds
+// edgewatch back because of it.
+func (a *author) answers() {
+	n, after := a.IntN(5), a.between(time.Second, 12*time.Minute)
+	asks := func(e watchdog.Entry) bool { return e.Decision != nil && e.Decision.Will == watchdog.WillAsk }
+	a.s.faults = append(a.s.faults, &fault{when: asks, after: after, begin: func(r *run) {
+		words := [][]string{{"approve", r.checks.asked(), "do it"}, {"deny", "not now"}, {"pause", "3m", "I look at it"}, {"pause", "15m", "I look at it"}, {"hold", "wait for me"}}[n]
+		r.order(words...)
+		if words[0] == "hold" {
+			r.later(after, func() { r.order("release", "go on") })
+		}
+	}})
 }

@@ -120,6 +120,9 @@ func (a *author) mixedStory() {
 	if a.IntN(3) > 0 { // most stories have an outage in them
 		a.outage()
 	}
+	if a.IntN(2) == 0 {
+		a.answers() // where it is asked
+	}
 	for range 1 + a.IntN(5) {
 		switch n := a.IntN(12); {
 		case n < 4:
