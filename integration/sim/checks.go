@@ -111,7 +111,9 @@ func (c *checks) reread() {
 }
 
 // evidence is I4: what is taken for down was seen down often enough and long
-// enough, in rounds in which nothing of ours was broken.
+// enough, in rounds in which nothing of ours was broken. One of them may be one
+// that our line alone made of a pool that answers badly: a probe that is lost
+// while the canaries answer cannot be told from one that was not served.
 func (c *checks) evidence(pool, what string) {
 	w, s := c.r.world, c.r.estate.settings
 	rules := s.Breaker
@@ -121,11 +123,16 @@ func (c *checks) evidence(pool, what string) {
 		need = min(need, int(rules.BadRatio*float64(rules.MinRounds)))
 	}
 	var first, last time.Time
-	n := 0
+	n, lost := 0, 0
 	for _, l := range w.log {
 		p := l.pools[pool]
-		if l.at.Before(since) || p == nil || l.own || l.canaries < s.Watch.MinCanaries || p.down+p.excused < p.asked {
+		if l.at.Before(since) || p == nil || l.own || l.canaries < s.Watch.MinCanaries || p.down+p.excused+p.lost < p.asked {
 			continue
+		}
+		if p.down+p.excused < p.asked {
+			if lost++; lost > 1 {
+				continue
+			}
 		}
 		if n++; n == 1 {
 			first = l.at

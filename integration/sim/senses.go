@@ -164,6 +164,8 @@ func (w *world) judge(r *probe.Result, what string, limit time.Duration, counts 
 			t.down++
 		case pool.pathCut:
 			t.excused++
+		case lost:
+			t.lost++
 		}
 	}
 	r.Error = "no answer"

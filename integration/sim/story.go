@@ -72,7 +72,9 @@ func write(seed uint64, e *estate, life time.Duration) *story {
 	a.w = e.settings.Rules.Pools
 	a.s.restartAfter = a.between(5*time.Second, 40*time.Second) // whoever ends in good order has told Slack by then
 	a.s.listensWithRoute = a.IntN(3) == 0
-	if a.IntN(4) == 0 {
+	// Every end of edgewatch gives people their time to answer anew.
+	acts := a.r.Mode == watchdog.ModeApprove && a.r.ApprovalThen == watchdog.ApprovalActs
+	if a.IntN(4) == 0 && !acts {
 		a.twinStory()
 	} else {
 		a.mixedStory()

@@ -101,6 +101,7 @@ type looked struct {
 	asked   int
 	down    int // were not served, by the pool's own fault
 	excused int // could not be reached by us alone, with nothing to tell us
+	lost    int // were served, but our line lost the probe
 }
 
 func newWorld(e *estate, seed uint64) *world {
