@@ -175,3 +175,15 @@ func TestARouteThatTakesEffectAfterTheAbort(t *testing.T) {
 		})
 	}
 }
+
+// An update of DNS whose answer was lost is looked at, and sent again at once
+// where it is not there.
+func TestALostUpdateOfDNSIsSentAgainAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		w.fail["dns"] = []error{&Error{Kind: Indeterminate, Host: "ns1", Op: "UPDATE", Err: errors.New("i/o timeout")}}
+		if out := (&Runner{Record: n.record}).Run(t.Context(), w.plan(), "c-1.1", Progress{}); !out.OK || out.Took > 5*time.Second {
+			t.Errorf("%+v", out)
+		}
+	})
+}
