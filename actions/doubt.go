@@ -10,7 +10,7 @@ import (
 func (r *Runner) begin(plan *Plan, chain string, progress Progress) *run {
 	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone(), sent: map[progressKey]time.Time{}}
 	for key, phase := range progress.last {
-		if key.target != "" && phase == Started {
+		if key.target != "" && (phase == Started || phase == Failed) && (key.step != StopServices || !progress.running(key.target)) {
 			x.sent[key] = time.Now()
 		}
 	}

@@ -187,3 +187,43 @@ func TestALostUpdateOfDNSIsSentAgainAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// The process died while it waited for a stop to land that it had given up: the
+// next one does not believe that the server runs either.
+func TestAStopThatWasGivenUpLandsInTheNextRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{records: []Record{
+			{Step: Preflight, Phase: Already},
+			{Step: StopServices, Phase: Started}, {Step: StopServices, Target: "e1", Phase: Started}, {Step: StopServices, Target: "e1", Phase: Failed, Error: "lost"},
+		}}
+		time.AfterFunc(20*time.Second, func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.running["e1"] = false
+		})
+		out := (&Runner{Record: n.record}).Abandon(t.Context(), w.plan(), "c-1.1", n.progress(), "too old")
+		time.Sleep(time.Minute)
+		if mustEnd(t, w, untouched); len(out.Stopped) != 0 {
+			t.Errorf("named: %v", out.Stopped)
+		}
+	})
+}
+
+// An answer that is lost costs no step its limit, however short that is.
+func TestALostAnswerAndAShortLimit(t *testing.T) {
+	for what, name := range map[string]StepName{"stop e1": StopServices, "route": SetRoute, "dns": DNSRecords, "start e1": StartServices} {
+		synctest.Test(t, func(t *testing.T) {
+			w, n := newWorld(), &notebook{}
+			w.fail[what] = []error{&Error{Kind: Indeterminate, Host: "host", Op: what, Err: errors.New("timeout")}}
+			plan := w.plan()
+			for i := range plan.Steps {
+				if plan.Steps[i].Name == name {
+					plan.Steps[i].Timeout = 30 * time.Second
+				}
+			}
+			if out := (&Runner{Record: n.record}).Run(t.Context(), plan, "c-1.1", Progress{}); !out.OK {
+				t.Errorf("%s: %+v", what, out)
+			}
+		})
+	}
+}

@@ -17,8 +17,7 @@ type attempt struct {
 	before  RecordPhase // what earlier runs recorded of it
 	begin   time.Time
 	tries   int       // how often this run applied it
-	applied time.Time // when it was last applied, or sent and not answered; zero after another error
-	lost    bool      // … it was not answered
+	applied time.Time // when it was last applied without an error; zero after one
 	touched bool      // an earlier run may have applied it
 	last    error     // the newest error that trying again may cure
 	saw     string    // the newest thing a Check saw
@@ -52,7 +51,7 @@ func (a *attempt) converge(ctx context.Context) error {
 	for pause := first; ; pause = min(2*pause, orDefault(a.PollMax, 5*time.Second)) {
 		obs, err := a.task.Check(ctx)
 		switch {
-		case err == nil && obs.Status == Done && a.step.Name == StartServices && a.tries == 0 && a.run.doubt(StopServices, a.task.Target()) > 0:
+		case err == nil && obs.Status == Done && a.step.Name == StartServices && a.tries == 0 && time.Since(a.begin) < a.step.Timeout*2/3 && a.run.doubt(StopServices, a.task.Target()) > 0:
 			a.saw = obs.Detail // not for long, maybe
 		case err == nil && obs.Status == Done:
 			a.saw = obs.Detail
@@ -91,14 +90,10 @@ func (a *attempt) converge(ctx context.Context) error {
 // due reports whether a pending task should be applied now: never applied,
 // or applied so long ago that it must have been without effect.
 func (a *attempt) due() bool {
-	after := orDefault(a.Reapply, time.Minute)
-	if a.lost {
-		after = a.doubtTime()
+	if a.step.Name == StopServices && time.Since(a.begin) < a.step.Timeout/3 && a.run.doubt(StopServices, a.task.Target()) > 0 {
+		return false // it was sent: two at a time get into each other's way
 	}
-	if a.step.Name == StopServices && a.tries == 0 && a.run.doubt(StopServices, a.task.Target()) > 0 {
-		return false // an earlier run sent it: two at a time get into each other's way
-	}
-	return a.applied.IsZero() || time.Since(a.applied) >= after
+	return a.applied.IsZero() || time.Since(a.applied) >= orDefault(a.Reapply, time.Minute)
 }
 
 // apply records and applies the task. It reports whether a look at the task
@@ -113,14 +108,9 @@ func (a *attempt) apply(ctx context.Context) (look bool, err error) {
 	a.tries++
 	a.applied = time.Time{}
 	err = a.task.Apply(ctx)
-	// An update of DNS is there or not when it is looked at; a cmdlet takes a while.
-	a.lost = err != nil && (KindOf(err) == Indeterminate || ctx.Err() != nil) && a.step.Name != DNSRecords
-	a.answered(a.step.Name, a.task.Target(), !a.lost)
-	if err == nil || a.lost {
-		a.applied = time.Now()
-	}
+	a.answered(a.step.Name, a.task.Target(), err == nil || KindOf(err) != Indeterminate && ctx.Err() == nil)
 	if err == nil {
-		a.last = nil
+		a.applied, a.last = time.Now(), nil
 		return true, nil
 	}
 	a.last = err
