@@ -142,6 +142,9 @@ func (l *Lab) build(ctx context.Context, o *Options) error {
 	if _, err := os.Lstat(l.Files.State); err == nil {
 		return fmt.Errorf("%s is there already: the journal of another lab does not fit this one, whose pools are new. Take an empty directory", l.Files.State)
 	}
+	if _, err := os.Lstat(l.Files.Config); err == nil {
+		return fmt.Errorf("%s is there already, and is not overwritten. Take an empty directory", l.Files.Config)
+	}
 	addrs, port, err := FreeLoopback(ctx, infrastructure+o.Pools*o.ServersPerPool, o.Port)
 	if err != nil {
 		return err

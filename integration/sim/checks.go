@@ -378,7 +378,7 @@ func (c *checks) coherent() {
 		}
 	}
 	active := m.Active()
-	if !w.edited && !w.touched && !c.settledByHand() {
+	if !w.edited && !w.touched && !c.r.reconfigured && !c.settledByHand() {
 		clear(astray) // it is edgewatch that moved it, and that has to get through
 	}
 	if reached := w.reached(); reached != active && !anyTrue(astray) && m.State() != watchdog.Faulted && !c.holds() {

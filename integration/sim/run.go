@@ -32,6 +32,8 @@ type run struct {
 	slackDown bool             // guarded by world.mu
 	filter    *slacktest.Fault // refuses messages for what they say
 
+	reconfigured bool // somebody has changed the configuration
+
 	config  *estate  // what the next life goes by, when somebody has changed the configuration. Owned by play
 	process *process // the living one; nil while there is none. Owned by play
 	last    *process // the one that ended in good order before it
@@ -294,7 +296,7 @@ func (r *run) reconfigure(seed uint64) {
 		return
 	}
 	r.notef("somebody changes the configuration: %s", e.summary())
-	r.config = e
+	r.config, r.reconfigured = e, true
 	r.stop()
 }
 

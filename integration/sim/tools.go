@@ -82,7 +82,7 @@ func (a *author) toolTrouble() {
 // answer never. Maybe somebody aborts the move meanwhile.
 func (a *author) lateChange() {
 	n, abort, moves := a.IntN(3), a.IntN(3) > 0, a.IntN(2)
-	a.s.faults = append(a.s.faults, &fault{when: chainBegins(moves), begin: func(r *run) {
+	a.s.faults = append(a.s.faults, &fault{when: chainBegins(moves), after: a.between(time.Millisecond, 50*time.Millisecond), begin: func(r *run) {
 		r.world.with(func() {
 			p := r.world.poolNamed(r.checks.newest.To)
 			h := p.hosts[n%len(p.hosts)]
@@ -100,7 +100,7 @@ func (a *author) lateChange() {
 // nothing.
 func (a *author) doubtfulRoute() {
 	hangs, reads, moves := a.between(time.Minute, 12*time.Minute), a.between(time.Minute, 12*time.Minute), a.IntN(2)
-	a.s.faults = append(a.s.faults, &fault{when: chainBegins(moves), begin: func(r *run) {
+	a.s.faults = append(a.s.faults, &fault{when: chainBegins(moves), after: a.between(time.Millisecond, 50*time.Millisecond), begin: func(r *run) {
 		to := func(h *host, text string, fault winrmFault) func() {
 			return func() {
 				r.notef("%s: %s", h.name, text)

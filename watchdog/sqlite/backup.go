@@ -15,13 +15,16 @@ import (
 // it is durable and verified. A file that exists is left alone: the error is
 // fs.ErrExist then. After any other error there is no new file.
 func Backup(ctx context.Context, from, to string) (Head, error) {
+	if _, err := os.Stat(filepath.Dir(to)); err != nil {
+		return Head{}, fmt.Errorf("no backup was made: %w – create the folder", err)
+	}
 	to, err := canonical(to)
 	if err != nil {
 		return Head{}, err
 	}
 	f, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return Head{}, fmt.Errorf("backup %s: %w, and is not overwritten – name a new one", to, fs.ErrExist)
+		return Head{}, fmt.Errorf("no backup was made: %s: %w, and is not overwritten – name a new one", to, fs.ErrExist)
 	}
 	if err != nil {
 		return Head{}, fmt.Errorf("create backup: %w – check owner and permissions of the folder", err)
