@@ -317,3 +317,19 @@ func TestDenyWhileHeld(t *testing.T) {
 		}
 	}
 }
+
+// The question went on to another pool: a no on the message that people got is a
+// no, for the incident.
+func TestDenyOnceTheQuestionChangedItsPool(t *testing.T) {
+	r := newRig(t)
+	s := asking()
+	s.Decision.To = "EdgePool3"
+	r.desk.snaps[0] = s
+	r.start(t)
+	r.add(t, question()[0])
+	r.told(t)
+	reply, err := r.srv.ClickStale(deadline(t), "U0ANNA", r.srv.Messages()[0], actionDeny, `{"f":"contoso","i":"contoso-7","p":"EdgePool2"}`, time.Now())
+	if err != nil || len(r.desk.commands()) != 1 || r.desk.commands()[0].Verb != watchdog.VerbDeny {
+		t.Errorf("%q, %v, %v", reply, err, r.desk.commands())
+	}
+}
