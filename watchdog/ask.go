@@ -48,19 +48,28 @@ func (a *ask) unanswered(at time.Time, rules *Rules) (end time.Time, over bool) 
 
 // asked is since when people have been asked about the pool, so that their time
 // counts from it. It does not where it ended while something else kept edgewatch
-// from acting, which they took for the end of the question.
+// from acting, which they took for the end of the question, or while they were
+// asked about another pool.
 func (f *fold) asked(pool string, at time.Time, rules *Rules) (since time.Time, asked bool) {
 	since, asked = f.ask.from(pool)
-	if rules.ApprovalThen == ApprovalActs && f.decision.Will != WillAsk && !at.Before(since.Add(rules.ApprovalTimeout)) {
+	late := rules.ApprovalTimeout > 0 && !at.Before(since.Add(rules.ApprovalTimeout))
+	acts := rules.ApprovalThen == ApprovalActs
+	if late && (acts && f.decision.Will != WillAsk || !acts && f.ask != nil && f.ask.to != pool) {
 		return time.Time{}, false
 	}
 	return since, asked
 }
 
+// cutQuestion notes that somebody held edgewatch back.
+func (f *fold) cutQuestion() {
+	if f.ask != nil {
+		f.ask.cut = true
+	}
+}
+
 // decided takes in a decision as recorded.
 func (f *fold) decided(e Entry, rules *Rules) {
-	switch d := e.Decision; {
-	case d.Will == WillAsk:
+	if d := e.Decision; d.Will == WillAsk {
 		since := map[string]time.Time{}
 		if f.ask != nil && !f.ask.cut {
 			maps.Copy(since, f.ask.since)
@@ -69,8 +78,6 @@ func (f *fold) decided(e Entry, rules *Rules) {
 			since[d.To] = e.At
 		}
 		f.ask = &ask{to: d.To, since: since}
-	case f.ask != nil && (d.BlockedBy == GuardHold || d.BlockedBy == GuardPause):
-		f.ask.cut = true
 	}
 	f.decision = *e.Decision
 	f.heard = e.Incident

@@ -28,7 +28,6 @@ type Auditor struct {
 	paused   time.Time            // automatic failover is paused until then …
 	pausing  time.Duration        // … as it was ordered for so long
 	held     bool                 // until a person releases it
-	born     time.Time            // when the process began
 	started  bool                 // a process began since the newest failover did or was carried on
 	ordered  bool                 // … or a person ordered one
 	incident string               // the newest
@@ -136,7 +135,7 @@ func (a *Auditor) checkItself(e Entry) error {
 	switch {
 	case a.rules.Mode != ModeAuto && (a.rules.Mode != ModeApprove || a.rules.ApprovalThen != ApprovalActs):
 		return fmt.Errorf("I6: a failover begins by itself in mode %s", a.rules.Mode)
-	case a.denied:
+	case a.denied && e.Incident == a.incident:
 		return errors.New("I6: a failover begins by itself although a person denied it")
 	case a.rules.Mode == ModeApprove && (a.asked[c.To].IsZero() || e.At.Before(a.asked[c.To].Add(a.rules.ApprovalTimeout))):
 		return fmt.Errorf("I6: a failover begins by itself before people had %s to answer", Span(a.rules.ApprovalTimeout))
@@ -228,7 +227,7 @@ func (a *Auditor) checkEnd(end *ChainEnd) error {
 // Apply folds a durable entry in, whether it would pass Check or not: an old
 // journal is no reason to stop.
 func (a *Auditor) Apply(e Entry) {
-	a.reckon(e)
+	a.rewind(e.At)
 	if e.Incident != "" && e.Incident != a.incident {
 		a.incident = e.Incident
 		a.answered()
@@ -250,15 +249,11 @@ func (a *Auditor) Apply(e Entry) {
 	}
 }
 
-// applyDecision notes what people are asked. While somebody holds edgewatch back
-// that is no question, and one whose time ended while nothing was asked is a new
-// one.
+// applyDecision notes what people are asked. A question whose time ended while
+// nothing was asked is a new one, as is one after somebody held edgewatch back.
 func (a *Auditor) applyDecision(e Entry) {
 	d := e.Decision
-	switch {
-	case d.BlockedBy == GuardHold || d.BlockedBy == GuardPause:
-		clear(a.asked)
-	case d.Will == WillAsk && (a.asked[d.To].IsZero() || !a.asking && !e.At.Before(a.asked[d.To].Add(a.rules.ApprovalTimeout))):
+	if d.Will == WillAsk && (a.asked[d.To].IsZero() || !a.asking && !e.At.Before(a.asked[d.To].Add(a.rules.ApprovalTimeout))) {
 		a.asked[d.To] = e.At
 	}
 	a.asking = d.Will == WillAsk
@@ -278,25 +273,9 @@ func (a *Auditor) applyNotice(n *Notice) {
 		a.paused = time.Time{}
 	case NoticeStarted:
 		a.started = true
+	case NoticeClock:
+		a.advance(n.By)
 	default:
-	}
-}
-
-// reckon makes good for a clock that was set. Until the process is older than its
-// grace, in which it begins nothing, it is its own clock that is set right.
-func (a *Auditor) reckon(e Entry) {
-	n, by := e.Notice, time.Duration(0)
-	switch {
-	case n != nil && n.Kind == NoticeStarted:
-		a.born = e.At
-	case n != nil && n.Kind == NoticeClock:
-		by = n.By
-	}
-	young := !a.born.IsZero() && e.At.Add(-by).Sub(a.born).Abs() < a.rules.StartupGrace
-	a.born = a.born.Add(by)
-	if !young {
-		a.advance(by)
-		a.rewind(e.At)
 	}
 }
 
@@ -384,10 +363,12 @@ func (a *Auditor) applyCommand(e Entry) {
 	switch cmd := e.Command; cmd.Verb {
 	case VerbPause:
 		a.paused, a.pausing = e.At.Add(cmd.For), cmd.For
+		clear(a.asked)
 	case VerbResume:
 		a.paused = time.Time{}
 	case VerbHold:
 		a.held = true
+		clear(a.asked)
 	case VerbRelease:
 		a.held = false
 	case VerbAck, VerbAdopt:

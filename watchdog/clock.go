@@ -16,7 +16,8 @@ func (s *step) reckon() {
 		return // what the last process made of its clock is none of this one's business
 	}
 	f := s.fold.clone()
-	f.leap(s.At, by, s.rules)
+	f.advance(by)
+	f.rewind(s.At, s.rules)
 	s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeClock, By: by, Text: clockText(by) + f.lasts(s.At, s.rules)}})
 }
 
@@ -42,25 +43,6 @@ func (f *fold) lasts(at time.Time, rules *Rules) string {
 		s += fmt.Sprintf("; the cool-down lasts until %s", clock(f.cooldown))
 	}
 	return s
-}
-
-// leap makes good for a clock that was set by so much, to at. One that is set
-// right while the process is young was wrong at its start: what the journal says
-// of before is right as it stands.
-func (f *fold) leap(at time.Time, by time.Duration, rules *Rules) {
-	young := f.young(at.Add(-by), rules)
-	f.leapt += by
-	f.born = f.born.Add(by)
-	if !young {
-		f.advance(by)
-		f.rewind(at, rules)
-	}
-}
-
-// young reports whether the process has just begun. Its clock may be wrong until
-// it is set, as after a boot, and nothing is begun by itself.
-func (f *fold) young(at time.Time, rules *Rules) bool {
-	return !f.born.IsZero() && at.Sub(f.born).Abs() < rules.StartupGrace
 }
 
 // advance makes good for a clock that was set forward, or stood still with the

@@ -23,7 +23,7 @@ func decide(at time.Time, levels Levels, rules *Rules, f *fold) Decision {
 		return q.retrying()
 	case f.confirm != "" && f.unfinished():
 		return q.hold(GuardUnconfirmed, time.Time{}, fmt.Sprintf("%s: once what it stopped at is mended, take it up again with retry; or do the rest by hand, then adopt %s REASON", f.confirm, f.active))
-	case f.confirm != "" && f.undone != "":
+	case f.confirm != "" && f.undone != "" && !f.tripped[f.active]:
 		return q.hold(GuardUnconfirmed, time.Time{}, fmt.Sprintf("%s: failover %s REASON brings route and records there; or do the rest by hand, then adopt %[2]s REASON", f.confirm, f.active))
 	case f.confirm != "":
 		return q.hold(GuardUnconfirmed, time.Time{}, f.confirm+"; a person's ack is needed before edgewatch acts again")

@@ -113,7 +113,7 @@ func (d *detector) feed(began time.Time, v Verdict) Breaker {
 // pool to be up, and one did. The pool is not dead: that ends a row of bad
 // rounds, and is none of a share of them. Whether it is well is not said.
 func (d *detector) some(began time.Time) {
-	if began.After(d.last) {
+	if began.After(d.last) && d.state() == BreakerClosed {
 		d.bad, d.firstBad = 0, time.Time{}
 		d.report(nil)
 	}

@@ -193,3 +193,21 @@ func TestParseRequest(t *testing.T) {
 		}
 	}
 }
+
+// Since when a pool is down does not change because one of its servers answers
+// once, too few for it to be up.
+func TestDownSince(t *testing.T) {
+	d := newDetector(BreakerRules{BadRounds: 3, MinBadTime: 20 * time.Second, RetryAfter: time.Hour, GoodRounds: 3})
+	at := t0
+	var b Breaker
+	for range 5 {
+		b = d.feed(at, PoolDown)
+		at = at.Add(10 * time.Second)
+	}
+	first := b.Since
+	d.some(at)
+	d.feed(at, Inconclusive)
+	if b = d.feed(at.Add(10*time.Second), PoolDown); !b.Tripped() || !b.Since.Equal(first) {
+		t.Errorf("tripped %v, down since %s, was %s", b.Tripped(), b.Since, first)
+	}
+}

@@ -46,7 +46,6 @@ type fold struct {
 	failed    map[string]time.Time
 	stays     string        // why federation does not go home by itself until a person speaks
 	homeward  string        // the pool that stays is about: once federation is there, it is over
-	born      time.Time     // when this process began
 	leapt     time.Duration // how far the clock was set since this process began, as far as that was told
 	chain     *chainFold    // the running failover, else the last one
 	confirm   string        // what a person has to acknowledge before the next automatic failover
@@ -168,14 +167,7 @@ func (c *chainFold) verifying() bool { return c.at == actions.Verify }
 func (f *fold) apply(e Entry, rules *Rules) {
 	f.lastSeq = max(f.lastSeq, e.Seq)
 	f.incidents = max(f.incidents, numberOf(e.Incident, incidentMark))
-	switch {
-	case e.Notice != nil && e.Notice.Kind == NoticeClock:
-		f.leap(e.At, e.Notice.By, rules)
-	case e.Notice != nil && e.Notice.Kind == NoticeStarted:
-		f.born = e.At
-	case !f.young(e.At, rules):
-		f.rewind(e.At, rules)
-	}
+	f.rewind(e.At, rules)
 	switch e.Kind {
 	case KindPool:
 		f.applyPool(e)
@@ -201,6 +193,9 @@ func (f *fold) applyPool(e Entry) {
 	}
 	switch {
 	case e.Pool.Tripped:
+		if f.undone != "" && f.confirm == f.half() {
+			f.confirm = "" // to bring the rest to a pool that is dead helps nobody
+		}
 		f.open(e)
 	case f.halfway() && (f.faulted() || f.confirm != ""):
 		// The incident ends with its failover, or with an ack.
@@ -244,10 +239,12 @@ func (f *fold) applyCommand(e Entry) {
 	}
 	switch cmd.Verb {
 	case VerbHold:
+		f.cutQuestion()
 		f.hold = &Hold{Since: e.At, Actor: cmd.Actor, Via: cmd.Via, Reason: cmd.Reason, told: e.At}
 	case VerbRelease:
 		f.hold = nil
 	case VerbPause:
+		f.cutQuestion()
 		f.pause, f.pausing = &Pause{Until: e.At.Add(cmd.For), Actor: cmd.Actor, Via: cmd.Via, Reason: cmd.Reason}, cmd.For
 	case VerbResume:
 		f.pause = nil
@@ -423,6 +420,9 @@ func (f *fold) stuck(at time.Time, aborted string, rules *Rules) {
 func (f *fold) applyNotice(e Entry) {
 	n := e.Notice
 	switch n.Kind {
+	case NoticeClock:
+		f.leapt += n.By
+		f.advance(n.By)
 	case NoticePauseEnded:
 		f.pause = nil
 	case NoticeOldPoolBack:
@@ -466,6 +466,6 @@ func (f *fold) applyNotice(e Entry) {
 		f.forget(n.Pool)
 	case NoticeServerGone:
 		f.settle(n.Pool, n.Server)
-	case NoticeClock, NoticeRefused: // the first was reckoned with
+	case NoticeRefused: // changes nothing
 	}
 }

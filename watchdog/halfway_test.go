@@ -3,6 +3,7 @@ package watchdog
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // A move stopped half-way, and the next one, away from its pool, failed before it
@@ -120,5 +121,30 @@ func TestWhyNamesTheStepOfThisRun(t *testing.T) {
 	s.lines("step verify failed", "end verify moved", "wait 2m", "tick", "step set-route started")
 	if s.m.State() != FailingOver {
 		t.Errorf("at set-route again, and the state is %s", s.m.State())
+	}
+}
+
+// The pool that federation has half arrived at answered for hours, and dies: the
+// next candidate takes over. Once all have failed, an ack is what helps.
+func TestAPoolHalfArrivedAtDies(t *testing.T) {
+	half := []string{"rules unproven=next", "boot", "ready EdgePool2", "ready EdgePool3", "round EdgePool1=tripped",
+		"step stop-services started edge3", "step set-route started site", "end dns-records moved",
+		"wait 61s", "tick", "end dns-records moved", "round EdgePool1=down EdgePool2=tripped EdgePool3=up", "end preflight"}
+	s := newScript(t)
+	s.lines(half...)
+	s.lines("wait 1m", "round EdgePool1=down EdgePool2=up EdgePool3=up")
+	s.steady(3*time.Hour, "EdgePool1=down EdgePool2=up EdgePool3=up")
+	if did := s.steady(time.Minute, "EdgePool1=down EdgePool2=tripped EdgePool3=up"); !strings.Contains(did, runs) {
+		t.Errorf("EdgePool2 is down, EdgePool3 is ready: %s", did)
+	}
+	s = newScript(t)
+	s.lines(half...)
+	for range 2 {
+		s.steady(11*time.Minute, "EdgePool1=down EdgePool2=tripped EdgePool3=up")
+		s.lines("end preflight")
+	}
+	s.steady(time.Minute, "EdgePool1=down EdgePool2=tripped EdgePool3=up")
+	if d := s.m.Decide(s.now, s.levels); !strings.Contains(d.Because, "a person's ack is needed") {
+		t.Errorf("EdgePool2 is dead: %s", d.sentence())
 	}
 }

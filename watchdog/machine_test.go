@@ -89,6 +89,7 @@ func (s *script) do(line string) {
 	case "leap":
 		by := s.duration(words[1])
 		s.now, s.levels.Leapt = s.now.Add(by), s.levels.Leapt+by
+		s.levels.Since = earlier(s.levels.Since, s.now) // as the engine does
 	case "mode":
 		s.rules.Mode = Mode(words[1])
 		s.m.rules.Mode = s.rules.Mode
@@ -212,6 +213,9 @@ func (s *script) restart() {
 		s.m.Apply(e)
 	}
 	s.levels = Levels{Readiness: map[string]Readiness{}}
+	if s.rules.StartupGrace > 0 {
+		s.levels.Since = s.now
+	}
 	s.event(Booted{})
 }
 

@@ -10,7 +10,9 @@ import (
 // notice tells what became true or ended, once each.
 func (s *step) notice() {
 	f, round := &s.fold, s.Levels.Round
-	if f.pause != nil && !s.At.Before(f.pause.Until) && !s.fold.young(s.At, s.rules) { // its clock may be wrong
+	// The clock of a process that has just begun may be ahead until it is set, as
+	// after a boot.
+	if young := s.At.Before(s.Levels.Since.Add(s.rules.StartupGrace)); f.pause != nil && !s.At.Before(f.pause.Until) && !young {
 		s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticePauseEnded, Text: fmt.Sprintf("the pause by %s (%s) has ended", f.pause.Actor, f.pause.Reason)}})
 	}
 	if h := f.hold; h != nil && s.At.Sub(h.told) >= heldReminder {

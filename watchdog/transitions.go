@@ -36,6 +36,7 @@ const (
 	oneAtATime  = "a {move} is running: one at a time; follow it with status, or abort it"
 	finishFirst = "the last {move} moved the route and is not through; it is tried again by itself. To stop that and choose another pool, abort it or ack first"
 	notAsked    = "edgewatch asks for no approval now; why tells how things stand"
+	noQuestion  = notAsked + ", and failover POOL REASON moves federation without being asked"
 )
 
 // transitions is every state × event. What is not in it is refused by name.
@@ -68,7 +69,7 @@ func idle(but map[Verb]row) map[eventName]row {
 		eventName(VerbRelease):    {do: (*step).released},
 		eventName(VerbPause):      {do: (*step).paused},
 		eventName(VerbResume):     {do: (*step).resumed},
-		eventName(VerbApprove):    {refuse: notAsked},
+		eventName(VerbApprove):    {refuse: noQuestion},
 		eventName(VerbDeny):       {do: (*step).denied},
 		eventName(VerbAbort):      {refuse: noChain},
 		eventName(VerbRetry):      {do: (*step).retried},
