@@ -227,3 +227,48 @@ func TestALostAnswerAndAShortLimit(t *testing.T) {
 		})
 	}
 }
+
+// stale is a look that is two minutes old when its answer is read, once: this
+// process stood still meanwhile.
+type stale struct {
+	*job
+	read bool
+}
+
+func (s *stale) Check(ctx context.Context) (Observation, error) {
+	obs, err := s.job.Check(ctx)
+	if !s.read {
+		s.read = true
+		time.Sleep(2 * time.Minute)
+	}
+	return obs, err
+}
+
+// As TestAStopThatTakesEffectAfterTheRescueLooked, and the process stands still
+// between its look and what it makes of it.
+func TestALookThatIsOldByThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		plan := w.plan()
+		for i, s := range plan.Steps {
+			switch s.Name {
+			case StopServices:
+				plan.Steps[i].Tasks[0] = late{s.Tasks[0].(*job)}
+			case StartServices:
+				plan.Steps[i].Tasks[0] = &stale{job: s.Tasks[0].(*job)}
+			default:
+			}
+		}
+		w.onApply = func(what string) {
+			if what == "stop e1" {
+				cancel(AbortedBy("anna via cli", "wrong pool"))
+			}
+		}
+		out := (&Runner{Record: n.record}).Run(ctx, plan, "c-1.1", Progress{})
+		if mustEnd(t, w, untouched); len(out.Stopped) != 0 {
+			t.Errorf("named: %v", out.Stopped)
+		}
+	})
+}

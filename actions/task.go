@@ -49,9 +49,10 @@ func (a *attempt) did() bool { return a.tries > 0 || a.touched }
 func (a *attempt) converge(ctx context.Context) error {
 	first := orDefault(a.Poll, 100*time.Millisecond)
 	for pause := first; ; pause = min(2*pause, orDefault(a.PollMax, 5*time.Second)) {
+		doubtful := a.doubtful()
 		obs, err := a.task.Check(ctx)
 		switch {
-		case err == nil && obs.Status == Done && a.step.Name == StartServices && a.tries == 0 && time.Since(a.begin) < a.step.Timeout*2/3 && a.run.doubt(StopServices, a.task.Target()) > 0:
+		case err == nil && obs.Status == Done && doubtful:
 			a.saw = obs.Detail // not for long, maybe
 		case err == nil && obs.Status == Done:
 			a.saw = obs.Detail
@@ -85,6 +86,13 @@ func (a *attempt) converge(ctx context.Context) error {
 			return a.outOfTime(err)
 		}
 	}
+}
+
+// doubtful reports whether a look that begins now may find services running that
+// a stop, sent and not answered, is about to end. A limit of the step is kept.
+func (a *attempt) doubtful() bool {
+	return a.step.Name == StartServices && a.tries == 0 && time.Since(a.begin) < a.step.Timeout*2/3 &&
+		a.run.doubt(StopServices, a.task.Target()) > 0
 }
 
 // due reports whether a pending task should be applied now: never applied,

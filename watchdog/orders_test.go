@@ -294,7 +294,9 @@ func TestEngineTellsWhenReadinessIsChecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, j := newEstate(), &watchdogtest.MemJournal{}
 		p := startEngine(t, w, j)
-		p.until(time.Minute, "surveyed", func(s *watchdog.Snapshot) bool { return s.Pools[1].Readiness.Ready })
+		p.until(time.Minute, "seen and surveyed", func(s *watchdog.Snapshot) bool {
+			return s.Pools[1].Readiness.Ready && s.Pools[0].Verdict == watchdog.PoolUp
+		})
 		first := time.Now()
 		p.order(watchdog.Command{Verb: watchdog.VerbSwitchover, Pool: "EdgePool2", Reason: "patch day"})
 		p.until(2*time.Minute, "moved", activeIs("EdgePool2"))
