@@ -327,7 +327,11 @@ func (r *run) kept(e watchdog.Entry) {
 	r.mu.Unlock()
 	r.checks.entry(e)
 	for _, f := range r.agenda.due(e) {
-		r.later(f.after, func() { f.begin(r) })
+		r.later(f.after, func() {
+			if time.Since(r.world.begin) < r.story.heal { // or nothing would end it
+				f.begin(r)
+			}
+		})
 	}
 }
 
