@@ -2,6 +2,7 @@ package actions
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -39,6 +40,11 @@ func (x *run) doubt(step StepName, target string) time.Duration {
 		return 0
 	}
 	return max(0, x.doubtTime()-time.Since(at))
+}
+
+// inDoubt reports whether a task of the step may take effect yet.
+func (x *run) inDoubt(s Step) bool {
+	return slices.ContainsFunc(s.Tasks, func(t Task) bool { return x.doubt(s.Name, t.Target()) > 0 })
 }
 
 // outwait returns when no task of the step is in doubt any more.

@@ -272,3 +272,33 @@ func TestALookThatIsOldByThen(t *testing.T) {
 		}
 	})
 }
+
+// Edgewatch is told to stop right after the route was sent: it does not wait for
+// what becomes of that, which the next run will see.
+func TestAnEndInDoubtIsNotPutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		plan := w.plan()
+		for i, s := range plan.Steps {
+			if s.Name == SetRoute {
+				plan.Steps[i].Tasks[0] = late{s.Tasks[0].(*job)}
+			}
+		}
+		w.onApply = func(what string) {
+			if what == "route" {
+				cancel(errors.New("edgewatch is stopping"))
+			}
+		}
+		out := (&Runner{Record: n.record}).Run(ctx, plan, "c-1.1", Progress{})
+		if !out.Interrupted || !out.RouteMoved || out.Took > 5*time.Second {
+			t.Errorf("%+v", out)
+		}
+		if out = (&Runner{Record: n.record}).Run(t.Context(), w.plan(), "c-1.1", n.progress()); !out.OK {
+			t.Errorf("taken up: %+v", out)
+		}
+		time.Sleep(time.Minute)
+		mustEnd(t, w, restored)
+	})
+}

@@ -402,6 +402,9 @@ func (x *run) changed(ctx context.Context, name StepName) bool {
 	if did || !touched || !ok {
 		return did || touched
 	}
+	if x.inDoubt(s) && ctx.Err() != nil && !errors.Is(context.Cause(ctx), ErrAborted) {
+		return true // whoever takes it up sees; this process is to end
+	}
 	ctx = context.WithoutCancel(ctx)
 	x.outwait(ctx, s)
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
