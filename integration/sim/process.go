@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +28,8 @@ type process struct {
 	cancel    context.CancelFunc
 	dead      atomic.Bool
 	leaseLost time.Time     // zero while it may act; guarded by world.mu
-	freed     chan struct{} // closed once what is left of a dead process may end
+	freed     chan struct{} // closed once what is left of a process that is over may end, should it die yet …
+	free      func()        // … by this
 	shipped   planner
 	sup       *watchdog.Supervisor
 	engine    *watchdog.Engine
@@ -43,6 +45,7 @@ const channel = "C0SIM"
 func (r *run) start(memory memory) (*process, error) {
 	r.lives++
 	p := &process{run: r, freed: make(chan struct{}), ended: make(chan error, 1), gone: make(chan struct{})}
+	p.free = sync.OnceFunc(func() { close(p.freed) })
 	var err error
 	if p.shipped, err = app.Planner(r.estate.f, p.dialDNS); err != nil {
 		return nil, err

@@ -105,6 +105,7 @@ func (r *run) play() {
 		default:
 			r.process.cancel()
 			r.gone(r.process)
+			r.process.free()
 		}
 	}
 	r.talks.Wait()
@@ -132,6 +133,7 @@ func (r *run) turn() (over bool) {
 		r.notef("edgewatch has ended (%v)", err)
 		r.later(r.story.restartAfter, r.restart)
 		r.last = r.process
+		r.process.free() // a write of it that hangs may outlive it
 		r.settle(nil)
 	case <-r.agenda.woken:
 		return false
@@ -147,7 +149,7 @@ func (r *run) bury() {
 	p := r.process
 	r.settle(nil)
 	p.cancel()
-	close(p.freed)
+	p.free()
 	r.gone(p)
 }
 
