@@ -23,7 +23,7 @@ type Runner struct {
 	Poll    time.Duration // first pause between two looks at a task; doubles up to PollMax. Default 100 ms
 	PollMax time.Duration // default 5 s
 	Reapply time.Duration // a task applied and not seen done is applied again after this. Default 1 min
-	Doubt   time.Duration // what was sent and not answered may take effect for so long; it is sent again no earlier. Default 30 s
+	Doubt   time.Duration // what was sent and not answered may take effect for so long; a stop is sent again no earlier, within a third of its limit. Default 30 s
 	Grace   time.Duration // what is left of a step once enough of its tasks are done. Default 30 s
 }
 
