@@ -133,10 +133,20 @@ func (p Progress) Begun(name StepName) bool {
 }
 
 // Moved reports whether federation may have moved. A route that was found right
-// moves nothing by itself where the source is well: sites keep theirs when
-// federation leaves them.
+// moves nothing by itself where the source is well, or where nothing else was
+// touched: sites keep theirs when federation leaves them.
 func (p Progress) Moved(kind PlanKind) bool {
-	return p.touched(SetRoute) || p.touched(DNSRecords) || !kind.planned() && p.Begun(SetRoute)
+	return p.touched(SetRoute) || p.touched(DNSRecords) || !kind.planned() && p.Begun(SetRoute) && p.Touched()
+}
+
+// Changed reports whether any task of the step was applied and seen done.
+func (p Progress) Changed(name StepName) bool {
+	for key, phase := range p.last {
+		if key.step == name && key.target != "" && phase == Finished {
+			return true
+		}
+	}
+	return false
 }
 
 // Touched reports whether any task that changes something may have been applied.

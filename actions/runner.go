@@ -80,10 +80,10 @@ func aborted(err, cause error, moved bool) error {
 	return err
 }
 
-// Abandon ends a chain that is too old to be carried on: it starts the
-// services that the chain stopped and does nothing else. Its Outcome counts
-// as Interrupted, or as Aborted where that is the cause of ctx: nothing is
-// known against the target.
+// Abandon ends a chain that is not to be carried on: it starts the services
+// that the chain stopped, sees whether federation has moved and does nothing
+// else. Its Outcome counts as Interrupted, or as Aborted where that is the cause
+// of ctx: nothing is known against the target.
 func (r *Runner) Abandon(ctx context.Context, plan *Plan, chain string, progress Progress, why string) Outcome {
 	begin := time.Now()
 	x := r.begin(plan, chain, progress)
@@ -380,14 +380,15 @@ func (x *run) skipped() []StepName {
 
 // routeMoved reports whether the route may have been moved: in doubt, yes.
 // Sites keep their old route when federation leaves them, so that the way back
-// may find it right. Where the source is well, that has moved nothing before
-// DNS has; where it is not, there is no way back in any case. Nor is there where
-// DNS has moved, whatever became of the route since.
+// may find it right. Where the source is well, or federation is where it is
+// brought to, or nothing else was touched, that has moved nothing before DNS
+// has; otherwise there is no way back in any case. Nor is there where DNS has
+// moved, whatever became of the route since.
 func (x *run) routeMoved(ctx context.Context) bool {
 	x.mu.Lock()
-	found := x.progress.found(SetRoute)
+	found, touched := x.progress.found(SetRoute), x.progress.Touched()
 	x.mu.Unlock()
-	if found && !x.plan.Kind.planned() {
+	if found && touched && !x.plan.Kind.planned() && !x.plan.Repair {
 		return true
 	}
 	return !found && x.changed(ctx, SetRoute) || x.changed(ctx, DNSRecords)

@@ -17,6 +17,7 @@ import (
 //	I1  nothing is reported done that was not recorded as begun
 //	I2  one failover at a time, and every record belongs to it
 //	I3  nothing is touched before the preflight has passed, and DNS follows the route
+//	I4  nothing that edgewatch began by itself is carried on after a time in which nobody looked
 //	I5  a failover that went well names the servers that it left stopped
 //	I6  nothing begins by itself while paused or held, in a mode that leaves it to people, or before they had their time to answer
 //	I7  budget, cool-down and the number of attempts are kept
@@ -43,8 +44,12 @@ type Auditor struct {
 type audited struct {
 	id, incident string
 	auto, open   bool
-	done         bool     // it went well
-	owed         []string // servers that an earlier failover left stopped
+	own          bool      // auto, or a person's yes to edgewatch's question
+	dropped      bool      // it is not carried on
+	moved        bool      // federation was seen moved, or may have as far as a run that ended could see
+	newest       time.Time // of it
+	done         bool      // it went well
+	owed         []string  // servers that an earlier failover left stopped
 	steps        map[actions.StepName]actions.RecordPhase
 	tasks        map[auditedTask]actions.RecordPhase
 }
@@ -102,7 +107,7 @@ func (a *Auditor) checkChain(e Entry) error {
 	c := e.Chain
 	switch {
 	case c.Retry > 0:
-		return a.checkRetry(c)
+		return a.checkRetry(e)
 	case a.chain.open:
 		return fmt.Errorf("I2: %s begins while %s is running", c.ID, a.chain.id)
 	case c.ID == a.chain.id:
@@ -115,7 +120,9 @@ func (a *Auditor) checkChain(e Entry) error {
 
 // checkRetry holds a failover that is carried on: after a crash, by a person's
 // order, or because it was not through.
-func (a *Auditor) checkRetry(c *ChainStart) error {
+func (a *Auditor) checkRetry(e Entry) error {
+	c := e.Chain
+	itself := a.chain.open && a.chain.own && c.Dropped == ""
 	switch {
 	case c.ID != a.chain.id:
 		return fmt.Errorf("I2: %s is carried on, but %s is the newest failover", c.ID, a.chain.id)
@@ -125,6 +132,10 @@ func (a *Auditor) checkRetry(c *ChainStart) error {
 		return fmt.Errorf("I2: %s is carried on while it is running", c.ID)
 	case !a.chain.open && !a.ordered && a.held:
 		return errors.New("I6: a failover is carried on by itself while held")
+	case itself && a.rules.Mode == ModeObserve:
+		return errors.New("I6: a failover is carried on by itself in mode observe")
+	case itself && !a.chain.moved && e.At.Sub(a.chain.newest).Abs() > awayFor:
+		return fmt.Errorf("I4: a failover is carried on by itself, and the last of it was %s", ago(e.At.Sub(a.chain.newest)))
 	}
 	return nil
 }
@@ -176,6 +187,8 @@ func (a *Auditor) checkStep(r *actions.Record) error {
 		return nil // what brings services back goes on even where nothing can be recorded
 	case r.Target != "" && r.Phase == actions.Finished && !a.begun(r):
 		return fmt.Errorf("I1: %s on %s is reported done and was never recorded as begun", r.Step, r.Target)
+	case a.chain.dropped:
+		return fmt.Errorf("I6: %s of a failover that is not carried on", r.Step)
 	case !a.passed(actions.Preflight):
 		return fmt.Errorf("I3: %s before the preflight has passed", r.Step)
 	case r.Step == actions.DNSRecords && !a.passed(actions.SetRoute):
@@ -236,7 +249,7 @@ func (a *Auditor) Apply(e Entry) {
 	case KindChain:
 		a.applyChain(e)
 	case KindStep:
-		a.applyStep(e.Step)
+		a.applyStep(e.Step, e.At)
 	case KindChainEnd:
 		a.applyEnd(e)
 	case KindCommand:
@@ -314,14 +327,14 @@ func (a *Auditor) applyChain(e Entry) {
 	a.started, a.ordered = false, false
 	a.answered()
 	if c.ID == a.chain.id {
-		a.chain.open = true
+		a.chain.open, a.chain.dropped, a.chain.newest = true, c.Dropped != "", e.At
 		return
 	}
 	if e.Incident != a.chain.incident {
 		a.failed = 0
 	}
 	a.chain = audited{
-		id: c.ID, incident: e.Incident, auto: c.Trigger == TriggerAuto, open: true, owed: c.Owed,
+		id: c.ID, incident: e.Incident, auto: c.Trigger == TriggerAuto, own: c.Trigger == TriggerAuto || c.Asked, open: true, newest: e.At, owed: c.Owed,
 		steps: map[actions.StepName]actions.RecordPhase{}, tasks: map[auditedTask]actions.RecordPhase{},
 	}
 	if _, known := a.autos[e.Incident]; a.chain.auto && c.Kind != actions.Failback && !known {
@@ -332,15 +345,17 @@ func (a *Auditor) applyChain(e Entry) {
 	})
 }
 
-func (a *Auditor) applyStep(r *actions.Record) {
+func (a *Auditor) applyStep(r *actions.Record, at time.Time) {
 	if a.chain.id == "" || r.Chain != a.chain.id {
 		return
 	}
+	a.chain.newest = at
 	if r.Target == "" {
 		a.chain.steps[r.Step] = r.Phase
 		return
 	}
 	a.chain.tasks[auditedTask{r.Step, r.Target}] = r.Phase
+	a.chain.moved = a.chain.moved || r.Phase == actions.Finished && (r.Step == actions.SetRoute || r.Step == actions.DNSRecords)
 	if r.Step == actions.StopServices && r.Phase == actions.Started {
 		delete(a.chain.tasks, auditedTask{actions.StartServices, r.Target})
 	}
@@ -351,6 +366,7 @@ func (a *Auditor) applyEnd(e Entry) {
 		return
 	}
 	a.chain.open, a.chain.done = false, e.ChainEnd.Outcome.OK
+	a.chain.moved = a.chain.moved || e.ChainEnd.Outcome.RouteMoved
 	switch out := e.ChainEnd.Outcome; {
 	case out.OK && a.chain.auto:
 		a.cooldown = e.At.Add(a.rules.Cooldown)

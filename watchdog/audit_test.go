@@ -70,6 +70,12 @@ func TestAuditor(t *testing.T) {
 	}
 	preflight := func(d *diary) { d.step("c-1.1", actions.Preflight, "", actions.Already) }
 	half := func(d *diary) { d.chain(0, "c-1.1", auto, 0); d.end("c-1.1", actions.Outcome{RouteMoved: true}) }
+	drop := func(d *diary) {
+		d.chain(0, "c-1.1", auto, 0)
+		preflight(d)
+		d.notice(day, Notice{Kind: NoticeStarted})
+		d.add(0, Entry{Kind: KindChain, Incident: "c-1", Chain: &ChainStart{ID: "c-1.1", From: "EdgePool1", To: "EdgePool2", Trigger: auto, Retry: 1, Dropped: "too old"}})
+	}
 	for _, tt := range []struct {
 		name   string
 		breaks string
@@ -82,6 +88,39 @@ func TestAuditor(t *testing.T) {
 			d.notice(time.Second, Notice{Kind: NoticeStarted})
 			d.chain(0, "c-1.1", auto, 1)
 		}},
+		{"a failover of its own that is carried on although nobody looked for long", "I4", func(d *diary) {
+			d.chain(0, "c-1.1", auto, 0)
+			preflight(d)
+			d.step("c-1.1", actions.SetRoute, "fe1", actions.Started)
+			d.notice(3*time.Minute, Notice{Kind: NoticeStarted})
+			d.chain(0, "c-1.1", auto, 1)
+		}},
+		{"the same of which the route was seen moved", "", func(d *diary) {
+			d.chain(0, "c-1.1", auto, 0)
+			preflight(d)
+			d.step("c-1.1", actions.SetRoute, "fe1", actions.Started)
+			d.step("c-1.1", actions.SetRoute, "fe1", actions.Finished)
+			d.notice(day, Notice{Kind: NoticeStarted})
+			d.chain(0, "c-1.1", auto, 1)
+		}},
+		{"the same of which an earlier run could not see whether it had moved", "", func(d *diary) {
+			half(d)
+			d.chain(time.Minute, "c-1.1", auto, 1)
+			d.notice(day, Notice{Kind: NoticeStarted})
+			d.chain(0, "c-1.1", auto, 2)
+		}},
+		{"the same ordered by a person", "", func(d *diary) {
+			d.chain(0, "c-1.1", "cli", 0)
+			d.notice(3*time.Minute, Notice{Kind: NoticeStarted})
+			d.chain(0, "c-1.1", "cli", 1)
+		}},
+		{"what is not carried on starts services again", "", func(d *diary) {
+			drop(d)
+			rescue(d, actions.StartServices, actions.Started)
+			rescue(d, actions.StartServices, actions.Finished)
+			d.end("c-1.1", actions.Outcome{Interrupted: true})
+		}},
+		{"what is not carried on goes on", "I6", func(d *diary) { drop(d); d.step("c-1.1", actions.SetRoute, "fe1", actions.Started) }},
 		{"a second run of a failover that is running", "I2", func(d *diary) { d.chain(0, "c-1.1", auto, 0); d.chain(time.Second, "c-1.1", auto, 1) }},
 		{"a second run of a failover that the last life carried on", "I2", func(d *diary) {
 			d.chain(0, "c-1.1", auto, 0)
@@ -244,6 +283,40 @@ func TestAuditor(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What edgewatch began by itself, or asked for, is not carried on once people put
+// it into mode observe; what a person ordered is.
+func TestAuditorObserves(t *testing.T) {
+	rules := testRules()
+	rules.Mode = ModeObserve
+	for _, tt := range []struct {
+		name         string
+		by           string
+		asked, drops bool
+		ok           bool
+	}{
+		{"its own", TriggerAuto, false, false, false},
+		{"its own, dropped", TriggerAuto, false, true, true},
+		{"approved", "slack", true, false, false},
+		{"ordered", "slack", false, false, true},
+	} {
+		d := &diary{at: t0}
+		start := ChainStart{ID: "c-1.1", From: "EdgePool1", To: "EdgePool2", Trigger: tt.by, Asked: tt.asked}
+		d.add(0, Entry{Kind: KindChain, Incident: "c-1", Chain: &start})
+		d.notice(time.Second, Notice{Kind: NoticeStarted})
+		a := NewAuditor(rules)
+		for _, e := range d.entries {
+			a.Apply(e)
+		}
+		again := start
+		if again.Retry = 1; tt.drops {
+			again.Dropped = "mode is observe by now"
+		}
+		if err := a.Check([]Entry{{At: d.at, Kind: KindChain, Incident: "c-1", Chain: &again}}); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.name, err)
+		}
 	}
 }
 

@@ -67,10 +67,12 @@ type chainFold struct {
 	incident  string
 	startedAt time.Time
 	endedAt   time.Time
+	seen      time.Time // of its newest record, or of its start
 	progress  actions.Progress
 	steps     []stepFold
 	at        actions.StepName // of the newest record of this run; "" before it
 	outcome   *actions.Outcome // nil while it runs
+	rescued   bool             // this run has begun to start services because it failed or was to end
 	moved     bool             // an earlier run of it ended where federation may have moved: what is seen later takes nothing back
 }
 
@@ -319,8 +321,9 @@ func (f *fold) applyChain(e Entry) {
 	f.retryAt = time.Time{}
 	f.ask, f.denied = nil, nil
 	if f.chain != nil && f.chain.ID == e.Chain.ID {
-		f.chain.outcome, f.chain.endedAt, f.chain.at = nil, time.Time{}, ""
-		f.chain.Retry, f.chain.Skip = e.Chain.Retry, e.Chain.Skip
+		f.chain.outcome, f.chain.endedAt, f.chain.seen = nil, time.Time{}, e.At
+		f.chain.at, f.chain.rescued = "", false
+		f.chain.Retry, f.chain.Skip, f.chain.Dropped = e.Chain.Retry, e.Chain.Skip, e.Chain.Dropped
 		if f.incident == "" { // it goes on
 			f.incident, f.charged = e.Incident, f.chain.spends()
 		}
@@ -331,7 +334,7 @@ func (f *fold) applyChain(e Entry) {
 	if e.Chain.spends() && !f.charged {
 		f.autos, f.charged = append(f.autos, e.At), true
 	}
-	f.chain = &chainFold{ChainStart: *e.Chain, incident: e.Incident, startedAt: e.At}
+	f.chain = &chainFold{ChainStart: *e.Chain, incident: e.Incident, startedAt: e.At, seen: e.At}
 }
 
 func (f *fold) applyStep(e Entry) {
@@ -339,7 +342,8 @@ func (f *fold) applyStep(e Entry) {
 		return
 	}
 	f.chain.progress.Add(*e.Step)
-	f.chain.at = e.Step.Step
+	f.chain.at, f.chain.seen = e.Step.Step, e.At
+	f.chain.rescued = f.chain.rescued || e.Step.Rescue
 	if e.Step.Target != "" {
 		return
 	}
@@ -461,7 +465,7 @@ func (f *fold) applyNotice(e Entry) {
 		if n.Pool != f.active { // so earlier versions told that it is no longer configured
 			f.forget(n.Pool)
 		}
-		f.told, f.leapt = nil, 0
+		f.told, f.leapt = nil, n.By
 	case NoticeActiveGone:
 		f.forget(n.Pool)
 	case NoticeServerGone:

@@ -82,6 +82,10 @@ type ChainStart struct {
 	Unseen   bool             `json:"unseen,omitempty"`  // From carried federation and was not seen answering when it began
 	Retry    int              `json:"retry,omitempty"`   // the same chain, continued for the n-th time: after a crash or a fault
 
+	// Dropped is why it is not carried on: what it stopped is started, it is seen
+	// whether federation has moved, and nothing else is done.
+	Dropped string `json:"dropped,omitempty"`
+
 	// Owed names servers of To that an earlier chain left stopped.
 	Owed []string `json:"owed,omitempty"`
 
@@ -145,7 +149,7 @@ type Notice struct {
 	Witness string     `json:"witness,omitempty"` // its URL
 	Text    string     `json:"text"`
 
-	By time.Duration `json:"by,omitempty"` // NoticeClock: how far it was set, forward when positive
+	By time.Duration `json:"by,omitempty"` // NoticeClock: how far it was set, forward when positive; NoticeStarted: how far it was since the process began
 }
 
 // Journal keeps entries. Implementations: watchdog/sqlite.

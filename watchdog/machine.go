@@ -39,7 +39,7 @@ type Rules struct {
 	EvidenceAge  time.Duration // a round older than this proves nothing
 	ReadinessAge time.Duration // a readiness older than this proves nothing
 	PartnerAge   time.Duration // likewise what partners find. 0: nobody looks at it
-	ResumeWithin time.Duration // a chain older than this whose route did not move is not carried on
+	ResumeWithin time.Duration // a move that a person ordered longer ago and that is not known to have happened is not carried on
 }
 
 // prefers reports whether pool a stands before pool b.
@@ -145,7 +145,6 @@ type Ready struct {
 type Effect struct {
 	Chain    ChainStart
 	Progress actions.Progress // where the chain stands
-	Abandon  string           // not empty: only start the services that the chain stopped, for this reason
 	Abort    string           // not empty: nothing is started, but the chain that runs is ended, for this reason
 }
 
@@ -256,37 +255,21 @@ func (s *step) startChain(kind actions.PlanKind, from, to string, by Command) {
 func itself(because string) Command { return Command{Via: TriggerAuto, Reason: because} }
 
 // continueChain runs the last chain on from where it stands.
-func (s *step) continueChain() {
-	s.continueAs(s.fold.chain.ChainStart)
-}
+func (s *step) continueChain() { s.continueAs(s.fold.chain.ChainStart, "") }
 
-func (s *step) continueAs(start ChainStart) {
+// continueAs runs it on as start says, or, where it is dropped for a reason, to
+// its end.
+func (s *step) continueAs(start ChainStart, dropped string) {
 	start.Retry++
-	age := s.At.Sub(s.fold.chain.startedAt)
-	tooOld := age.Abs() > s.rules.ResumeWithin // Abs: under a clock that is behind nobody knows how old it is
-	moved := s.fold.chain.moved || s.fold.chain.progress.Moved(start.Kind)
-	effect := Effect{Chain: start, Progress: s.fold.chain.progress.Clone()}
-	switch {
-	case s.fold.aborting != "":
-		effect.Abandon = "it was aborted by " + s.fold.aborting
-	case s.fold.moot():
-		effect.Abandon = "edgewatch ended before anything was touched, and decides anew"
-	case s.fold.running() && !moved && age.Abs() > untouchedFor && !s.fold.chain.progress.Touched():
-		effect.Abandon = fmt.Sprintf("it was ordered %s and nothing was touched: too old to be begun", ago(age))
-	case tooOld && !moved:
-		effect.Abandon = fmt.Sprintf("it began %s and its route had not moved: too old to be carried on", ago(age))
-	}
+	start.Dropped = dropped
 	incident := s.fold.incident
 	if incident == "" {
 		incident = s.fold.chain.incident
 	}
+	effect := Effect{Chain: start, Progress: s.fold.chain.progress.Clone()}
 	s.emit(Entry{Kind: KindChain, Incident: incident, Chain: &start})
 	s.ready.Effects = append(s.ready.Effects, effect)
 }
-
-// untouchedFor is how long a move that a person ordered may lie untouched, as
-// when edgewatch died at once, and is begun all the same.
-const untouchedFor = 5 * time.Minute
 
 // settle brings the levels to bear: whatever the event was, what is true now
 // is noticed, decided and, when nothing stands against it, begun.

@@ -36,17 +36,18 @@ func testRules() Rules {
 
 // script drives a machine by the words of a transcript.
 type script struct {
-	t      *testing.T
-	m      *Machine
-	rules  Rules
-	now    time.Time
-	levels Levels
-	kept   []Entry
-	modes  []Mode // in which each of them was decided
-	out    strings.Builder
-	chain  string
-	last   Command
-	met    map[State]map[eventName]bool // what was played
+	t        *testing.T
+	m        *Machine
+	rules    Rules
+	now      time.Time
+	levels   Levels
+	kept     []Entry
+	modes    []Mode // in which each of them was decided
+	out      strings.Builder
+	chain    string
+	last     Command
+	rescuing bool                         // what is recorded is of a rescue
+	met      map[State]map[eventName]bool // what was played
 }
 
 func newScript(t *testing.T) *script {
@@ -69,7 +70,7 @@ func (s *script) anew() {
 //	rules witnesses=2,1 (so many of them must see it down) | unproven=next | approval=10m,hold|failover | failback=1h,02:00,05:00 | partner=15m | domains=contoso.com,…
 //	round EdgePool1=up|fresh|degraded|unclear|half|down|tripped|back … [canaries=bad] [frozen] [witness=host2:up|degraded|down|unsure|unclear|stale|silent|stranger …]
 //	ready EdgePool2 | unready EdgePool2 why…
-//	step NAME started|finished|failed [TARGET]
+//	step NAME started|finished|failed [TARGET]; rescue step … (in a rescue)
 //	end ok [skipped] | end STEP moved|interrupted|aborted|unrecorded|(nothing)
 //	anything ParseRequest knows: a command of anna, by Slack
 //	again: the last command once more, under the same id
@@ -116,8 +117,12 @@ func (s *script) do(line string) {
 	case "unready":
 		s.levels.Readiness[words[1]] = Readiness{At: s.now, Why: strings.Join(words[2:], " ")}
 		s.event(Tick{})
+	case "rescue":
+		s.rescuing = true
+		s.do(strings.Join(words[1:], " "))
+		s.rescuing = false
 	case "step":
-		record := actions.Record{Chain: s.chain, Step: actions.StepName(words[1]), Phase: actions.RecordPhase(words[2])}
+		record := actions.Record{Chain: s.chain, Step: actions.StepName(words[1]), Phase: actions.RecordPhase(words[2]), Rescue: s.rescuing}
 		if len(words) > 3 {
 			record.Target = words[3]
 		}
@@ -343,8 +348,8 @@ func (s *script) event(ev Event) {
 		for step, why := range f.Chain.Skip {
 			fmt.Fprintf(&s.out, ", without %s (%s)", step, why)
 		}
-		if f.Abandon != "" {
-			fmt.Fprintf(&s.out, ", abandon: %s", f.Abandon)
+		if f.Chain.Dropped != "" {
+			fmt.Fprintf(&s.out, ", abandon: %s", f.Chain.Dropped)
 		}
 		s.out.WriteString("\n")
 	}

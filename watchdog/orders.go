@@ -389,7 +389,7 @@ func (s *step) skipped() {
 		start.Skip = map[actions.StepName]string{}
 		maps.Copy(start.Skip, f.chain.Skip)
 		start.Skip[cmd.Step] = fmt.Sprintf("left out by %s: %s", cmd.Actor, cmd.Reason)
-		s.continueAs(start)
+		s.continueAs(start, "")
 	}
 }
 

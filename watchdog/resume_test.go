@@ -60,6 +60,38 @@ func TestEngineBeginsIdleAfterAStopInTheMiddle(t *testing.T) {
 	})
 }
 
+// A failover by itself has failed before the route moved, as the host refuses, and
+// edgewatch dies while it starts the services again. When it is back, however late,
+// the pool is well: federation stays there.
+func TestEngineLeavesAPoolThatIsWellByThen(t *testing.T) {
+	for _, away := range []time.Duration{10 * time.Second, 20 * time.Minute, 48 * time.Hour} {
+		t.Run(away.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, j := newEstate(), &watchdogtest.MemJournal{}
+				w.refuse["route"] = &actions.Error{Kind: actions.Rejected, Host: "fe1", Op: "Set-CsSite", Err: errors.New("no right to do that")}
+				w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+				dead := j.CrashAt(20, false) // what is started is about to be written down
+				p := startEngine(t, w, j)
+				<-dead
+				if len(w.running) != 2 || w.String() == onPool1 {
+					t.Fatalf("nothing is stopped: %s", w)
+				}
+				w.with(func(w *estate) { w.life++; w.dead["EdgePool1"] = false; clear(w.refuse) })
+				p.cancel()
+				j = j.Reopen()
+				<-p.ended
+				time.Sleep(away)
+				p = startEngine(t, w, j)
+				time.Sleep(10 * time.Minute)
+				if s := p.Snapshot(); s.Active != "EdgePool1" || w.String() != onPool1 {
+					t.Errorf("EdgePool1 answers, and federation was taken off it: active %s, %s", s.Active, w)
+				}
+				p.stop()
+			})
+		})
+	}
+}
+
 // While the pool is down and nobody can take over, one minute is long enough
 // between two looks at who can.
 func TestEngineLooksForACandidateSoon(t *testing.T) {

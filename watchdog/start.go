@@ -48,7 +48,7 @@ func (e *Engine) start(ctx context.Context, effect Effect) {
 func (e *Engine) plan(effect Effect) (plan *actions.Plan, abandon string, err error) {
 	c := effect.Chain
 	plan, err = e.ports.Plan(c.Kind, c.From, c.To)
-	abandon = effect.Abandon
+	abandon = c.Dropped
 	switch {
 	case err != nil && c.Retry == 0:
 		return nil, "", err

@@ -109,39 +109,6 @@ func busy() map[eventName]row {
 
 func (s *step) tick() {}
 
-// booted tells that edgewatch started and takes up what the last process
-// left undone.
-func (s *step) booted() {
-	s.noticeGone()
-	text := fmt.Sprintf("watching %s in mode %s", s.fold.active, s.rules.Mode)
-	if s.fold.running() {
-		text = fmt.Sprintf("the %s %s to %s was under way when edgewatch ended: ", s.fold.chain.word(), s.fold.chain.ID, s.fold.chain.To)
-		if s.fold.moot() {
-			text += "nothing was touched, so that it is abandoned and decided anew"
-		} else {
-			text += "taking it up"
-		}
-	}
-	s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeStarted, Pool: s.fold.active, Text: text}})
-	s.forgetDomains()
-	s.forgetOthers()
-	if s.fold.running() {
-		s.continueChain()
-	}
-}
-
-// moot: edgewatch began the move by itself, or a person said yes to its question,
-// and whatever ran it ended before anything was touched. What was known when it
-// began is no reason to carry it on: the guards are to be asked again. What
-// a person ordered, and what was stopped for a failover, is not left lying; that
-// services were started for a failback is no harm.
-func (f *fold) moot() bool {
-	if !f.running() || f.aborting != "" || f.chain.Trigger != TriggerAuto && !f.chain.Asked {
-		return false
-	}
-	return !f.chain.progress.Touched() || f.chain.Kind == actions.Failback && !f.chain.progress.Moved(actions.Failback)
-}
-
 func (s *step) recorded() {
 	r := s.Event.(Recorded).Record
 	if r.Chain != s.fold.chain.ID {

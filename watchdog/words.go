@@ -168,6 +168,9 @@ func (c *Command) sentence() string {
 }
 
 func (c *ChainStart) sentence() string {
+	if c.Dropped != "" {
+		return fmt.Sprintf("%s %s from %s to %s is not carried on (%s): what it stopped is started", c.word(), c.ID, c.From, c.To, c.Dropped)
+	}
 	if c.Retry > 0 {
 		var b strings.Builder
 		fmt.Fprintf(&b, "%s %s from %s to %s is taken up again (%s)", c.word(), c.ID, c.From, c.To, times(c.Retry))

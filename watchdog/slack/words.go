@@ -222,6 +222,8 @@ func chainDetail(c *watchdog.ChainStart) string {
 	noun := capital(moveOf(c.Kind, c.Repair).noun)
 	var s string
 	switch {
+	case c.Dropped != "":
+		s = fmt.Sprintf("■ *%s %s is not carried on: %s → %s*\n%s: what it stopped is started", noun, esc(c.ID), esc(c.From), esc(c.To), esc(capital(c.Dropped)))
 	case c.Repair && c.Retry == 0:
 		s = fmt.Sprintf("▶ *%s %s of federation on %s begins*", noun, esc(c.ID), esc(c.To))
 	case c.Retry == 0:
