@@ -136,7 +136,10 @@ func (q *question) home() string {
 // otherwise; "" when nobody has to do anything about it.
 func (q *question) staying() string {
 	f, r := q.fold, q.rules
-	if f.stays == "" || !r.Failback.Auto || r.Mode != ModeAuto || f.active == r.Pools[0] {
+	switch {
+	case f.halfway():
+		return fmt.Sprintf("; %s: failover %s REASON brings the rest there, or say adopt %[2]s REASON once it was done by hand", f.half(), f.active)
+	case f.stays == "" || !r.Failback.Auto || r.Mode != ModeAuto || f.active == r.Pools[0]:
 		return ""
 	}
 	return fmt.Sprintf("; federation does not return to %s by itself until somebody says ack, because %s", r.Pools[0], f.stays)

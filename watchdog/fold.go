@@ -195,17 +195,26 @@ func (f *fold) applyPool(e Entry) {
 	}
 	switch {
 	case e.Pool.Tripped:
-		if f.undone != "" && f.confirm == f.half() {
-			f.confirm = "" // to bring the rest to a pool that is dead helps nobody
-		}
+		f.leaveRest()
 		f.open(e)
 	case f.halfway() && (f.faulted() || f.confirm != ""):
 		// The incident ends with its failover, or with an ack.
-	case f.halfway() && !f.unfinished():
-		f.confirm = f.half() // a move away from it failed since
+	case f.halfway() && (!f.unfinished() || f.chain.Repair):
+		f.confirm = f.half() // a move away from it failed since, or was not begun
 	default:
 		f.close()
 		f.confirm = ""
+	}
+}
+
+// leaveRest: to bring the rest to a pool that is dead helps nobody, where it was
+// there before.
+func (f *fold) leaveRest() {
+	if f.undone != "" && f.confirm == f.half() {
+		f.confirm = ""
+	}
+	if f.unfinished() && f.chain.Repair && !f.chain.outcome.Aborted {
+		f.retryAt, f.confirm = time.Time{}, ""
 	}
 }
 

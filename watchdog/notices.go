@@ -77,6 +77,9 @@ func (s *step) noticePool(p PoolRound) {
 // wayBack is how federation returns to a pool that is back.
 func (s *step) wayBack(pool string) string {
 	stable := s.At.Add(s.rules.Failback.StableFor)
+	if s.fold.halfway() {
+		return fmt.Sprintf(", and %s. Once the rest is done: failback %s REASON", s.fold.half(), pool)
+	}
 	if s.rules.Failback.Auto && s.rules.Mode == ModeAuto && s.fold.stays == "" && s.rules.prefers(pool, s.fold.active) {
 		return fmt.Sprintf("; if %s is still well at %s, it returns by itself in the window of automatic failback", pool, clock(stable))
 	}

@@ -1,6 +1,7 @@
 package watchdog
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -245,7 +246,7 @@ func (s *step) paused() {
 		s.no("a pause may last 30 days at most")
 	case s.lacksReason():
 	default:
-		s.accept("automatic failover is paused until %s%s; a failover command still works%s", clock(s.At.Add(cmd.For)), s.insteadOf(), s.carriedThrough())
+		s.accept("automatic failover is paused until %s%s; a failover command still works%s", clock(s.At.Add(cmd.For)), s.insteadOf(), cmp.Or(s.carriedThrough(), s.triedAgain()))
 	}
 }
 
@@ -262,6 +263,14 @@ func (s *step) insteadOf() string {
 func (s *step) carriedThrough() string {
 	if s.fold.running() {
 		return fmt.Sprintf("; the %s that is running is carried through", s.fold.chain.word())
+	}
+	return ""
+}
+
+// triedAgain is what a pause does not stop either, while a hold would.
+func (s *step) triedAgain() string {
+	if d := decide(s.At, s.Levels, s.rules, &s.fold); d.Will == WillFinish && d.BlockedBy == GuardNone {
+		return fmt.Sprintf("; the %s to %s, which is not through, is tried again at %s all the same, until hold or abort", s.fold.chain.word(), s.fold.chain.To, clock(d.NextAt))
 	}
 	return ""
 }
@@ -419,7 +428,7 @@ func (s *step) acked() {
 	ends := f.ackEnds(s.At, s.rules)
 	switch {
 	case !f.retryAt.IsZero():
-		s.accept("acknowledged: the %s to %s is not tried again by itself", f.chain.word(), f.chain.To)
+		s.accept("acknowledged: the %s to %s is not tried again by itself; once the rest was done by hand, say adopt %[2]s REASON", f.chain.word(), f.chain.To)
 	case len(ends) > 0:
 		s.accept("acknowledged: %s", strings.Join(ends, ", and "))
 		s.ready.Answer.Text += s.heldBack() // as things stand with the ack
