@@ -84,7 +84,7 @@ func FuzzNames(f *testing.F) {
 	}
 	template := x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), Subject: pkix.Name{CommonName: "contoso.test"}}
 	f.Fuzz(func(t *testing.T, san []byte, domain string) {
-		if domain = plainDomain(domain); !isDomain(domain) {
+		if domain = plainDomain(domain); !IsDomain(domain) {
 			return
 		}
 		ext := pkix.Extension{Id: oidSAN, Value: san}

@@ -137,9 +137,9 @@ func (t Target) check() error {
 	switch {
 	case !t.Addr.IsValid() || t.Addr.Port() == 0:
 		return fmt.Errorf("target %s has no address and port: name where to connect", t)
-	case !isDomain(t.Domain):
+	case !IsDomain(t.Domain):
 		return fmt.Errorf("target %s: %q is not a domain: name the XMPP domain in its ASCII form", t, t.Domain)
-	case !isDomain(t.From):
+	case !IsDomain(t.From):
 		return fmt.Errorf("target %s: %q is not a domain: name a domain of ours for the stream's from", t, t.From)
 	case t.From == t.Domain:
 		return fmt.Errorf("target %s: from equals the domain asked for, which servers refuse: name another domain of ours", t)
@@ -147,7 +147,10 @@ func (t Target) check() error {
 	return nil
 }
 
-func isDomain(s string) bool {
+// IsDomain reports whether a server can be asked for s: a domain name in its
+// ASCII form, no address (RFC 7622, section 3.2; the underscore is lenience).
+func IsDomain(s string) bool {
+	s = plainDomain(s)
 	if s == "" || len(s) > 253 {
 		return false
 	}

@@ -117,6 +117,11 @@ func (t *tool) probe(ctx context.Context, f probeFlags, args []string) error {
 		return usage(errors.New("--config goes with --srv: it says where partners of a domain should be led"))
 	case f.config == "" && f.socket != "":
 		return usage(errors.New("--socket goes with --config, which says which addresses a pool has"))
+	case !f.watch && f.given("interval"):
+		return usage(errors.New("--interval goes with --watch, which asks again and again"))
+	}
+	if err := f.checkDomains(); err != nil {
+		return err
 	}
 	servers, err := resolverAddrs(f.resolvers)
 	if err != nil {
@@ -138,6 +143,25 @@ func (t *tool) probe(ctx context.Context, f probeFlags, args []string) error {
 		return h.watch(ctx, asJSON)
 	}
 	return h.once(ctx, asJSON)
+}
+
+// checkDomains refuses what no server can be asked for.
+func (f *probeFlags) checkDomains() error {
+	given := []struct {
+		flag    string
+		domains []string
+	}{{"srv", []string{f.srv}}, {"domain", f.domains}, {"from", []string{f.from}}}
+	for _, g := range given {
+		for _, d := range g.domains {
+			if f.given(g.flag) && !probe.IsDomain(d) {
+				return usage(fmt.Errorf("--%s takes a domain in its ASCII form, such as contoso.com, not %q", g.flag, d))
+			}
+		}
+	}
+	if len(f.domains) > 0 && strings.EqualFold(strings.TrimSuffix(f.domains[0], "."), strings.TrimSuffix(f.from, ".")) {
+		return usage(errors.New("--from is the domain asked for, which servers refuse: name another domain of yours"))
+	}
+	return nil
 }
 
 // options are o with what the flags say instead; it reads the files that they
