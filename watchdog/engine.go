@@ -286,6 +286,22 @@ func (e *Engine) drain(ctx context.Context) {
 // services takes minutes, and whoever watches the loop must not cut it short.
 const aliveEvery = 10 * time.Second
 
+// aliveUntil tells that an engine that has ended is no loop that stands still,
+// while others of its process still end: they start services, and whoever
+// watches the loops would cut that short.
+func (e *Engine) aliveUntil(over <-chan struct{}) {
+	alive := time.NewTicker(aliveEvery)
+	defer alive.Stop()
+	for {
+		e.tellAlive()
+		select {
+		case <-alive.C:
+		case <-over:
+			return
+		}
+	}
+}
+
 // tellAlive publishes anew what was published last.
 func (e *Engine) tellAlive() {
 	if s := e.snapshot.Load(); s != nil {

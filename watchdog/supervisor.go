@@ -54,21 +54,27 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		}
 	}
 	var (
-		wg   sync.WaitGroup
-		mu   sync.Mutex
-		errs []error
+		running, waiting sync.WaitGroup
+		mu               sync.Mutex
+		errs             []error
 	)
+	over := make(chan struct{})
+	running.Add(len(s.engines))
 	for _, e := range s.engines {
-		wg.Go(func() {
+		waiting.Go(func() {
 			if err := e.Run(ctx); err != nil {
 				mu.Lock()
 				errs = append(errs, err)
 				mu.Unlock()
 				cancel(err)
 			}
+			running.Done()
+			e.aliveUntil(over)
 		})
 	}
-	wg.Wait()
+	running.Wait()
+	close(over)
+	waiting.Wait()
 	return errors.Join(errs...)
 }
 
