@@ -293,27 +293,31 @@ func TestStatusTellsWhatHoldsAndWhatIsAsked(t *testing.T) {
 }
 
 // A no that is clicked while something else keeps edgewatch from acting counts,
-// and a yes does not.
-func TestDenyWhileHeld(t *testing.T) {
-	for action, want := range map[string][]watchdog.Verb{actionDeny: {watchdog.VerbDeny}, actionApprove: nil} {
-		r := newRig(t)
-		s := asking()
-		s.State, s.Approval = watchdog.Held, nil
-		s.Decision = watchdog.Decision{Will: watchdog.WillHold, BlockedBy: watchdog.GuardCanaries, Because: "0 of 2 canaries answer"}
-		r.desk.snaps[0] = s
-		r.start(t)
-		r.add(t, question()[0])
-		r.told(t)
-		reply, err := r.srv.ClickStale(deadline(t), "U0ANNA", r.srv.Messages()[0], action, `{"f":"contoso","i":"contoso-7","p":"EdgePool2"}`, time.Now())
-		if err != nil || strings.HasPrefix(reply, "Nothing was done: ") != (want == nil) {
-			t.Errorf("%s: %q, %v", action, reply, err)
-		}
-		var got []watchdog.Verb
-		for _, c := range r.desk.commands() {
-			got = append(got, c.Verb)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", action, diff)
+// and a yes does not. Right after a restart that is the wait for the first round.
+func TestDenyWhileSomethingElseHolds(t *testing.T) {
+	for name, d := range map[string]watchdog.Decision{
+		"canaries":        {State: watchdog.Held, Will: watchdog.WillHold, BlockedBy: watchdog.GuardCanaries, Because: "0 of 2 canaries answer"},
+		"after a restart": {State: watchdog.Watching, Will: watchdog.WillWatch, Because: "no round of probes is complete yet"},
+	} {
+		for action, want := range map[string][]watchdog.Verb{actionDeny: {watchdog.VerbDeny}, actionApprove: nil} {
+			r := newRig(t)
+			s := asking()
+			s.State, s.Decision, s.Approval = d.State, d, nil
+			r.desk.snaps[0] = s
+			r.start(t)
+			r.add(t, question()[0])
+			r.told(t)
+			reply, err := r.srv.ClickStale(deadline(t), "U0ANNA", r.srv.Messages()[0], action, `{"f":"contoso","i":"contoso-7","p":"EdgePool2"}`, time.Now())
+			if err != nil || strings.HasPrefix(reply, "Nothing was done: ") != (want == nil) {
+				t.Errorf("%s, %s: %q, %v", name, action, reply, err)
+			}
+			var got []watchdog.Verb
+			for _, c := range r.desk.commands() {
+				got = append(got, c.Verb)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s, %s (-want +got):\n%s", name, action, diff)
+			}
 		}
 	}
 }

@@ -114,10 +114,11 @@ func (s *Slack) clicked(action string, c *click) (cmd watchdog.Command, refusal 
 		cmd.Verb, cmd.Pool, cmd.Reason = watchdog.VerbFailover, d.To, "ordered"+on
 	case actionApprove, actionDeny:
 		asked := d.Will == watchdog.WillAsk && d.To == c.Pool && d.To != ""
-		// A no counts although something else holds just now, or the question is
-		// about another pool: it is for the incident, and the machine knows whether
-		// people were asked.
-		held := action == actionDeny && (d.Will == watchdog.WillAsk || d.Will == watchdog.WillHold && d.BlockedBy != watchdog.GuardApproval)
+		// A no counts although something else holds just now, or nothing was seen yet
+		// since a restart, or the question is about another pool: it is for the
+		// incident, and the machine knows whether people were asked.
+		waits := d.Will == watchdog.WillAsk || d.Will == watchdog.WillWatch || d.Will == watchdog.WillHold && d.BlockedBy != watchdog.GuardApproval
+		held := action == actionDeny && waits
 		if now.Incident == "" || !asked && !held {
 			return cmd, "Nothing was done: " + already(now, c)
 		}
