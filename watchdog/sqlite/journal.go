@@ -134,6 +134,14 @@ func (s *Store) Last(ctx context.Context, federation string, n int) ([]watchdog.
 	return s.reader.Last(ctx, federation, n)
 }
 
+// Federations names all federations that have an entry, sorted.
+func (s *Store) Federations(ctx context.Context) ([]string, error) {
+	if err := s.certainly(ctx); err != nil {
+		return nil, err
+	}
+	return s.reader.Federations(ctx)
+}
+
 // Verify walks the whole hash chain; see Reader.Verify.
 func (s *Store) Verify(ctx context.Context) (Head, error) {
 	if err := s.certainly(ctx); err != nil {

@@ -102,6 +102,27 @@ func (r *Reader) Last(ctx context.Context, federation string, n int) ([]watchdog
 	return out, err
 }
 
+// Federations names all federations that have an entry, sorted.
+func (r *Reader) Federations(ctx context.Context) ([]string, error) {
+	rows, err := r.db.QueryContext(ctx, "SELECT DISTINCT federation FROM entry ORDER BY federation")
+	if err != nil {
+		return nil, explain(r.path, "read journal", err)
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells what matters
+	var out []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, explain(r.path, "read journal", err)
+		}
+		out = append(out, name)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, explain(r.path, "read journal", err)
+	}
+	return out, nil
+}
+
 // LoadCursor returns what SaveCursor kept; nil for a name never saved.
 func (r *Reader) LoadCursor(ctx context.Context, name string) ([]byte, error) {
 	var data []byte

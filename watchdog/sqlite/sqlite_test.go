@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,6 +89,22 @@ func TestStoreSurvivesReopening(t *testing.T) {
 	}
 	if c, err := s.LoadCursor(t.Context(), "slack"); string(c) != "2" || err != nil {
 		t.Errorf("cursor = %q, %v", c, err)
+	}
+}
+
+// Whoever has an entry is named, once and in order, also after it is configured
+// no more.
+func TestFederations(t *testing.T) {
+	s := open(t, statePath(t))
+	for i, want := range [][]string{nil, {"fabrikam"}, {"contoso", "fabrikam"}, {"contoso", "fabrikam"}} {
+		got, err := s.Federations(t.Context())
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("federations %q, %v; want %q", got, err, want)
+		}
+		name := []string{"fabrikam", "contoso", "fabrikam", "contoso"}[i]
+		if _, err := s.Append(t.Context(), watchdogtest.Entries(name, 2)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
