@@ -130,24 +130,15 @@ func (e *Engine) Snapshot() *Snapshot { return e.snapshot.Load() }
 // Replay brings the machine to where the journal ends. It is called once,
 // before Run.
 func (e *Engine) Replay(ctx context.Context) error {
-	const batch = 1000
-	for {
-		entries, err := e.ports.Journal.Read(ctx, e.Name(), e.machine.LastSeq(), batch)
-		if err != nil {
-			return fmt.Errorf("replay the journal of %s: %w", e.Name(), err)
-		}
-		for _, entry := range entries {
-			if err := entry.Validate(); err != nil {
-				return fmt.Errorf("replay the journal of %s: %w: it was damaged – keep the state file for analysis and restore it, or move it away to begin an empty journal", e.Name(), err)
-			}
-			e.machine.Apply(entry)
-			e.auditor.Apply(entry)
-		}
-		if len(entries) < batch {
-			e.publish()
-			return nil
-		}
+	err := replay(ctx, e.ports.Journal, e.Name(), func(entry Entry) {
+		e.machine.Apply(entry)
+		e.auditor.Apply(entry)
+	})
+	if err != nil {
+		return err
 	}
+	e.publish()
+	return nil
 }
 
 // Run watches and acts until ctx ends. A failover that is running then is
@@ -285,22 +276,6 @@ func (e *Engine) drain(ctx context.Context) {
 // aliveEvery is how often an ending engine tells that it is alive: the start of
 // services takes minutes, and whoever watches the loop must not cut it short.
 const aliveEvery = 10 * time.Second
-
-// aliveUntil tells that an engine that has ended is no loop that stands still,
-// while others of its process still end: they start services, and whoever
-// watches the loops would cut that short.
-func (e *Engine) aliveUntil(over <-chan struct{}) {
-	alive := time.NewTicker(aliveEvery)
-	defer alive.Stop()
-	for {
-		e.tellAlive()
-		select {
-		case <-alive.C:
-		case <-over:
-			return
-		}
-	}
-}
 
 // tellAlive publishes anew what was published last.
 func (e *Engine) tellAlive() {

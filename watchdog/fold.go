@@ -479,6 +479,6 @@ func (f *fold) applyNotice(e Entry) {
 		f.forget(n.Pool)
 	case NoticeServerGone:
 		f.settle(n.Pool, n.Server)
-	case NoticeRefused: // changes nothing
+	case NoticeRefused, NoticeFederationGone: // changes nothing
 	}
 }

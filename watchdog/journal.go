@@ -130,6 +130,8 @@ const (
 	NoticeServerBack  NoticeKind = "server_back"   // it answers again, and has for a while
 	NoticeServerGone  NoticeKind = "server_gone"   // a server of Pool that was left stopped is no longer configured; Server is its name
 
+	NoticeFederationGone NoticeKind = "federation_gone" // the federation is no longer configured: what it left undone, and what counts no more
+
 	NoticeProven  NoticeKind = "proven"  // a move that left out a step that would have proven it is seen to have worked
 	NoticeRefused NoticeKind = "refused" // edgewatch was about to break a promise, and did not
 
@@ -163,6 +165,27 @@ type Journal interface {
 	// Read returns up to limit entries with Seq > after, oldest first, of
 	// that federation, or of all when federation is "".
 	Read(ctx context.Context, federation string, after uint64, limit int) ([]Entry, error)
+}
+
+// replay hands all entries of that federation over, in order.
+func replay(ctx context.Context, journal Journal, federation string, apply func(Entry)) error {
+	const batch = 1000
+	for after := uint64(0); ; {
+		entries, err := journal.Read(ctx, federation, after, batch)
+		if err != nil {
+			return fmt.Errorf("replay the journal of %s: %w", federation, err)
+		}
+		for _, entry := range entries {
+			if err := entry.Validate(); err != nil {
+				return fmt.Errorf("replay the journal of %s: %w: it was damaged – keep the state file for analysis and restore it, or move it away to begin an empty journal", federation, err)
+			}
+			apply(entry)
+			after = entry.Seq
+		}
+		if len(entries) < batch {
+			return nil
+		}
+	}
 }
 
 // ErrJournalUnsure means that an Append may or may not have been kept: the

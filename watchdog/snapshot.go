@@ -32,6 +32,7 @@ type Snapshot struct {
 	Witnesses    []WitnessStatus `json:"witnesses,omitempty"`     // who is asked before edgewatch acts by itself
 	Vantage      string          `json:"vantage,omitempty"`       // where the evidence was gathered: the host of this process
 	Frozen       string          `json:"frozen,omitempty"`        // why our own loop or clock could not be trusted in the last round
+	Gone         []string        `json:"gone,omitempty"`          // what federations that are no longer configured left undone: the same in all snapshots of a process
 	JournalError string          `json:"journal_error,omitempty"` // why the journal cannot be written: nothing is decided until it can
 	HistoryError string          `json:"history_error,omitempty"` // why rounds cannot be recorded: no decision depends on that
 	LastRound    time.Time       `json:"last_round,omitzero"`

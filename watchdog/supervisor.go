@@ -21,6 +21,7 @@ var (
 type Supervisor struct {
 	engines []*Engine
 	journal Reader
+	gone    *GoneFederations // nil when there are none
 }
 
 // Reader is the part of a journal that history needs.
@@ -39,6 +40,10 @@ func NewSupervisor(journal Reader, engines ...*Engine) *Supervisor {
 	}
 	return &Supervisor{engines: engines, journal: journal}
 }
+
+// Mind lets every snapshot show what the gone federations left undone, and
+// people acknowledge that. It is called at most once, before anything else.
+func (s *Supervisor) Mind(gone *GoneFederations) { s.gone = gone }
 
 // Run replays every federation's journal and runs all engines until ctx ends
 // or one of them can go on no longer, which then ends all.
@@ -78,14 +83,38 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// aliveUntil tells that an engine that has ended is no loop that stands still,
+// while others of its process still end: they start services, and whoever
+// watches the loops would cut that short.
+func (e *Engine) aliveUntil(over <-chan struct{}) {
+	alive := time.NewTicker(aliveEvery)
+	defer alive.Stop()
+	for {
+		e.tellAlive()
+		select {
+		case <-alive.C:
+		case <-over:
+			return
+		}
+	}
+}
+
 // Snapshots returns the newest snapshot of every federation, in the order of
 // the configuration. It never blocks; before Run there are none.
 func (s *Supervisor) Snapshots() []*Snapshot {
 	out := make([]*Snapshot, 0, len(s.engines))
+	left := s.gone.Left()
 	for _, e := range s.engines {
-		if snap := e.Snapshot(); snap != nil {
-			out = append(out, snap)
+		snap := e.Snapshot()
+		if snap == nil {
+			continue
 		}
+		if len(left) > 0 {
+			with := *snap
+			with.Gone = left
+			snap = &with
+		}
+		out = append(out, snap)
 	}
 	return out
 }
@@ -94,8 +123,12 @@ func (s *Supervisor) Snapshots() []*Snapshot {
 // refused. A refusal is an Answer, not an error. After ErrUnsure cmd may have
 // been accepted, which its history tells, and its ID may be submitted again;
 // after any other error nothing was changed. An empty Federation means the only
-// one; an unknown one is ErrNoFederation.
+// one; an unknown one is ErrNoFederation. One that is gone takes an ack and
+// nothing else.
 func (s *Supervisor) Submit(ctx context.Context, cmd Command) (Answer, error) {
+	if s.gone.knows(cmd.Federation) {
+		return s.gone.submit(ctx, cmd)
+	}
 	e, err := s.engine(cmd.Federation)
 	if err != nil {
 		return Answer{}, err
@@ -104,8 +137,12 @@ func (s *Supervisor) Submit(ctx context.Context, cmd Command) (Answer, error) {
 	return e.Submit(ctx, cmd)
 }
 
-// History returns the newest n entries, oldest first, of one federation.
+// History returns the newest n entries, oldest first, of one federation, which
+// may be gone.
 func (s *Supervisor) History(ctx context.Context, federation string, n int) ([]Entry, error) {
+	if s.gone.knows(federation) {
+		return s.journal.Last(ctx, federation, n)
+	}
 	e, err := s.engine(federation)
 	if err != nil {
 		return nil, err

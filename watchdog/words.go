@@ -301,6 +301,9 @@ func (s *Snapshot) Headline() string {
 	if len(s.Partner) > 0 && !learned(s.Partner) && d.BlockedBy != GuardDrift {
 		h += "; nothing can be learned from DNS about where partners are led: nothing would move by itself while that is so"
 	}
+	for _, left := range s.Gone {
+		h += "; BUT " + left
+	}
 	if s.JournalError != "" {
 		h += "; THE JOURNAL CANNOT BE WRITTEN, nothing is decided until it can: " + s.JournalError
 	}

@@ -38,8 +38,9 @@ states, readiness, stopped, quarantined, uptime), canaries, approval (to, since,
 until, then), hold, pause, cooldown_until, unproven, incident, chain (id, kind,
 from, to, started_at, ended_at, outcome, which is missing while it runs, and
 steps: step, state, already, started_at, took, error), partner, partner_at,
-witnesses (url, vantage, at, says, why), vantage, lease_lost, frozen,
-journal_error, history_error, last_round, interval and last_seq.
+witnesses (url, vantage, at, says, why), vantage, lease_lost, frozen, gone (what
+federations that are no longer configured left undone), journal_error,
+history_error, last_round, interval and last_seq.
 What does not apply is left out; durations are nanoseconds.
 It is stable: fields are only ever added.`
 

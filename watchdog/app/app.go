@@ -42,8 +42,9 @@ type App struct {
 	opts       Options
 	store      *sqlite.Store
 	supervisor *watchdog.Supervisor
-	instance   string       // tells this process from those whose witness it is
-	slack      *slack.Slack // nil: not configured
+	gone       *watchdog.GoneFederations // that the journal knows and the configuration does not
+	instance   string                    // tells this process from those whose witness it is
+	slack      *slack.Slack              // nil: not configured
 	servers    []server
 	stopping   chan struct{} // closed when the end begins
 	wake       chan struct{}
@@ -79,6 +80,10 @@ func New(ctx context.Context, cfg *configs.Config, o Options) (_ *App, err error
 		engines = append(engines, e)
 	}
 	a.supervisor = watchdog.NewSupervisor(a.store, engines...)
+	if a.gone, err = a.readGone(ctx); err != nil {
+		return nil, err
+	}
+	a.supervisor.Mind(a.gone)
 	if err := a.buildSlack(); err != nil {
 		return nil, err
 	}
@@ -277,6 +282,7 @@ func (a *App) Run(ctx context.Context) error {
 		})
 	}
 	surroundings.Go(func() { a.awaitFirstRound(inner) })
+	surroundings.Go(func() { a.tellGone(inner) })
 	closing := context.AfterFunc(ctx, func() { close(a.stopping) })
 	defer closing()
 

@@ -287,7 +287,7 @@ func noticeDetail(n *watchdog.Notice) string {
 	mark := map[watchdog.NoticeKind]string{
 		watchdog.NoticeStarted: "●", watchdog.NoticeActiveGone: "⚠", watchdog.NoticeOldPoolBack: "✓", watchdog.NoticeDrift: "⚠", watchdog.NoticePauseEnded: "▶", watchdog.NoticeDegraded: "⚠",
 		watchdog.NoticeRecovered: "✓", watchdog.NoticeOldPoolGone: "✕", watchdog.NoticeHeld: "⏸", watchdog.NoticePartnerLost: "✕", watchdog.NoticePartnerBack: "✓",
-		watchdog.NoticeServerDown: "⚠", watchdog.NoticeServerBack: "✓", watchdog.NoticeServerGone: "⚠", watchdog.NoticeWitnessSilent: "⚠", watchdog.NoticeWitnessBack: "✓",
+		watchdog.NoticeServerDown: "⚠", watchdog.NoticeServerBack: "✓", watchdog.NoticeServerGone: "⚠", watchdog.NoticeFederationGone: "⚠", watchdog.NoticeWitnessSilent: "⚠", watchdog.NoticeWitnessBack: "✓",
 		watchdog.NoticeDNSBlind: "⚠", watchdog.NoticeDNSBack: "✓", watchdog.NoticeRefused: "✕",
 		watchdog.NoticeClock: "⏱", watchdog.NoticeProven: "✓",
 	}[n.Kind]
