@@ -42,11 +42,12 @@ type Status uint8
 // Unknown is the harmless zero: nothing may be concluded from it.
 const (
 	Unknown Status = iota
-	Pending        // observed, and not yet as wanted
+	Pending        // observed, and not yet as wanted: nothing has changed
+	Partly         // observed, and not yet as wanted everywhere: where it counts it is already, or may be
 	Done           // observed, and as wanted
 )
 
-var statusWords = []string{"unknown", "pending", "done"}
+var statusWords = []string{"unknown", "pending", "partly", "done"}
 
 // String is the word used in journals and messages.
 func (s Status) String() string {
@@ -87,8 +88,10 @@ type Task interface {
 	Preview() []string
 
 	// Check observes and changes nothing. A Pending observation comes with a
-	// nil error. An error says that nothing could be observed, or that what
-	// was seen can never become done (Rejected).
+	// nil error, and so does one of Partly: both are applied and looked at
+	// again, but only Pending says that nothing has moved. An error says that
+	// nothing could be observed, or that what was seen can never become done
+	// (Rejected).
 	Check(ctx context.Context) (Observation, error)
 
 	// Apply makes the change and is never called before it is recorded. Its

@@ -70,7 +70,7 @@ func (a *attempt) converge(ctx context.Context) error {
 			return err
 		case err != nil:
 			a.last = err
-		case obs.Status == Pending:
+		case obs.Status == Pending || obs.Status == Partly:
 			a.saw = obs.Detail
 			if !a.due() {
 				break

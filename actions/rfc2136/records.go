@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,12 +35,41 @@ func (t *recordsTask) Target() string { return "zone " + trim(t.updater.zone.Nam
 func (t *recordsTask) Preview() []string { return t.updater.script(t.wanted) }
 
 // Check asks every authoritative server. Done means that all of them hold
-// what is wanted (but for Zone.MaySilent of them that gave no answer).
+// what is wanted (but for Zone.MaySilent of them that gave no answer), Partly
+// that one of them does or that the primary does or cannot be asked: what it
+// took reaches partners sooner or later.
 func (t *recordsTask) Check(ctx context.Context) (actions.Observation, error) {
 	if t.invalid != nil {
 		return actions.Observation{}, t.updater.fail(actions.Rejected, t.invalid, "correct the configuration")
 	}
-	return t.weigh(t.updater.readEach(ctx, t.updater.zone.Authoritative, t.wanted))
+	rs := t.updater.readEach(ctx, t.updater.zone.Authoritative, t.wanted)
+	o, err := t.weigh(rs)
+	if err == nil && o.Status == actions.Pending && !t.unmoved(ctx, rs) {
+		o.Status = actions.Partly
+	}
+	return o, err
+}
+
+// unmoved reports whether nothing of what is wanted has come into effect: no
+// server holds it, and the primary says so itself, be it one that the world
+// does not ask.
+func (t *recordsTask) unmoved(ctx context.Context, rs []reading) bool {
+	zone := &t.updater.zone
+	if !slices.Contains(zone.Authoritative, zone.Server) {
+		rs = append(rs, t.updater.readEach(ctx, []string{zone.Server}, t.wanted)...)
+	}
+	asked := false
+	for _, r := range rs {
+		if r.err != nil {
+			continue
+		}
+		edits, err := r.view.plan(t.wanted, t.updater.op())
+		if err == nil && len(edits) == 0 {
+			return false
+		}
+		asked = asked || err == nil && r.server == zone.Server
+	}
+	return asked
 }
 
 func (t *recordsTask) weigh(rs []reading) (actions.Observation, error) {

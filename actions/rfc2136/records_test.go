@@ -39,7 +39,7 @@ func TestDoneNeedsEveryServer(t *testing.T) {
 	if err := task.Apply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	detail := check(t.Context(), t, task, actions.Pending)
+	detail := check(t.Context(), t, task, actions.Partly)
 	for _, want := range []string{
 		primary.Addr() + " serial 101: as wanted, xmpp.contoso.com has 192.0.2.21, 2001:db8::21 (TTL 1m0s)",
 		second.Addr() + " serial 100: not as wanted, xmpp.contoso.com has 192.0.2.11, 2001:db8::11 (TTL 5m0s)",
@@ -89,11 +89,11 @@ func TestSilentServers(t *testing.T) {
 		records   actions.Status
 		preflight actions.Kind // of the preflight's error; AskHuman when there is none
 	}{
-		{"dead", 0, func(s *actionstest.DNSServer) { s.Close() }, actions.Pending, actions.Transient},
+		{"dead", 0, func(s *actionstest.DNSServer) { s.Close() }, actions.Partly, actions.Transient},
 		{"dead and allowed to be", 1, func(s *actionstest.DNSServer) { s.Close() }, actions.Done, actions.AskHuman},
 		{"zone expired and allowed to be silent", 1, func(s *actionstest.DNSServer) { s.FailQueries(actionstest.DNSServFail) }, actions.Done, actions.AskHuman},
-		{"lame", 1, func(s *actionstest.DNSServer) { s.FailQueries(actionstest.DNSLame) }, actions.Pending, actions.Rejected},
-		{"lagging", 1, func(s *actionstest.DNSServer) { s.Hold(true) }, actions.Pending, actions.AskHuman},
+		{"lame", 1, func(s *actionstest.DNSServer) { s.FailQueries(actionstest.DNSLame) }, actions.Partly, actions.Rejected},
+		{"lagging", 1, func(s *actionstest.DNSServer) { s.Hold(true) }, actions.Partly, actions.AskHuman},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			primary := serve(t)
