@@ -87,7 +87,7 @@ type Hooks struct {
 type server struct {
 	services []Service
 	pending  time.Time // until then statuses are pending
-	invoked  bool      // told to replicate since the last change
+	told     time.Time // when it was told to replicate
 }
 
 // Estate is a model of the sites, Edge pools and the Central Management store
@@ -229,18 +229,19 @@ func (e *Estate) siteLocked(name string) *Site {
 
 func (e *Estate) snapshotLocked() {
 	e.before, e.created = e.created, time.Now()
-	for _, s := range e.servers {
-		s.invoked = false
-	}
 }
 
-// replicaLocked is a row of Get-CsManagementStoreReplicationStatus.
+// replicaLocked is a row of Get-CsManagementStoreReplicationStatus. A server that
+// was told to replicate has a snapshot of that time, whatever holds up others.
 func (e *Estate) replicaLocked(name string, s *server) object {
 	e.settleLocked(s)
 	created, upToDate := e.created, s.services[0].Status == running
-	if time.Since(e.created) < e.knobs.ReplicationLag {
+	switch {
+	case s.told.After(e.created):
+		created = s.told
+	case time.Since(e.created) < e.knobs.ReplicationLag:
 		created, upToDate = e.before, true
-	} else if slices.ContainsFunc(e.knobs.Stuck, func(n string) bool { return strings.EqualFold(n, name) }) && !s.invoked {
+	case slices.ContainsFunc(e.knobs.Stuck, func(n string) bool { return strings.EqualFold(n, name) }):
 		upToDate = false
 	}
 	return object{"ReplicaFqdn": name, "UpToDate": upToDate, "LastUpdateCreation": created.Add(e.knobs.ClockAhead)}

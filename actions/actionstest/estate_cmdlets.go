@@ -271,6 +271,6 @@ func (e *Estate) invokeReplication(_ context.Context, _ string, in invocation) (
 	if s == nil {
 		return nil, &Failure{ID: "ReplicaNotFound", Type: "System.ArgumentException", Category: "InvalidArgument", Message: in.args["replicafqdn"]}
 	}
-	s.invoked = true
+	s.told = time.Now()
 	return nil, nil
 }

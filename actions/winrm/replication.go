@@ -32,19 +32,27 @@ type replication struct {
 	pause    time.Duration
 
 	mu   sync.Mutex
-	told map[string]bool // replicas that were told to replicate, once each
+	told map[string]*telling // replicas that were told to replicate, once each
+}
+
+// telling is a replica that was told to replicate.
+type telling struct {
+	before  string // its LastUpdateCreation then
+	renewed bool   // it was seen behind since, or with another update
 }
 
 // NewReplication verifies that the Edge Servers of the target have the
 // configuration which holds the route: each of the replicas is up to date, and
 // its last update was created no earlier than since, on the servers' clock. A
-// nil since or a zero time asks for up to date only. At least need of them must
-// be, all when it is 0: a server whose services did not come up has no replica
-// that could be, and start-services has named it. A replica that is behind is
-// told to replicate, once. Ask only when the replicas' services run.
+// zero time says that the route was found right: it may have been written a
+// moment ago, by a run that ended, so that each replica must have replicated
+// after it was told to. A nil since asks for up to date only. At least need of
+// them must be, all when it is 0: a server whose services did not come up has no
+// replica that could be, and start-services has named it. A replica that is
+// behind is told to replicate, once. Ask only when the replicas' services run.
 func NewReplication(c *Client, replicas []string, need int, since func() time.Time) actions.Task {
 	return &replication{c: c, replicas: slices.Clone(replicas), need: need, since: since,
-		patience: replicationPatience, pause: replicationPause, told: map[string]bool{}}
+		patience: replicationPatience, pause: replicationPause, told: map[string]*telling{}}
 }
 
 // Target implements actions.Task.
@@ -81,46 +89,82 @@ func (t *replication) Check(ctx context.Context) (actions.Observation, error) {
 	}
 	o := actions.Observation{Status: actions.Done, Detail: fmt.Sprintf("%d of %d replicas up to date", len(t.replicas)-len(behind), len(t.replicas))}
 	if len(behind) > 0 {
-		if t.need <= 0 || len(t.replicas)-len(behind) < t.need {
+		if !t.enough(behind) {
 			o.Status = actions.Pending
 		}
-		o.Detail += "; behind: " + strings.Join(behind, ", ")
+		words := make([]string, len(behind))
+		for i, r := range behind {
+			words[i] = r.ReplicaFqdn
+			if r.UpToDate && t.writtenAt().IsZero() {
+				words[i] += " (up to date, but the route may be newer than that)"
+			}
+		}
+		o.Detail += "; behind: " + strings.Join(words, ", ")
 	}
 	return o, nil
 }
 
-// behind names the replicas that are not up to date.
-func (t *replication) behind(ctx context.Context) ([]string, error) {
+// enough reports whether no more replicas are behind than may be.
+func (t *replication) enough(behind []replica) bool {
+	return len(behind) == 0 || t.need > 0 && len(t.replicas)-len(behind) >= t.need
+}
+
+// writtenAt is when this run wrote the route, zero if it did not.
+func (t *replication) writtenAt() time.Time {
+	if t.since == nil {
+		return time.Time{}
+	}
+	return t.since()
+}
+
+// behind are the replicas that are not up to date, by the names that they were
+// asked for.
+func (t *replication) behind(ctx context.Context) ([]replica, error) {
 	var a struct{ Replicas []replica }
 	if err := t.c.Run(ctx, t.status(), &a); err != nil {
 		return nil, err
 	}
-	var since time.Time
-	if t.since != nil {
-		since = t.since()
-	}
-	var behind []string
+	var behind []replica
 	for _, name := range t.replicas {
 		i := slices.IndexFunc(a.Replicas, func(r replica) bool { return same(r.ReplicaFqdn, name) })
 		if i < 0 {
 			return nil, t.c.failed(t.status(), actions.Rejected, fmt.Errorf("there is no replica %s", name),
 				"correct the server's FQDN in the configuration, or publish the topology that has it")
 		}
-		if !a.Replicas[i].current(since) {
-			behind = append(behind, name)
+		r := a.Replicas[i]
+		r.ReplicaFqdn = name
+		if !t.current(r) {
+			behind = append(behind, r)
 		}
 	}
 	return behind, nil
 }
 
-// current reports whether the replica has the snapshot of since or a later
-// one; up to date alone may speak of the one before.
-func (r *replica) current(since time.Time) bool {
-	if !r.UpToDate || since.IsZero() {
+// current reports whether the replica has the snapshot that holds the route or
+// a later one; up to date alone may speak of the one before.
+func (t *replication) current(r replica) bool {
+	renewed, at := t.renewed(r), t.writtenAt()
+	switch {
+	case !r.UpToDate || t.since == nil:
 		return r.UpToDate
+	case at.IsZero():
+		return renewed
 	}
 	created, err := time.Parse(time.RFC3339Nano, r.LastUpdateCreation)
-	return err == nil && !created.Before(since.Add(-clockSkew))
+	return err == nil && !created.Before(at.Add(-clockSkew))
+}
+
+// renewed reports whether what r tells comes after it was told to replicate,
+// which deletes the status that was known of it.
+func (t *replication) renewed(r replica) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	told := t.told[r.ReplicaFqdn]
+	if told == nil {
+		return false
+	}
+	told.renewed = told.renewed || !r.UpToDate || r.LastUpdateCreation != told.before
+	return told.renewed
 }
 
 // Apply implements actions.Task: it tells each replica that is behind to
@@ -130,25 +174,39 @@ func (t *replication) Apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range behind {
-		if !t.first(name) {
+	for _, r := range behind {
+		if !t.first(r) {
 			continue
 		}
-		if err := t.c.Run(ctx, t.tell(name), nil); err != nil {
+		if err := t.c.Run(ctx, t.tell(r.ReplicaFqdn), nil); err != nil {
+			t.untold(r, err)
 			return err
 		}
 	}
 	await(ctx, t.patience, t.pause, func(ctx context.Context) bool {
 		left, err := t.behind(ctx)
-		return err == nil && len(left) == 0
+		return err == nil && t.enough(left)
 	})
 	return nil
 }
 
-func (t *replication) first(name string) bool {
+// first notes that r is told to replicate, and reports whether it was not yet.
+func (t *replication) first(r replica) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	first := !t.told[name]
-	t.told[name] = true
-	return first
+	if t.told[r.ReplicaFqdn] != nil {
+		return false
+	}
+	t.told[r.ReplicaFqdn] = &telling{before: r.LastUpdateCreation}
+	return true
+}
+
+// untold takes first back where err says that r was not told after all.
+func (t *replication) untold(r replica, err error) {
+	if actions.KindOf(err) == actions.Indeterminate {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.told, r.ReplicaFqdn)
 }

@@ -429,7 +429,7 @@ func TestReplicaThatStaysBehind(t *testing.T) {
 	if err := e.SetServices(edgeHost, "Stopped"); err != nil {
 		t.Fatal(err)
 	}
-	task := &replication{c: c, replicas: []string{edgeHost}, patience: 50 * time.Millisecond, pause: 10 * time.Millisecond, told: map[string]bool{}}
+	task := &replication{c: c, replicas: []string{edgeHost}, patience: 50 * time.Millisecond, pause: 10 * time.Millisecond, told: map[string]*telling{}}
 	for range 3 {
 		if err := task.Apply(t.Context()); err != nil {
 			t.Fatal(err)

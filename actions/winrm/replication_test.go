@@ -1,0 +1,98 @@
+package winrm
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"edgewatch/actions"
+	"edgewatch/actions/actionstest"
+)
+
+// The route was written, and the proof waits for the replicas when the run ends:
+// edgewatch dies, the step runs out of time, or the answer of Set-CsSite is lost.
+// The tasks of the next run find the route right and have written nothing. The
+// old snapshot proves as little to them as to those that wrote.
+func TestTheNextRunTakesNoOldSnapshotForProof(t *testing.T) {
+	e, _, c := manager(t)
+	e.Set(func(k *actionstest.Knobs) { k.ReplicationLag, k.ClockAhead = time.Hour, 3*time.Hour })
+	if err := NewSetRoute(c, target).Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	route := NewSetRoute(c, target)
+	if o := check(t, route); o.Status != actions.Done {
+		t.Fatalf("the route: %+v", o)
+	}
+	task := NewReplication(c, []string{edgeHost, "edge2b.contoso.com"}, 0, route.WrittenAt)
+	for range 2 {
+		if o := check(t, task); o.Status != actions.Pending || !strings.Contains(o.Detail, edgeHost+" (up to date, but the route may be newer than that)") {
+			t.Errorf("nothing was replicated since: %+v", o)
+		}
+	}
+	if err := task.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if o := check(t, task); o.Status != actions.Done {
+		t.Errorf("each was told and replicated: %+v", o)
+	}
+}
+
+// A repair months after the route was written ends proven, and soon: each
+// replica is told once, also where a server that nobody needs stays behind.
+func TestAnOrdinaryRepeatIsProvenSoon(t *testing.T) {
+	e, _, c := manager(t)
+	if err := e.SetServices("edge2b.contoso.com", "Stopped"); err != nil {
+		t.Fatal(err)
+	}
+	task := NewReplication(c, []string{edgeHost, "edge2b.contoso.com"}, 1, NewSetRoute(c, target).WrittenAt)
+	if o := check(t, task); o.Status != actions.Pending {
+		t.Fatalf("before they were told: %+v", o)
+	}
+	begin := time.Now()
+	if err := task.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if o := check(t, task); o.Status != actions.Done || time.Since(begin) > replicationPause/2 {
+		t.Errorf("after %v: %+v", time.Since(begin), o)
+	}
+	if n := len(e.Commands("Invoke-CsManagementStoreReplication")); n != 2 {
+		t.Errorf("told %d times, want each replica once", n)
+	}
+}
+
+// What could not be told is told by the next try.
+func TestReplicaThatCouldNotBeToldIsToldLater(t *testing.T) {
+	e, _, c := manager(t)
+	e.Set(func(k *actionstest.Knobs) {
+		k.Fail = map[string]actionstest.Failure{"Invoke-CsManagementStoreReplication": {ID: "Denied", Type: "System.UnauthorizedAccessException", Category: "PermissionDenied"}}
+	})
+	task := NewReplication(c, []string{edgeHost}, 0, NewSetRoute(c, target).WrittenAt)
+	if err := task.Apply(t.Context()); err == nil || actions.KindOf(err) == actions.Indeterminate {
+		t.Fatalf("Apply = %v, want a refusal", err)
+	}
+	e.Set(func(k *actionstest.Knobs) { k.Fail = nil })
+	if err := task.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if o := check(t, task); o.Status != actions.Done {
+		t.Errorf("%+v", o)
+	}
+}
+
+// A status that is the one from before says nothing, even once its replica was
+// told; one that was deleted and is back does, whatever its time.
+func TestStatusFromBeforeTheTelling(t *testing.T) {
+	task := NewReplication(nil, []string{edgeHost}, 0, func() time.Time { return time.Time{} }).(*replication)
+	old := replica{ReplicaFqdn: edgeHost, UpToDate: true, LastUpdateCreation: "2026-01-01T00:00:00Z"}
+	task.first(old)
+	gone := old
+	gone.UpToDate = false
+	for i, step := range []struct {
+		row  replica
+		want bool
+	}{{old, false}, {gone, false}, {old, true}} {
+		if got := task.current(step.row); got != step.want {
+			t.Errorf("%d: %+v is current: %v, want %v", i, step.row, got, step.want)
+		}
+	}
+}
