@@ -96,12 +96,12 @@ func NewAnswers(p Prober, pool string, targets []probe.Target, need int) Task {
 
 // PartnerSight is what a federating partner finds for a domain.
 type PartnerSight struct {
-	Answering []netip.Addr // addresses that DNS led to and that answer XMPP
+	Answering []netip.Addr // addresses that answer XMPP, of the best SRV records of which one does: partners go there (RFC 2782)
 	Text      string       // all that was found, in words
 }
 
 // NewPartnerCheck verifies that a federating partner of domain is led by SRV
-// and address records to an address of pool that answers.
+// and address records to an address of pool that answers, and to no pool before it.
 func NewPartnerCheck(domain, pool string, addrs []netip.Addr, look func(ctx context.Context) (PartnerSight, error)) Task {
 	return &observer{
 		target:  "partner of " + domain,

@@ -236,7 +236,11 @@ func (b *builder) senses() watchdog.Senses {
 // probe asks one address; its certificate is held to every domain of the
 // federation. What degrades may count as down where the configuration says so.
 func (b *builder) probe(ctx context.Context, t probe.Target) probe.Result {
-	r := b.prober.ProbeCovering(ctx, t, b.f.Domains)
+	return b.judge(b.prober.ProbeCovering(ctx, t, b.f.Domains))
+}
+
+// judge is r as the configuration wants what degrades to count.
+func (b *builder) judge(r probe.Result) probe.Result {
 	if r.Level != probe.Degraded || r.Blame != probe.Remote {
 		return r
 	}
@@ -362,25 +366,6 @@ func sightText(r probe.PartnerResult) string {
 		parts = append(parts, fmt.Sprintf("%s/%s %s", r.Phase, r.Class, r.Error))
 	}
 	return strings.Join(parts, ", ")
-}
-
-// sight asks what a partner of domain finds now.
-func (b *builder) sight(domain string) func(ctx context.Context) (actions.PartnerSight, error) {
-	return func(ctx context.Context) (actions.PartnerSight, error) {
-		if b.resolver == nil {
-			return actions.PartnerSight{}, errors.New("no resolver and no authoritative server is configured")
-		}
-		r := b.prober.Partner(ctx, b.resolver, domain, b.f.Probe.From)
-		sight := actions.PartnerSight{Text: sightText(r)}
-		for _, t := range r.Targets {
-			for _, res := range t.Results {
-				if res.Level.Answers() {
-					sight.Answering = append(sight.Answering, res.Target.Addr.Addr().Unmap())
-				}
-			}
-		}
-		return sight, nil
-	}
 }
 
 // dialTimeout is how long step 6 waits for one answer.

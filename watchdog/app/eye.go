@@ -1,11 +1,14 @@
 package app
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
+	"edgewatch/actions"
 	"edgewatch/configs"
 	"edgewatch/probe"
 )
@@ -94,4 +97,46 @@ func ownerOf(f *configs.Federation, a netip.Addr) string {
 		}
 	}
 	return elsewhere
+}
+
+// sight asks what a partner of domain finds now.
+func (b *builder) sight(domain string) func(ctx context.Context) (actions.PartnerSight, error) {
+	return func(ctx context.Context) (actions.PartnerSight, error) {
+		if b.resolver == nil {
+			return actions.PartnerSight{}, errors.New("no resolver and no authoritative server is configured")
+		}
+		r := b.prober.Partner(ctx, b.resolver, domain, b.f.Probe.From)
+		sight := actions.PartnerSight{Answering: b.reached(r.Targets), Text: sightText(r)}
+		var owners []string
+		for _, a := range sight.Answering {
+			owners = append(owners, ownerOf(b.f, a))
+		}
+		if slices.Sort(owners); len(owners) > 0 {
+			sight.Text += "; of what answers, partners go to " + strings.Join(slices.Compact(owners), " and ")
+		}
+		return sight, nil
+	}
+}
+
+// reached are the addresses that partners get to: those that answer of the SRV
+// records of the lowest priority at which one does (RFC 2782). A server that
+// counts as down although it answers is taken only where there is no other.
+func (b *builder) reached(targets []probe.PartnerTarget) []netip.Addr {
+	for _, judge := range []func(probe.Result) probe.Result{b.judge, func(r probe.Result) probe.Result { return r }} {
+		var out []netip.Addr
+		for i, t := range targets {
+			if i > 0 && t.Priority != targets[i-1].Priority && len(out) > 0 {
+				break
+			}
+			for _, r := range t.Results {
+				if judge(r).Level.Answers() {
+					out = append(out, r.Target.Addr.Addr().Unmap())
+				}
+			}
+		}
+		if len(out) > 0 {
+			return out
+		}
+	}
+	return nil
 }

@@ -109,6 +109,10 @@ func (b *builder) plan(kind actions.PlanKind, from, to string) (*actions.Plan, e
 	if !b.f.CanAct() {
 		return nil, fmt.Errorf("pool %s cannot be failed over to: %s", to, unable)
 	}
+	if kind == actions.Switchover && pf != nil && b.keepsPartners(pf, pt) {
+		return nil, NotPlannedError(fmt.Sprintf("partners go to %s for as long as it answers, because its srv_priority of %d goes before the %d of %s, and a switchover changes no SRV record that is there: "+
+			"let DNS and srv_priority prefer %[4]s first; or take %[1]s down, and failover %[4]s REASON", from, pf.SRVPriority, pt.SRVPriority, to))
+	}
 	var stop, start []actions.Task
 	for _, s := range pt.Servers {
 		stop = append(stop, winrm.NewStopServices(b.chain[s.FQDN]))
@@ -143,6 +147,13 @@ func (b *builder) plan(kind actions.PlanKind, from, to string) (*actions.Plan, e
 		return nil, err
 	}
 	return plan, nil
+}
+
+// keepsPartners reports whether partners go to from, while it answers, whatever
+// is done to lead them to to: each has an SRV record of its own, and from's is
+// preferred.
+func (b *builder) keepsPartners(from, to *configs.Pool) bool {
+	return b.f.DNS.Record == "" && from.SRVPriority < to.SRVPriority
 }
 
 func (b *builder) route(from, to *configs.Pool) winrm.Route {
