@@ -337,3 +337,17 @@ func TestDenyOnceTheQuestionChangedItsPool(t *testing.T) {
 		t.Errorf("%q, %v, %v", reply, err, r.desk.commands())
 	}
 }
+
+// Whoever clicks while the journal is still read is not told that the federation
+// is watched no more.
+func TestClickWhileTheJournalIsRead(t *testing.T) {
+	r := newRig(t)
+	r.desk.snaps = nil
+	r.start(t)
+	r.add(t, question()...)
+	r.told(t)
+	reply, err := r.srv.Click(deadline(t), "U0ANNA", r.srv.Messages()[0].TS, actionDeny)
+	if err != nil || !strings.HasPrefix(reply, "Nothing was done: ") || !strings.Contains(reply, "still reads its journal") {
+		t.Errorf("%q, %v", reply, err)
+	}
+}

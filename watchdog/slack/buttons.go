@@ -89,6 +89,9 @@ func (n *incident) buttons() []api.BlockElement {
 // it is checked against how things stand now and not when it was drawn.
 func (s *Slack) clicked(action string, c *click) (cmd watchdog.Command, refusal string) {
 	now := s.snapshot(c.Federation)
+	if now == nil && len(s.o.Watchdog.Snapshots()) == 0 {
+		return cmd, "Nothing was done: edgewatch has just started and still reads its journal. Click again."
+	}
 	if now == nil {
 		return cmd, fmt.Sprintf("Nothing was done: edgewatch watches no federation %q any more.", esc(c.Federation))
 	}
