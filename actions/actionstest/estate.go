@@ -244,5 +244,5 @@ func (e *Estate) replicaLocked(name string, s *server) object {
 	case slices.ContainsFunc(e.knobs.Stuck, func(n string) bool { return strings.EqualFold(n, name) }):
 		upToDate = false
 	}
-	return object{"ReplicaFqdn": name, "UpToDate": upToDate, "LastUpdateCreation": created.Add(e.knobs.ClockAhead)}
+	return object{"ReplicaFqdn": name, "UpToDate": upToDate, "LastUpdateCreation": created.Add(e.knobs.ClockAhead), "LastStatusReport": created.Add(e.knobs.ClockAhead)}
 }

@@ -21,13 +21,14 @@ type replica struct {
 	ReplicaFqdn        string
 	UpToDate           bool
 	LastUpdateCreation string
+	LastStatusReport   string
 }
 
 type replication struct {
 	c        *Client
 	replicas []string
 	need     int
-	since    func() time.Time
+	written  func() (at time.Time, doubtful bool)
 	patience time.Duration
 	pause    time.Duration
 
@@ -37,21 +38,24 @@ type replication struct {
 
 // telling is a replica that was told to replicate.
 type telling struct {
-	before  string // its LastUpdateCreation then
-	renewed bool   // it was seen behind since, or with another update
+	before  replica // as it stood then
+	renewed bool    // it was seen behind since, or with another update or report
 }
 
 // NewReplication verifies that the Edge Servers of the target have the
 // configuration which holds the route: each of the replicas is up to date, and
-// its last update was created no earlier than since, on the servers' clock. A
-// zero time says that the route was found right: it may have been written a
-// moment ago, by a run that ended, so that each replica must have replicated
-// after it was told to. A nil since asks for up to date only. At least need of
-// them must be, all when it is 0: a server whose services did not come up has no
-// replica that could be, and start-services has named it. A replica that is
+// its last update was created no earlier than written, on the servers' clock.
+// Where that is zero and doubtful, a run that ended may have written the route at
+// a time that nobody knows, so that each replica must have replicated after it was
+// told to; where it is zero alone, or written is nil, up to date is enough. At least
+// need of them must be, all when it is 0: a server whose services did not come up has
+// no replica that could be, and start-services has named it. A replica that is
 // behind is told to replicate, once. Ask only when the replicas' services run.
-func NewReplication(c *Client, replicas []string, need int, since func() time.Time) actions.Task {
-	return &replication{c: c, replicas: slices.Clone(replicas), need: need, since: since,
+func NewReplication(c *Client, replicas []string, need int, written func() (at time.Time, doubtful bool)) actions.Task {
+	if written == nil {
+		written = func() (time.Time, bool) { return time.Time{}, false }
+	}
+	return &replication{c: c, replicas: slices.Clone(replicas), need: need, written: written,
 		patience: replicationPatience, pause: replicationPause, told: map[string]*telling{}}
 }
 
@@ -60,7 +64,7 @@ func (t *replication) Target() string { return t.c.Host() }
 
 func (t *replication) status() Script {
 	return Script{Op: "Get-CsManagementStoreReplicationStatus", Module: true, Calls: []Call{
-		{Cmdlet: "Get-CsManagementStoreReplicationStatus", Into: "replicas", Pick: []string{"ReplicaFqdn", "UpToDate", "LastUpdateCreation"}},
+		{Cmdlet: "Get-CsManagementStoreReplicationStatus", Into: "replicas", Pick: []string{"ReplicaFqdn", "UpToDate", "LastUpdateCreation", "LastStatusReport"}},
 	}}
 }
 
@@ -95,7 +99,7 @@ func (t *replication) Check(ctx context.Context) (actions.Observation, error) {
 		words := make([]string, len(behind))
 		for i, r := range behind {
 			words[i] = r.ReplicaFqdn
-			if r.UpToDate && t.writtenAt().IsZero() {
+			if at, _ := t.written(); r.UpToDate && at.IsZero() {
 				words[i] += " (up to date, but the route may be newer than that)"
 			}
 		}
@@ -107,14 +111,6 @@ func (t *replication) Check(ctx context.Context) (actions.Observation, error) {
 // enough reports whether no more replicas are behind than may be.
 func (t *replication) enough(behind []replica) bool {
 	return len(behind) == 0 || t.need > 0 && len(t.replicas)-len(behind) >= t.need
-}
-
-// writtenAt is when this run wrote the route, zero if it did not.
-func (t *replication) writtenAt() time.Time {
-	if t.since == nil {
-		return time.Time{}
-	}
-	return t.since()
 }
 
 // behind are the replicas that are not up to date, by the names that they were
@@ -143,12 +139,13 @@ func (t *replication) behind(ctx context.Context) ([]replica, error) {
 // current reports whether the replica has the snapshot that holds the route or
 // a later one; up to date alone may speak of the one before.
 func (t *replication) current(r replica) bool {
-	renewed, at := t.renewed(r), t.writtenAt()
+	renewed := t.renewed(r)
+	at, doubtful := t.written()
 	switch {
-	case !r.UpToDate || t.since == nil:
-		return r.UpToDate
+	case !r.UpToDate:
+		return false
 	case at.IsZero():
-		return renewed
+		return renewed || !doubtful
 	}
 	created, err := time.Parse(time.RFC3339Nano, r.LastUpdateCreation)
 	return err == nil && !created.Before(at.Add(-clockSkew))
@@ -163,7 +160,7 @@ func (t *replication) renewed(r replica) bool {
 	if told == nil {
 		return false
 	}
-	told.renewed = told.renewed || !r.UpToDate || r.LastUpdateCreation != told.before
+	told.renewed = told.renewed || !r.UpToDate || r != told.before
 	return told.renewed
 }
 
@@ -197,7 +194,7 @@ func (t *replication) first(r replica) bool {
 	if t.told[r.ReplicaFqdn] != nil {
 		return false
 	}
-	t.told[r.ReplicaFqdn] = &telling{before: r.LastUpdateCreation}
+	t.told[r.ReplicaFqdn] = &telling{before: r}
 	return true
 }
 

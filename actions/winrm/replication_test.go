@@ -9,6 +9,11 @@ import (
 	"edgewatch/actions/actionstest"
 )
 
+// resumed is a chain of which an earlier run may have set the route.
+func resumed(route *SetRoute) func() (time.Time, bool) {
+	return func() (time.Time, bool) { return route.WrittenAt(), true }
+}
+
 // The route was written, and the proof waits for the replicas when the run ends:
 // edgewatch dies, the step runs out of time, or the answer of Set-CsSite is lost.
 // The tasks of the next run find the route right and have written nothing. The
@@ -23,7 +28,7 @@ func TestTheNextRunTakesNoOldSnapshotForProof(t *testing.T) {
 	if o := check(t, route); o.Status != actions.Done {
 		t.Fatalf("the route: %+v", o)
 	}
-	task := NewReplication(c, []string{edgeHost, "edge2b.contoso.com"}, 0, route.WrittenAt)
+	task := NewReplication(c, []string{edgeHost, "edge2b.contoso.com"}, 0, resumed(route))
 	for range 2 {
 		if o := check(t, task); o.Status != actions.Pending || !strings.Contains(o.Detail, edgeHost+" (up to date, but the route may be newer than that)") {
 			t.Errorf("nothing was replicated since: %+v", o)
@@ -37,14 +42,14 @@ func TestTheNextRunTakesNoOldSnapshotForProof(t *testing.T) {
 	}
 }
 
-// A repair months after the route was written ends proven, and soon: each
+// A run that is carried on long after the route was written ends proven, and soon: each
 // replica is told once, also where a server that nobody needs stays behind.
 func TestAnOrdinaryRepeatIsProvenSoon(t *testing.T) {
 	e, _, c := manager(t)
 	if err := e.SetServices("edge2b.contoso.com", "Stopped"); err != nil {
 		t.Fatal(err)
 	}
-	task := NewReplication(c, []string{edgeHost, "edge2b.contoso.com"}, 1, NewSetRoute(c, target).WrittenAt)
+	task := NewReplication(c, []string{edgeHost, "edge2b.contoso.com"}, 1, resumed(NewSetRoute(c, target)))
 	if o := check(t, task); o.Status != actions.Pending {
 		t.Fatalf("before they were told: %+v", o)
 	}
@@ -66,7 +71,7 @@ func TestReplicaThatCouldNotBeToldIsToldLater(t *testing.T) {
 	e.Set(func(k *actionstest.Knobs) {
 		k.Fail = map[string]actionstest.Failure{"Invoke-CsManagementStoreReplication": {ID: "Denied", Type: "System.UnauthorizedAccessException", Category: "PermissionDenied"}}
 	})
-	task := NewReplication(c, []string{edgeHost}, 0, NewSetRoute(c, target).WrittenAt)
+	task := NewReplication(c, []string{edgeHost}, 0, resumed(NewSetRoute(c, target)))
 	if err := task.Apply(t.Context()); err == nil || actions.KindOf(err) == actions.Indeterminate {
 		t.Fatalf("Apply = %v, want a refusal", err)
 	}
@@ -82,7 +87,7 @@ func TestReplicaThatCouldNotBeToldIsToldLater(t *testing.T) {
 // A status that is the one from before says nothing, even once its replica was
 // told; one that was deleted and is back does, whatever its time.
 func TestStatusFromBeforeTheTelling(t *testing.T) {
-	task := NewReplication(nil, []string{edgeHost}, 0, func() time.Time { return time.Time{} }).(*replication)
+	task := NewReplication(nil, []string{edgeHost}, 0, func() (time.Time, bool) { return time.Time{}, true }).(*replication)
 	old := replica{ReplicaFqdn: edgeHost, UpToDate: true, LastUpdateCreation: "2026-01-01T00:00:00Z"}
 	task.first(old)
 	gone := old

@@ -158,8 +158,8 @@ var _ actions.Task = (*SetRoute)(nil)
 // the target's site to the target pool. It is done when Get-CsSite reads so.
 func NewSetRoute(c *Client, r Route) *SetRoute { return &SetRoute{c: c, r: r} }
 
-// WrittenAt is when Apply wrote the route, by the host's clock; zero if this
-// task has not. It is what NewReplication wants.
+// WrittenAt is when Apply wrote the route, by the host's clock, or before when it
+// cannot have been written where the answer was lost; zero if this task has not.
 func (t *SetRoute) WrittenAt() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -258,16 +258,23 @@ func (t *SetRoute) Apply(ctx context.Context) error {
 	}
 	var done Answer
 	if err := t.c.Run(ctx, t.write(parameter, value, s.XmppFederationRoute), &done); err != nil {
+		if began, perr := time.Parse(time.RFC3339Nano, have.Now); perr == nil && actions.KindOf(err) == actions.Indeterminate {
+			t.wrote(began)
+		}
 		return err
 	}
 	at, err := time.Parse(time.RFC3339Nano, done.Now)
 	if err != nil {
 		return t.fail(actions.Indeterminate, fmt.Errorf("the host's clock: %w", err), "")
 	}
-	t.mu.Lock()
-	t.written = at
-	t.mu.Unlock()
+	t.wrote(at)
 	return nil
+}
+
+func (t *SetRoute) wrote(at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.written = at
 }
 
 func (t *SetRoute) look() Script {

@@ -378,7 +378,7 @@ func TestReplicationWaitsForTheNewSnapshot(t *testing.T) {
 	if o := check(t, NewReplication(c, replicas, 0, nil)); o.Status != actions.Done {
 		t.Errorf("without a time: %+v, want done: the old snapshot is up to date", o)
 	}
-	task := NewReplication(c, replicas, 0, set.WrittenAt)
+	task := NewReplication(c, replicas, 0, func() (time.Time, bool) { return set.WrittenAt(), false })
 	want := actions.Observation{Status: actions.Pending, Detail: "0 of 2 replicas up to date; behind: edge2a.contoso.com, edge2b.contoso.com"}
 	if diff := cmp.Diff(want, check(t, task)); diff != "" {
 		t.Errorf("up to date with the old snapshot: %s", diff)
@@ -429,7 +429,7 @@ func TestReplicaThatStaysBehind(t *testing.T) {
 	if err := e.SetServices(edgeHost, "Stopped"); err != nil {
 		t.Fatal(err)
 	}
-	task := &replication{c: c, replicas: []string{edgeHost}, patience: 50 * time.Millisecond, pause: 10 * time.Millisecond, told: map[string]*telling{}}
+	task := &replication{c: c, replicas: []string{edgeHost}, written: func() (time.Time, bool) { return time.Time{}, false }, patience: 50 * time.Millisecond, pause: 10 * time.Millisecond, told: map[string]*telling{}}
 	for range 3 {
 		if err := task.Apply(t.Context()); err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"edgewatch/actions"
 	"edgewatch/actions/rfc2136"
@@ -130,6 +131,7 @@ func (b *builder) plan(kind actions.PlanKind, from, to string) (*actions.Plan, e
 		return plan, plan.Validate()
 	}
 	route := winrm.NewSetRoute(b.chain[b.f.ManagementOf(pt).Host], b.route(pf, pt))
+	written := func() (time.Time, bool) { return route.WrittenAt(), plan.Resumed }
 	steps := []actions.Step{
 		step(actions.Preflight, t.Preflight, b.preflight(pt, b.chain)),
 		step(actions.StopServices, t.StopServices, stop),
@@ -137,7 +139,7 @@ func (b *builder) plan(kind actions.PlanKind, from, to string) (*actions.Plan, e
 		step(actions.DNSRecords, t.DNSRecords, b.records(pf, pt)),
 		step(actions.CheckPort, t.CheckPort, b.ports(pt)),
 		startStep,
-		step(actions.Verify, t.Verify, b.verify(pt, route)),
+		step(actions.Verify, t.Verify, b.verify(pt, written)),
 	}
 	for _, name := range kind.Steps() {
 		i := slices.IndexFunc(steps, func(s actions.Step) bool { return s.Name == name })
@@ -247,13 +249,13 @@ func (b *builder) ports(to *configs.Pool) []actions.Task {
 }
 
 // verify is the proof after step 7.
-func (b *builder) verify(to *configs.Pool, route *winrm.SetRoute) []actions.Task {
+func (b *builder) verify(to *configs.Pool, written func() (at time.Time, doubtful bool)) []actions.Task {
 	replicas := make([]string, len(to.Servers))
 	for i, s := range to.Servers {
 		replicas[i] = s.FQDN
 	}
 	tasks := []actions.Task{
-		winrm.NewReplication(b.chain[b.f.ManagementOf(to).Host], replicas, min(to.MinUp, len(replicas)), route.WrittenAt),
+		winrm.NewReplication(b.chain[b.f.ManagementOf(to).Host], replicas, min(to.MinUp, len(replicas)), written),
 		actions.NewAnswers(b.prober, to.Name, targets(b.f, to), to.MinUp),
 	}
 	for _, d := range b.f.Domains {
