@@ -28,6 +28,9 @@ type checks struct {
 	moved   map[string]string                 // by failover: the site whose route it moved
 	busy    map[recordKey]bool                // what is being changed this moment
 	by      *process                          // … and by whom
+	carried carried
+	byUs    bool // the newest change of the records was an update of ours
+	idle    int  // so many looks in a row found what missed looks for
 	figures measured
 }
 
@@ -85,6 +88,7 @@ func (c *checks) entry(e watchdog.Entry) {
 		if e.Chain.Trigger == watchdog.TriggerAuto && e.Chain.Retry == 0 && e.Chain.Kind == actions.Failback {
 			c.returns(e.Chain)
 		}
+		c.goesOn(e.Chain)
 		if e.Chain.ID != c.newest.ID {
 			clear(c.records)
 			clear(c.passed)
@@ -93,6 +97,7 @@ func (c *checks) entry(e watchdog.Entry) {
 		c.figures.began(w, *e.Chain)
 	case watchdog.KindStep:
 		c.records[recordKey{e.Step.Step, e.Step.Target}] = e.Step.Phase
+		c.carried.stepped(e.Step)
 	case watchdog.KindChainEnd:
 		c.chain = ""
 		c.named(e)
@@ -189,6 +194,7 @@ func (c *checks) applies(p *process, t *task) {
 		c.r.violate("I2", fmt.Sprintf("%s on %s is done twice at the same time", t.step, t.target))
 	}
 	c.busy[key], c.by = true, p
+	c.moving(t)
 	phase := c.records[key]
 	stopped := c.records[recordKey{actions.StopServices, t.target}]
 	owed := t.step == actions.StartServices && stopped != "" && stopped != actions.Already
@@ -202,10 +208,11 @@ func (c *checks) applies(p *process, t *task) {
 }
 
 // applied ends what applies began.
-func (c *checks) applied(t *task) {
+func (c *checks) applied(t *task, err error) {
 	c.r.world.mu.Lock()
 	defer c.r.world.mu.Unlock()
 	delete(c.busy, recordKey{t.step, t.target})
+	c.carried.moved(t, err)
 }
 
 // changing reports whether a failover is about to change the zone.
@@ -244,6 +251,7 @@ func (c *checks) updated(z *zone) {
 			c.r.violate("I3", fmt.Sprintf("DNS leads to %s, whose preflight did not see %s in order", to, want.Target()))
 		}
 	}
+	c.carried.led, c.byUs = true, true
 	c.figures.led()
 }
 
@@ -255,6 +263,9 @@ func (c *checks) named(e watchdog.Entry) {
 	site := c.moved[e.ChainEnd.ID]
 	if out := e.ChainEnd.Outcome; !out.OK && !out.RouteMoved && site != "" && c.r.world.route[site] == c.newest.To {
 		c.r.violate("I8", fmt.Sprintf("%s ended and says that the route has not moved, but it is on %s", e.ChainEnd.ID, c.newest.To))
+	}
+	if out, to := e.ChainEnd.Outcome, c.newest.To; !out.OK && !out.RouteMoved && c.carried.led && slices.Equal(c.r.world.leads(), []string{to}) {
+		c.r.violate("I8", fmt.Sprintf("%s ended and says that the route has not moved, but its own update leads partners to %s", e.ChainEnd.ID, to))
 	}
 	for _, h := range c.r.world.sorted() {
 		if h.stoppedBy != e.ChainEnd.ID || h.running || !h.power || h.pending != 0 {
@@ -378,7 +389,7 @@ func (c *checks) coherent() {
 		}
 	}
 	active := m.Active()
-	if !w.edited && !w.touched && !c.r.reconfigured && !c.settledByHand() {
+	if (c.byUs || !w.edited) && !w.touched && !c.r.reconfigured && !c.settledByHand() {
 		clear(astray) // it is edgewatch that moved it, and that has to get through
 	}
 	if reached := w.reached(); reached != active && !anyTrue(astray) && m.State() != watchdog.Faulted && !c.holds() {
@@ -394,7 +405,7 @@ func (c *checks) coherent() {
 // settledByHand reports whether a person ended something that was not through.
 func (c *checks) settledByHand() bool {
 	return slices.ContainsFunc(c.entries, func(e watchdog.Entry) bool {
-		return e.Kind == watchdog.KindCommand && slices.Contains([]watchdog.Verb{watchdog.VerbAdopt, watchdog.VerbAck, watchdog.VerbAbort}, e.Command.Verb)
+		return e.Kind == watchdog.KindCommand && slices.Contains([]watchdog.Verb{watchdog.VerbAdopt, watchdog.VerbAck}, e.Command.Verb)
 	})
 }
 

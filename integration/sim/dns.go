@@ -158,6 +158,20 @@ func (z *zone) lag(d time.Duration) {
 	}
 }
 
+// fail lets secondaries follow after d, and keep silent.
+func (z *zone) fail(d time.Duration, silent bool) {
+	fault := actionstest.DNSHealthy
+	if silent {
+		fault = actionstest.DNSHang
+	}
+	z.lag(d)
+	for _, s := range z.servers {
+		if s != z.primary {
+			s.FailQueries(fault)
+		}
+	}
+}
+
 // holding is the zone that holds the name, nil when none does.
 func (w *world) holding(name string) *zone {
 	if z := w.f.DNS.ZoneOf(name); z != nil {
@@ -289,6 +303,7 @@ func (r *run) meddle() {
 func (r *run) editDNS(value string) {
 	r.notef("somebody changes DNS to %s", value)
 	r.world.mu.Lock()
+	r.checks.carried.led, r.checks.byUs = false, false
 	err := r.world.edit(value)
 	r.world.mu.Unlock()
 	if err != nil {

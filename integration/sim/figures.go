@@ -33,15 +33,23 @@ func (m *measured) began(w *world, c watchdog.ChainStart) {
 		return
 	}
 	m.failovers++
-	// Nobody can know of a recovery that is younger than the newest look.
-	look := w.f.Probe.SuspectInterval.Duration + w.f.Probe.Timeout.Duration
-	if p := w.poolNamed(c.From); p != nil && w.up(p) && !p.justBack(look, w.f.Breaker.MinBadTime.Duration) &&
-		p.served(w.f.Breaker.Window.Duration) > 1-cmp.Or(w.f.Breaker.Ratio, evenly) {
+	if w.needless(c.From) {
 		m.needless++
 	}
 	if m.begin.IsZero() {
 		m.begin = time.Now()
 	}
+}
+
+// needless reports whether a failover from the pool is false now: it serves
+// partners, and did for most of the window before, and not just since a moment
+// ago. Nobody can know of a recovery that is younger than the newest look. The
+// caller holds the lock.
+func (w *world) needless(from string) bool {
+	look := w.f.Probe.SuspectInterval.Duration + w.f.Probe.Timeout.Duration
+	p := w.poolNamed(from)
+	return p != nil && w.up(p) && !p.justBack(look, w.f.Breaker.MinBadTime.Duration) &&
+		p.served(w.f.Breaker.Window.Duration) > 1-cmp.Or(w.f.Breaker.Ratio, evenly)
 }
 
 func (m *measured) led() { m.dns = time.Now() }

@@ -126,12 +126,12 @@ func (r *run) turn() (over bool) {
 		return true
 	case p := <-r.crashed:
 		if p == r.process {
-			r.later(r.story.restartAfter, r.restart)
+			r.later(r.away(), r.restart)
 			r.bury()
 		}
 	case err := <-ended:
 		r.notef("edgewatch has ended (%v)", err)
-		r.later(r.story.restartAfter, r.restart)
+		r.later(r.away(), r.restart)
 		r.last = r.process
 		r.process.free() // a write of it that hangs may outlive it
 		r.settle(nil)
@@ -234,6 +234,7 @@ func (r *run) arrange() {
 	every := func() {}
 	every = func() {
 		r.checks.told(r.process)
+		r.checks.missed(r.process)
 		if r.agenda.len() > 0 {
 			r.later(time.Minute, every)
 		}
@@ -244,6 +245,9 @@ func (r *run) arrange() {
 // await ends the run once all is calm.
 func (r *run) await(since time.Time) {
 	r.later(pollEvery, func() {
+		if r.process == nil { // nobody has started it yet
+			since = time.Now()
+		}
 		waited := time.Since(since)
 		why := r.checks.restless(r.process)
 		switch {
@@ -315,6 +319,7 @@ func (r *run) adoptConfig() {
 func (r *run) stop() {
 	if r.process != nil {
 		r.notef("edgewatch is stopped")
+		r.ending()
 		r.process.cancel()
 	}
 }

@@ -23,16 +23,21 @@
 //	    over enough time, while nothing of ours was broken. A way that is cut
 //	    for us alone looks the same from one place, and is let pass here; what
 //	    it costs stands in the figures. Where there are witnesses, enough of them
-//	    said lately that they see it down too.
+//	    said lately that they see it down too. A failover of its own that had
+//	    moved nothing when its process died is not gone on with where the next
+//	    one finds the pool serving.
 //	I5  services that a failover stopped run again, or a start was tried and the
 //	    end of the failover names them.
 //	I6  paused, held or in a mode that leaves it to people, nothing begins by
-//	    itself.
-//	I7  budget, cool-down and the number of attempts are kept.
+//	    itself, nor is it gone on with after a restart, while nothing has moved.
+//	I7  budget, cool-down and the number of attempts are kept: what had failed
+//	    does not begin anew after a restart.
 //	I8  whatever happens to edgewatch itself, the end is as without it, or a hold
 //	    that is told: nothing stays half-way, partners reach the pool that
 //	    edgewatch takes for active or people were told, the outcome does not
-//	    deny what was done, and the journal holds what was seen of it.
+//	    deny what was done, be it on the primary name server alone, and the
+//	    journal holds what was seen of it. Nor does a repair that failed keep
+//	    federation on a pool that dies after it.
 //	I9  every entry is told in Slack, in order, once, in its incident's thread,
 //	    whatever happened to Slack and to edgewatch; and a reason for not acting
 //	    that lasts stands in the journal.

@@ -19,6 +19,7 @@ type story struct {
 	appendFaults     []plannedAppend
 	crossings        []crossing
 	restartAfter     time.Duration
+	longAway         float64 // share of its ends after which nobody starts edgewatch again for minutes to hours
 	listensWithRoute bool
 	meddles          string        // somebody points DNS there in the very moment in which an update of ours arrives
 	silent           bool          // without Slack
@@ -83,6 +84,7 @@ func write(seed uint64, e *estate, life time.Duration) *story {
 				a.witnessTrouble(urls)
 			}
 		}
+		a.scene(seed)
 	}
 	a.s.heal = warmUp + a.s.life
 	return a.s
@@ -252,6 +254,7 @@ func (a *author) ownTrouble() {
 				return
 			}
 			r.notef("edgewatch loses its lease")
+			r.ending()
 			r.world.with(func() { p.leaseLost = time.Now() })
 			r.later(lasts, func() {
 				if r.process == p {

@@ -37,7 +37,7 @@ func (t *task) Check(ctx context.Context) (actions.Observation, error) {
 		return actions.Observation{}, err
 	}
 	obs, err := t.check(context.WithValue(ctx, purposeKey{}, "check of "+t.what+" to "+t.to))
-	if err == nil && obs.Status == actions.Pending {
+	if err == nil && obs.Status != actions.Done {
 		t.p.pace(ctx, t.what)
 	}
 	if perr := t.p.pass(t.what); perr != nil {
@@ -73,7 +73,7 @@ func (t *task) Apply(ctx context.Context) error {
 	t.p.run.checks.applies(t.p, t)
 	t.p.run.crossing(t.p, "before "+string(t.step))
 	err := t.apply(context.WithValue(ctx, purposeKey{}, t.what))
-	t.p.run.checks.applied(t)
+	t.p.run.checks.applied(t, err)
 	t.p.run.crossing(t.p, "after "+string(t.step))
 	if perr := t.p.pass(t.what); perr != nil {
 		return perr
@@ -185,7 +185,7 @@ func (p *process) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	takes := w.between("dial "+addr, 5*time.Millisecond, 50*time.Millisecond)
 	w.mu.Unlock()
 	if silent {
-		takes = 5 * time.Second
+		takes += 5 * time.Second // and never so that several make up the step's limit to the dot
 	}
 	if err := p.sleep(ctx, "dial "+addr, takes); err != nil {
 		return nil, err

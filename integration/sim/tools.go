@@ -43,16 +43,8 @@ func (a *author) toolTrouble() {
 		slow := 2 + a.IntN(6)
 		a.add(at, lasts, set(fmt.Sprintf("services are %d times slower", slow), func(h *host) { h.slow = slow }), set("services are as fast as ever", func(h *host) { h.slow = 1 }))
 	case 5:
-		refuse := func(on bool) func(*run) {
-			return func(r *run) {
-				r.notef("DNS refuses updates: %v", on)
-				for _, z := range r.world.zones {
-					z.refuse(on)
-				}
-			}
-		}
-		a.bad(refuse(true))
-		a.add(warmUp+a.s.life*4/5, 0, refuse(false), nil)
+		a.bad(func(r *run) { r.refuseDNS(true) })
+		a.add(warmUp+a.s.life*4/5, 0, func(r *run) { r.refuseDNS(false) }, nil)
 	case 6:
 		a.add(at, 0, func(r *run) {
 			r.notef("%d answers of DNS are lost", times)

@@ -293,6 +293,7 @@ func (w *world) heal() {
 	for _, z := range w.zones {
 		z.refuse(false)
 		z.primary.LoseAnswers(0)
+		z.fail(secondaryLag, false)
 	}
 	for _, by := range w.witnesses {
 		by.heal()
