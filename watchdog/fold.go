@@ -73,6 +73,7 @@ type chainFold struct {
 	at        actions.StepName // of the newest record of this run; "" before it
 	outcome   *actions.Outcome // nil while it runs
 	rescued   bool             // this run has begun to start services because it failed or was to end
+	late      bool             // it began after people were asked
 	moved     bool             // an earlier run of it ended where federation may have moved: what is seen later takes nothing back
 }
 
@@ -327,6 +328,7 @@ func (f *fold) takeOver(pool string) {
 }
 
 func (f *fold) applyChain(e Entry) {
+	late := f.ask != nil
 	f.retryAt = time.Time{}
 	f.ask, f.denied = nil, nil
 	if f.chain != nil && f.chain.ID == e.Chain.ID {
@@ -343,7 +345,7 @@ func (f *fold) applyChain(e Entry) {
 	if e.Chain.spends() && !f.charged {
 		f.autos, f.charged = append(f.autos, e.At), true
 	}
-	f.chain = &chainFold{ChainStart: *e.Chain, incident: e.Incident, startedAt: e.At, seen: e.At}
+	f.chain = &chainFold{ChainStart: *e.Chain, incident: e.Incident, startedAt: e.At, seen: e.At, late: late}
 }
 
 func (f *fold) applyStep(e Entry) {

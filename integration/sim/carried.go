@@ -22,7 +22,12 @@ type carried struct {
 	unsure  bool          // a change of route or records by it may have come true, and nobody saw whether
 	against *objection    // what stands against it since the newest start; nil: nothing
 	led     bool          // it changed the records, and nobody else has since
+	newest  time.Time     // of its records, or when it was taken up
 }
+
+// away is for how long a process may be away and the next one goes on as it would
+// have: nobody looks at the pool again in the middle of a failover either.
+const away = 2 * time.Minute
 
 // objection is why a failover must not go on.
 type objection struct {
@@ -36,9 +41,10 @@ var moves = []actions.StepName{actions.SetRoute, actions.DNSRecords}
 // goesOn is I4, I6 and I7 for a failover that edgewatch had begun by itself and
 // that had moved nothing when its process died: what spoke for it was known to
 // that process, however long ago that is. A pool that is well by the measure of
-// false failovers when the next process takes it up is not left any more; nor is
-// one where edgewatch may not act by itself by now; and what had failed does not
-// begin anew. The caller holds the world's lock.
+// false failovers when the next process takes it up is not left any more, unless
+// edgewatch was away for a moment only; nor is one where it may not act by itself
+// by now; and what had failed does not begin anew. The caller holds the world's
+// lock.
 func (c *checks) goesOn(start *watchdog.ChainStart) {
 	k := &c.carried
 	switch {
@@ -49,14 +55,15 @@ func (c *checks) goesOn(start *watchdog.ChainStart) {
 		*k = carried{mode: k.mode, ordered: true, led: k.led}
 		return
 	}
-	k.against, k.ended = nil, false
+	gone := time.Since(k.newest)
+	k.against, k.ended, k.newest = nil, false, time.Now()
 	own := start.Trigger == watchdog.TriggerAuto && start.Kind != actions.Failback && !k.ordered
 	if !own || k.unsure || k.led || c.moved[start.ID] != "" {
 		return
 	}
 	mode := c.r.rules.Mode
 	switch {
-	case c.r.world.needless(start.From) && !c.lookedDown(start.From):
+	case gone > away && c.r.world.needless(start.From) && !c.lookedDown(start.From):
 		k.against = &objection{"I4", "the restart found " + start.From + " serving partners", moves}
 	case mode == watchdog.ModeObserve, mode == watchdog.ModeApprove && k.mode == watchdog.ModeAuto:
 		k.against = &objection{"I6", fmt.Sprintf("mode is %s by now, and it began in mode %s", mode, k.mode), moves}
@@ -86,6 +93,7 @@ func (c *checks) lookedDown(pool string) bool {
 
 // stepped takes in what was recorded of a step. The caller holds the world's lock.
 func (k *carried) stepped(r *actions.Record) {
+	k.newest = time.Now()
 	k.broke = k.broke || r.Target == "" && r.Phase == actions.Failed && !k.ended
 	k.failed = k.failed || r.Rescue && k.broke
 }
