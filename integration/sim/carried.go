@@ -63,7 +63,7 @@ func (c *checks) goesOn(start *watchdog.ChainStart) {
 	}
 	mode := c.r.rules.Mode
 	switch {
-	case gone > away && c.r.world.needless(start.From) && !c.lookedDown(start.From):
+	case gone > away && c.r.world.needless(start.From) && !c.looked(start.From):
 		k.against = &objection{"I4", "the restart found " + start.From + " serving partners", moves}
 	case mode == watchdog.ModeObserve, mode == watchdog.ModeApprove && k.mode == watchdog.ModeAuto:
 		k.against = &objection{"I6", fmt.Sprintf("mode is %s by now, and it began in mode %s", mode, k.mode), moves}
@@ -72,23 +72,11 @@ func (c *checks) goesOn(start *watchdog.ChainStart) {
 	}
 }
 
-// lookedDown reports whether the pool was lately seen down, in truth or because
-// our own way to it was cut: a failover that is taken up at once goes by that.
-// The caller holds the world's lock.
-func (c *checks) lookedDown(pool string) bool {
-	if c.r.world.poolNamed(pool).pathCut {
-		return true
-	}
-	oldest := time.Now().Add(-c.r.rules.EvidenceAge - c.r.estate.settings.Watch.RoundTimeout)
-	for _, l := range slices.Backward(c.r.world.log) {
-		if l.at.Before(oldest) {
-			return false
-		}
-		if p := l.pools[pool]; p != nil && p.down+p.excused >= p.asked {
-			return true
-		}
-	}
-	return false
+// looked reports whether what the process that died knew of the pool is evidence
+// still: a crash that is over so soon ends as none would. A way to it that is cut
+// for us alone says nothing else. The caller holds the world's lock.
+func (c *checks) looked(pool string) bool {
+	return c.r.world.poolNamed(pool).pathCut || time.Since(c.died) <= c.r.rules.EvidenceAge+c.r.estate.settings.Watch.RoundTimeout
 }
 
 // stepped takes in what was recorded of a step. The caller holds the world's lock.

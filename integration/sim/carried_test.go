@@ -58,22 +58,21 @@ func TestCarriedOnIsChecked(t *testing.T) {
 		order  bool         // a person's
 		want   string       // the promise that is broken; "" none
 	}{
-		"the pool is well":                   {func(*run) {}, false, "I4"},
-		"… and a person ordered it":          {func(*run) {}, true, ""},
-		"… and its way was cut for us alone": {func(r *run) { r.world.poolNamed(from).pathCut = true }, false, ""},
-		"… and was seen down a moment ago": {func(r *run) {
-			r.world.log = []*look{{at: time.Now(), pools: map[string]*looked{from: {asked: 2, down: 2}}}}
-		}, false, ""},
-		"… and the route was refused":          {func(r *run) { sends(r, refused) }, false, "I4"},
-		"… and nobody knows whether it moved":  {func(r *run) { sends(r, lost) }, false, ""},
-		"… and the route has moved":            {func(r *run) { r.checks.moved[start.ID] = "Site2" }, false, ""},
-		"the pool is dead":                     {dead, false, ""},
-		"… and it had failed":                  {func(r *run) { dead(r); fails(r) }, false, "I7"},
-		"… and edgewatch was to end":           {func(r *run) { dead(r); r.ending(); fails(r) }, false, ""},
-		"… and mode is observe by now":         {func(r *run) { dead(r); r.rules.Mode = watchdog.ModeObserve }, false, "I6"},
-		"… and mode is approve by now":         {func(r *run) { dead(r); r.rules.Mode = watchdog.ModeApprove }, false, "I6"},
-		"… and a person had it tried anew":     {func(r *run) { dead(r); fails(r); r.checks.chain = ""; r.checks.goesOn(&start) }, false, ""},
-		"the pool is well, and it was retried": {func(r *run) { r.checks.chain = ""; r.checks.goesOn(&start) }, false, ""},
+		"the pool is well":                      {func(*run) {}, false, "I4"},
+		"… and a person ordered it":             {func(*run) {}, true, ""},
+		"… and its way was cut for us alone":    {func(r *run) { r.world.poolNamed(from).pathCut = true }, false, ""},
+		"… and edgewatch was away for a moment": {func(r *run) { r.checks.died = time.Now().Add(-20 * time.Second) }, false, ""},
+		"… and edgewatch was away for minutes":  {func(r *run) { r.checks.died = time.Now().Add(-2 * time.Minute) }, false, "I4"},
+		"… and the route was refused":           {func(r *run) { sends(r, refused) }, false, "I4"},
+		"… and nobody knows whether it moved":   {func(r *run) { sends(r, lost) }, false, ""},
+		"… and the route has moved":             {func(r *run) { r.checks.moved[start.ID] = "Site2" }, false, ""},
+		"the pool is dead":                      {dead, false, ""},
+		"… and it had failed":                   {func(r *run) { dead(r); fails(r) }, false, "I7"},
+		"… and edgewatch was to end":            {func(r *run) { dead(r); r.ending(); fails(r) }, false, ""},
+		"… and mode is observe by now":          {func(r *run) { dead(r); r.rules.Mode = watchdog.ModeObserve }, false, "I6"},
+		"… and mode is approve by now":          {func(r *run) { dead(r); r.rules.Mode = watchdog.ModeApprove }, false, "I6"},
+		"… and a person had it tried anew":      {func(r *run) { dead(r); fails(r); r.checks.chain = ""; r.checks.goesOn(&start) }, false, ""},
+		"the pool is well, and it was retried":  {func(r *run) { r.checks.chain = ""; r.checks.goesOn(&start) }, false, ""},
 	} {
 		inRun(t, func(r *run) {
 			first := start

@@ -28,10 +28,12 @@ type checks struct {
 	moved   map[string]string                 // by failover: the site whose route it moved
 	busy    map[recordKey]bool                // what is being changed this moment
 	by      *process                          // … and by whom
-	carried carried
-	byUs    bool // the newest change of the records was an update of ours
-	idle    int  // so many looks in a row found what missed looks for
 	figures measured
+
+	carried carried
+	byUs    bool      // the newest change of the records was an update of ours
+	died    time.Time // when the newest process that is no more ended
+	idle    int       // so many looks in a row found what missed looks for
 }
 
 type recordKey struct {

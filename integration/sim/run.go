@@ -173,6 +173,9 @@ func (r *run) gone(p *process) {
 
 func (r *run) settle(p *process) {
 	r.process = p
+	if p == nil {
+		r.world.with(func() { r.checks.died = time.Now() })
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.current = p
@@ -286,6 +289,7 @@ func (r *run) order(words ...string) {
 		ctx, cancel := context.WithTimeout(r.t.Context(), 15*time.Second)
 		defer cancel()
 		answer, err := p.sup.Submit(ctx, cmd)
+		time.Sleep(500 * time.Nanosecond) // what else this moment brings is written down first, whatever runs first
 		if err != nil {
 			r.notef("anna: %v – %v", words, err)
 			return
