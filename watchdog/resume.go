@@ -61,7 +61,7 @@ func (s *step) dropped() string {
 		return "mode is observe by now"
 	case c.happened():
 		return ""
-	case c.Trigger == TriggerAuto && s.rules.Mode == ModeApprove && !(c.late && s.rules.ApprovalThen == ApprovalActs):
+	case c.Trigger == TriggerAuto && s.rules.Mode == ModeApprove && (!c.late || s.rules.ApprovalThen != ApprovalActs):
 		return "mode is approve by now"
 	case c.rescued:
 		return "it had failed by then, or was to end"

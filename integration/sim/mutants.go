@@ -27,7 +27,7 @@ type Mutant struct {
 
 // Mutants lists the defects that the simulator must find.
 func Mutants() []Mutant {
-	return slices.Concat(guardMutants, returnMutants, evidenceMutants, chainMutants, dnsMutants, journalMutants, outboxMutants)
+	return slices.Concat(guardMutants, resumeMutants, returnMutants, evidenceMutants, chainMutants, dnsMutants, journalMutants, outboxMutants)
 }
 
 var guardMutants = []Mutant{
@@ -45,7 +45,13 @@ var guardMutants = []Mutant{
 	{"failovers run side by side", "watchdog/transitions.go", "eventName(VerbFailover):   {refuse: oneAtATime},", "eventName(VerbFailover):   {do: (*step).failover},", []string{"I2"}},
 	{"lease ignored", "watchdog/engine.go", "e.levels.Lease = e.lease()", "e.levels.Lease = \"\"", []string{"I1"}},
 	{"edge instead of level", "watchdog/machine.go", "case d.Will == WillFailover:", "case d.Will == WillFailover && slices.ContainsFunc(s.ready.Entries, func(e Entry) bool { return e.Kind == KindPool }):", []string{"I8"}},
-	{"nothing is taken up after a crash", "watchdog/transitions.go", "if s.fold.running() {\n\t\ts.continueChain()", "if false {\n\t\ts.continueChain()", []string{"I8"}},
+}
+
+var resumeMutants = []Mutant{
+	{"nothing is taken up after a crash", "watchdog/resume.go", "if s.fold.running() {\n\t\ts.continueAs(", "if false {\n\t\ts.continueAs(", []string{"I8"}},
+	{"what had failed is taken up", "watchdog/resume.go", "case c.rescued:", "case false:", []string{"I7"}},
+	{"what lay for hours is carried on", "watchdog/resume.go", "case c.own() && away.Abs() > awayFor:", "case away.Abs() < 0:", []string{"I4"}},
+	{"what began by itself is carried on in mode observe", "watchdog/resume.go", "case c.own() && s.rules.Mode == ModeObserve:", "case false:", []string{"I6"}},
 }
 
 var returnMutants = []Mutant{
@@ -77,6 +83,7 @@ var dnsMutants = []Mutant{
 	{"old records go and new ones do not come", "actions/rfc2136/edit.go", "e.remove, e.add = len(e.old) > 0, want", "e.remove, e.add = len(e.old) > 0, want[:0]", []string{"I3"}},
 	{"new records stand beside the old ones", "actions/rfc2136/edit.go", "e.remove, e.add = len(e.old) > 0, want", "e.remove, e.add = false, want", []string{"I3"}},
 	{"an edit made meanwhile is overwritten", "actions/rfc2136/edit.go", "if len(e.old) > 0 {\n\t\t\tm.Used(copies(e.old))\n\t\t\tcontinue\n\t\t}\n\t\tm.RRsetNotUsed", "if len(e.old) > 0 {\n\t\t\tcontinue\n\t\t}\n\t\tm.RRsetNotUsed", []string{"I3"}},
+	{"records that one server holds have not moved", "actions/rfc2136/records.go", "o.Status = actions.Partly", "o.Status = actions.Pending", []string{"I8"}},
 	{"addresses of no pool are overwritten", "actions/rfc2136/edit.go", "if !slices.Contains(a.Addrs, h) && !slices.Contains(a.Known, h) {", "if false {", []string{"I3"}},
 }
 
