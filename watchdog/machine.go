@@ -18,6 +18,7 @@ type Rules struct {
 	Addresses  []string            // of the pools' servers, with ports; that another one was told to be down no longer counts
 	Servers    map[string][]string // of each pool, as failovers name them; what was left stopped on others is nobody's any more. Empty: not known
 	Unable     string              // why no failover is possible at all, e.g. what is not configured; empty when one is
+	OwnSRV     bool                // each pool has SRV records of its own: which of them partners prefer is not for a failover to change
 
 	Cooldown     time.Duration // after an automatic failover, before the next one
 	Budget       int           // automatic failovers allowed …
@@ -44,6 +45,14 @@ type Rules struct {
 
 // prefers reports whether pool a stands before pool b.
 func (r *Rules) prefers(a, b string) bool { return slices.Index(r.Pools, a) < slices.Index(r.Pools, b) }
+
+// bringsBack is what leads partners to the pool that carries federation.
+func (r *Rules) bringsBack(pool string) string {
+	if r.OwnSRV {
+		return fmt.Sprintf("let its SRV records be preferred to the others again, by hand; failover %s REASON does not", pool)
+	}
+	return fmt.Sprintf("failover %s REASON brings the records back", pool)
+}
 
 // LateApproval is what edgewatch does when nobody answered its question.
 type LateApproval string

@@ -67,7 +67,7 @@ func (s *script) anew() {
 // do runs one line. The words are:
 //
 //	anew | wait 10s | leap 2h (of the wall clock alone) | mode observe | boot | restart | tick | lease lost|back
-//	rules witnesses=2,1 (so many of them must see it down) | unproven=next | approval=10m,hold|failover | failback=1h,02:00,05:00 | partner=15m | domains=contoso.com,…
+//	rules witnesses=2,1 (so many of them must see it down) | unproven=next | approval=10m,hold|failover | failback=1h,02:00,05:00 | partner=15m | domains=contoso.com,… | ownsrv
 //	round EdgePool1=up|fresh|degraded|unclear|half|down|tripped|back … [canaries=bad] [frozen] [witness=host2:up|degraded|down|unsure|unclear|stale|silent|stranger …]
 //	ready EdgePool2 | unready EdgePool2 why…
 //	step NAME started|finished|failed [TARGET]; rescue step … (in a rescue)
@@ -161,6 +161,8 @@ func (s *script) change(words []string) {
 			for i := range s.number(values[0]) {
 				s.rules.Witnesses = append(s.rules.Witnesses, fmt.Sprintf("https://host%d.example:8081", i+2))
 			}
+		case "ownsrv":
+			s.rules.OwnSRV = true
 		case "domains":
 			s.rules.Domains = values
 		case "grace":

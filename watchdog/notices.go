@@ -107,8 +107,8 @@ func (s *step) noticeDrift(round *Round) {
 }
 
 func (s *step) driftText(v PartnerView) string {
-	text := fmt.Sprintf("DNS leads partners of %s to %s, but %s carries federation as far as edgewatch knows: %s. If %s is right, failover %s REASON brings the records back",
-		v.Domain, v.Pool, s.fold.active, v.Text, s.fold.active, s.fold.active)
+	text := fmt.Sprintf("DNS leads partners of %s to %s, but %s carries federation as far as edgewatch knows: %s. If %s is right, %s",
+		v.Domain, v.Pool, s.fold.active, v.Text, s.fold.active, s.rules.bringsBack(s.fold.active))
 	if knows(s.rules.Pools, v.Pool) {
 		text += fmt.Sprintf("; if %s is, adopt %s REASON tells edgewatch so", v.Pool, v.Pool)
 	}

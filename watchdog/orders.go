@@ -416,7 +416,7 @@ func (s *step) adopted() {
 		// the route, is no evidence: it is watched anew.
 		but := Elsewhere(s.seen(), cmd.Pool)
 		if but != "" {
-			but = fmt.Sprintf(", but %s: it is looked at anew now; if that stays, failover %s REASON brings the records there", but, cmd.Pool)
+			but = fmt.Sprintf(", but %s: it is looked at anew now; if that stays, %s", but, s.rules.bringsBack(cmd.Pool))
 		}
 		s.Levels.Round = nil
 		s.accept("adopted: %s carries federation from now on, as far as edgewatch is concerned; nothing was changed%s", cmd.Pool, but)

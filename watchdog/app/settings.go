@@ -62,6 +62,7 @@ func settings(f *configs.Federation) watchdog.Settings {
 	return watchdog.Settings{
 		Rules: watchdog.Rules{
 			Federation: f.Name, Mode: f.Mode, Pools: names, Domains: domains, Addresses: addresses, Servers: servers, Unable: why,
+			OwnSRV:   f.DNS.Record == "" && len(f.DNS.Zones) > 0,
 			Cooldown: f.Guards.Cooldown.Duration, Budget: f.Guards.Budget, BudgetWindow: f.Guards.BudgetWindow.Duration,
 			MaxAttempts: maxAttempts, RetryEvery: retryEvery, MaxRetries: maxRetries, RetryFailed: retryFailed,
 			ApprovalTimeout: f.Approval.Timeout.Duration, ApprovalThen: f.Approval.Then, Unproven: f.Guards.Unproven,
