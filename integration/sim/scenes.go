@@ -71,7 +71,7 @@ func (r *run) changeMode(m watchdog.Mode) {
 // of the failover, before the route has moved, or when that was refused and what
 // was stopped is being started again.
 func (a *author) diesMidway() {
-	a.s.longAway = 1
+	a.s.longAway = 2.0 / 3
 	at := a.moment()
 	a.dies(a.w[0], at, a.between(time.Minute, 6*time.Minute))
 	places := []string{"before stop-services", "after stop-services", "during stop-services", "before start-services", "during start-services"}
@@ -147,13 +147,18 @@ func (a *author) laggards() {
 }
 
 // failedRepair lets DNS lead partners elsewhere. A person orders to bring that
-// back, DNS refuses it, somebody mends it by hand, and the pool dies. Nothing
-// else happens.
+// back, DNS refuses it, or takes it while secondaries keep silent, somebody mends
+// that by hand, and the pool dies. Nothing else happens.
 func (a *author) failedRepair() {
 	a.s.faults, a.s.appendFaults, a.s.crossings, a.s.meddles, a.s.longAway = nil, nil, nil, "", 0
 	active, other := a.w[0], a.w[1]
 	a.add(a.between(warmUp, warmUp+2*time.Minute), 0, func(r *run) { r.editDNS(other) }, nil)
 	after, mends, dies := a.between(time.Second, time.Minute), a.between(time.Minute, 8*time.Minute), a.between(0, time.Minute)
+	spoil := func(r *run, on bool) { r.refuseDNS(on) }
+	if a.IntN(2) == 0 {
+		mends += 2 * time.Minute // which they are waited for
+		spoil = (*run).silenceSecondaries
+	}
 	told := func(e watchdog.Entry) bool {
 		return e.Notice != nil && e.Notice.Kind == watchdog.NoticeDrift && e.Notice.Pool == other
 	}
@@ -163,15 +168,23 @@ func (a *author) failedRepair() {
 	a.s.faults = append(a.s.faults, &fault{when: told, after: after, begin: func(r *run) {
 		r.order("failover", active, "bring the records back")
 	}}, &fault{when: passed, after: time.Millisecond, begin: func(r *run) {
-		r.refuseDNS(true)
+		spoil(r, true)
 		r.later(mends, func() {
 			r.editDNS(active)
-			r.refuseDNS(false)
+			spoil(r, false)
 		})
 		if time.Since(r.world.begin)+mends+dies < r.story.heal {
 			r.later(mends+dies, func() { power(active, -1, false)(r) })
 		}
 	}})
+}
+
+// silenceSecondaries lets secondary name servers give no answer, or answer again.
+func (r *run) silenceSecondaries(on bool) {
+	r.notef("secondary name servers keep silent: %v", on)
+	for _, z := range r.world.zones {
+		z.fail(secondaryLag, on)
+	}
 }
 
 // refuseDNS lets name servers refuse updates, or take them again.
