@@ -134,7 +134,7 @@ func (a *Auditor) checkRetry(e Entry) error {
 		return errors.New("I6: a failover is carried on by itself while held")
 	case itself && a.rules.Mode == ModeObserve:
 		return errors.New("I6: a failover is carried on by itself in mode observe")
-	case itself && !a.chain.moved && e.At.Sub(a.chain.newest).Abs() > awayFor:
+	case itself && !a.chain.moved && e.At.Sub(a.chain.newest).Abs() > a.rules.awayFor():
 		return fmt.Errorf("I4: a failover is carried on by itself, and the last of it was %s", ago(e.At.Sub(a.chain.newest)))
 	}
 	return nil

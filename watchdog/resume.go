@@ -33,16 +33,14 @@ func (s *step) booted() {
 	}
 }
 
-const (
-	// untouchedFor is how long a move that a person ordered may lie untouched, as
-	// when edgewatch died at once, and is begun all the same.
-	untouchedFor = 5 * time.Minute
+// untouchedFor is how long a move that a person ordered may lie untouched, as when
+// edgewatch died at once, and is begun all the same.
+const untouchedFor = 5 * time.Minute
 
-	// awayFor is how long edgewatch may be away in the middle of a move that it
-	// began by itself and goes on without asking its guards again: hardly longer
-	// than a start after a crash or of the machine takes.
-	awayFor = 2 * time.Minute
-)
+// awayFor is how long edgewatch may be away in the middle of a move that it began
+// by itself and goes on without asking its guards again: as long as what was seen
+// before is evidence, and a start after a crash may take.
+func (r *Rules) awayFor() time.Duration { return max(30*time.Second, r.EvidenceAge) }
 
 // dropped is why the move that was under way when the last process ended is not
 // carried on, "" where it is. One that has happened is: nothing but its end helps.
@@ -65,7 +63,7 @@ func (s *step) dropped() string {
 		return "mode is approve by now"
 	case c.rescued:
 		return "it had failed by then, or was to end"
-	case c.own() && away.Abs() > awayFor:
+	case c.own() && away.Abs() > s.rules.awayFor():
 		return fmt.Sprintf("the last of it was %s: what edgewatch began by itself is decided anew", ago(away))
 	case !c.progress.Touched() && age.Abs() > untouchedFor:
 		return fmt.Sprintf("it was ordered %s and nothing was touched: too old to be begun", ago(age))

@@ -25,10 +25,6 @@ type carried struct {
 	newest  time.Time     // of its records, or when it was taken up
 }
 
-// away is for how long a process may be away and the next one goes on as it would
-// have: nobody looks at the pool again in the middle of a failover either.
-const away = 2 * time.Minute
-
 // objection is why a failover must not go on.
 type objection struct {
 	invariant, why string
@@ -63,7 +59,7 @@ func (c *checks) goesOn(start *watchdog.ChainStart) {
 	}
 	mode := c.r.rules.Mode
 	switch {
-	case gone > away && c.r.world.needless(start.From) && !c.looked(start.From):
+	case gone > max(30*time.Second, c.r.rules.EvidenceAge) && c.r.world.needless(start.From) && !c.looked(start.From):
 		k.against = &objection{"I4", "the restart found " + start.From + " serving partners", moves}
 	case mode == watchdog.ModeObserve, mode == watchdog.ModeApprove && k.mode == watchdog.ModeAuto:
 		k.against = &objection{"I6", fmt.Sprintf("mode is %s by now, and it began in mode %s", mode, k.mode), moves}

@@ -50,7 +50,7 @@ var guardMutants = []Mutant{
 var resumeMutants = []Mutant{
 	{"nothing is taken up after a crash", "watchdog/resume.go", "if s.fold.running() {\n\t\ts.continueAs(", "if false {\n\t\ts.continueAs(", []string{"I8"}},
 	{"what had failed is taken up", "watchdog/resume.go", "case c.rescued:", "case false:", []string{"I7"}},
-	{"what lay for hours is carried on", "watchdog/resume.go", "case c.own() && away.Abs() > awayFor:", "case away.Abs() < 0:", []string{"I4"}},
+	{"what lay for hours is carried on", "watchdog/resume.go", "case c.own() && away.Abs() > s.rules.awayFor():", "case away.Abs() < 0:", []string{"I4"}},
 	{"what began by itself is carried on in mode observe", "watchdog/resume.go", "case c.own() && s.rules.Mode == ModeObserve:", "case false:", []string{"I6"}},
 }
 
@@ -75,6 +75,7 @@ var chainMutants = []Mutant{
 	{"what stays stopped is not named", "actions/runner.go", "out.Stopped, out.Skipped = x.stillStopped(), x.skipped()", "out.Stopped, out.Skipped = nil, x.skipped()", []string{"I5"}},
 	{"a moved route is denied", "actions/runner.go", "\t\tout.RouteMoved = x.routeMoved(ctx)\n", "\t\tout.RouteMoved = false\n", []string{"I8"}},
 	{"what was sent late is believed not to come", "actions/doubt.go", "return max(0, x.doubtTime()-time.Since(at))", "return 0 * time.Since(at)", []string{"I5", "I8"}},
+	{"a repair that is not through stands in the way", "watchdog/fold.go", "if f.unfinished() && f.chain.Repair && !f.chain.outcome.Aborted {", "if false {", []string{"I8"}},
 	{"a move in doubt is taken back", "watchdog/fold.go", "f.chain.moved, f.undone = true, f.chain.word()", "f.chain.moved, f.undone = false, \"\"", []string{"I8"}},
 	{"a failover is run twice", "watchdog/engine.go", "\t\te.start(ctx, effect)\n", "\t\te.start(ctx, effect)\n\t\te.start(ctx, effect)\n", []string{"I2", "I1"}},
 }
