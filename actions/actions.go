@@ -128,9 +128,8 @@ type Plan struct {
 	// services run, they are not stopped.
 	Repair bool
 
-	// Resumed says that an earlier run of the chain may have set the route, so that
-	// what this one finds right may be as young as that. The Runner sets it.
-	Resumed bool
+	// Before is what earlier runs of the chain came to. The Runner sets it.
+	Before Progress
 
 	// Owed names servers of To whose services an earlier chain stopped and did
 	// not see running again: this chain owes them a start as if it had stopped

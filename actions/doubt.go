@@ -9,7 +9,7 @@ import (
 // begin makes a run of what progress leaves of the plan. What an earlier run began
 // and did not see the end of may be under way still.
 func (r *Runner) begin(plan *Plan, chain string, progress Progress) *run {
-	plan.Resumed = progress.touched(SetRoute)
+	plan.Before = progress.Clone()
 	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone(), sent: map[progressKey]time.Time{}}
 	for key, phase := range progress.last {
 		if key.target != "" && (phase == Started || phase == Failed) && (key.step != StopServices || !progress.running(key.target)) {

@@ -70,6 +70,10 @@ type Outcome struct {
 	Stopped    []string      `json:"stopped,omitempty"` // servers whose services this chain stopped and did not see running again
 	Took       time.Duration `json:"took"`
 
+	// Unsure says of a chain that was abandoned that nobody could see whether
+	// federation has moved: RouteMoved is the safe guess then.
+	Unsure bool `json:"unsure,omitempty"`
+
 	// Interrupted says that the run was ended from outside (edgewatch was
 	// stopping, the lease was lost) and nothing is known against the target:
 	// it is to be taken up again.
@@ -231,6 +235,9 @@ func (p Progress) passed(name StepName) bool {
 	phase := p.Step(name)
 	return phase == Finished || phase == Already || p.skipped(name)
 }
+
+// Applied reports whether a task of the step may have been applied.
+func (p Progress) Applied(name StepName) bool { return p.touched(name) }
 
 // touched reports whether any task of the step may have been applied, also
 // one that today's configuration no longer has.

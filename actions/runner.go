@@ -93,7 +93,8 @@ func (r *Runner) Abandon(ctx context.Context, plan *Plan, chain string, progress
 			err = fmt.Errorf("%w, and services could not all be started again: %w", err, rescue)
 		}
 	}
-	out := Outcome{Step: x.reachedStep(), RouteMoved: x.routeMoved(ctx), Aborted: errors.Is(context.Cause(ctx), ErrAborted)}
+	out := Outcome{Step: x.reachedStep(), Aborted: errors.Is(context.Cause(ctx), ErrAborted)}
+	out.RouteMoved, out.Unsure = x.seeMoved(ctx)
 	out.Interrupted = !out.Aborted
 	if out.Aborted {
 		err = aborted(err, context.Cause(ctx), out.RouteMoved)
@@ -376,46 +377,6 @@ func (x *run) skipped() []StepName {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.progress.Skipped()
-}
-
-// routeMoved reports whether the route may have been moved: in doubt, yes.
-// Sites keep their old route when federation leaves them, so that the way back
-// may find it right. Where the source is well, or federation is where it is
-// brought to, or nothing else was touched, that has moved nothing before DNS
-// has; otherwise there is no way back in any case. Nor is there where DNS has
-// moved, whatever became of the route since.
-func (x *run) routeMoved(ctx context.Context) bool {
-	x.mu.Lock()
-	found, touched := x.progress.found(SetRoute), x.progress.Touched()
-	x.mu.Unlock()
-	if found && touched && !x.plan.Kind.planned() && !x.plan.Repair {
-		return true
-	}
-	return !found && x.changed(ctx, SetRoute) || x.changed(ctx, DNSRecords)
-}
-
-// changed reports whether the chain may have changed what the step is about.
-func (x *run) changed(ctx context.Context, name StepName) bool {
-	x.mu.Lock()
-	did, touched := x.progress.Step(name) == Finished, x.progress.touched(name)
-	x.mu.Unlock()
-	s, ok := x.plan.Step(name)
-	if did || !touched || !ok {
-		return did || touched
-	}
-	if x.inDoubt(s) && ctx.Err() != nil && !errors.Is(context.Cause(ctx), ErrAborted) {
-		return true // whoever takes it up sees; this process is to end
-	}
-	ctx = context.WithoutCancel(ctx)
-	x.outwait(ctx, s)
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	for _, t := range s.Tasks {
-		if obs, err := look(ctx, t); err != nil || obs.Status != Pending {
-			return true
-		}
-	}
-	return false
 }
 
 // errUnrecorded is why nothing more is done: it could not be written down.

@@ -132,7 +132,7 @@ func (a *Auditor) checkRetry(e Entry) error {
 		return fmt.Errorf("I2: %s is carried on while it is running", c.ID)
 	case !a.chain.open && !a.ordered && a.held:
 		return errors.New("I6: a failover is carried on by itself while held")
-	case itself && a.rules.Mode == ModeObserve:
+	case (itself || !a.chain.open && !a.ordered && a.chain.own) && a.rules.Mode == ModeObserve:
 		return errors.New("I6: a failover is carried on by itself in mode observe")
 	case itself && !a.chain.moved && e.At.Sub(a.chain.newest).Abs() > a.rules.awayFor():
 		return fmt.Errorf("I4: a failover is carried on by itself, and the last of it was %s", ago(e.At.Sub(a.chain.newest)))
@@ -388,6 +388,7 @@ func (a *Auditor) applyCommand(e Entry) {
 	case VerbRelease:
 		a.held = false
 	case VerbAck, VerbAdopt:
+		a.chain.open = false // of a federation that was gone: nothing runs
 		a.cooldown, a.failed = time.Time{}, 0
 		a.answered()
 	case VerbFailover, VerbRetry, VerbSkipStep:

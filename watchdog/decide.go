@@ -87,7 +87,7 @@ func (q *question) retrying() Decision {
 		d.Because = fmt.Sprintf("the %s to %s stopped at %s after the route had moved, and %s holds edgewatch back (%s): it is tried again after release, or now with retry: %s",
 			f.chain.word(), f.chain.To, f.chain.outcome.Step, f.hold.Actor, f.hold.Reason, f.chain.outcome.Error)
 	}
-	if f.hold == nil && q.rules.Mode == ModeObserve && f.chain.Trigger == TriggerAuto {
+	if f.hold == nil && q.rules.Mode == ModeObserve && f.chain.own() {
 		d.BlockedBy, d.NextAt = GuardMode, time.Time{}
 		d.Because = fmt.Sprintf("the %s to %s stopped at %s after the route had moved, and mode is observe by now: retry carries it through, adopt %s REASON takes it for done: %s",
 			f.chain.word(), f.chain.To, f.chain.outcome.Step, f.chain.To, f.chain.outcome.Error)
@@ -319,6 +319,9 @@ func (q *question) finishing() Decision {
 		at = "at " + string(c.at)
 	}
 	d.Because = fmt.Sprintf("the %s from %s to %s is running, %s", c.word(), c.From, c.To, at)
+	if c.Dropped != "" {
+		d.Because = fmt.Sprintf("the %s from %s to %s is not carried on (%s): what it stopped is started, and it is seen whether its route has moved", c.word(), c.From, c.To, c.Dropped)
+	}
 	return d
 }
 

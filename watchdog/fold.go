@@ -198,7 +198,7 @@ func (f *fold) applyPool(e Entry) {
 	case e.Pool.Tripped:
 		f.leaveRest()
 		f.open(e)
-	case f.halfway() && (f.faulted() || f.confirm != ""):
+	case (f.halfway() || f.unseen()) && (f.faulted() || f.confirm != ""):
 		// The incident ends with its failover, or with an ack.
 	case f.halfway() && (!f.unfinished() || f.chain.Repair):
 		f.confirm = f.half() // a move away from it failed since, or was not begun
@@ -261,6 +261,9 @@ func (f *fold) applyCommand(e Entry) {
 	case VerbResume:
 		f.pause = nil
 	case VerbAck:
+		if f.running() { // else it is refused
+			f.dismiss(e.At)
+		}
 		f.confirm, f.cooldown, f.retryAt, f.unproven = "", time.Time{}, time.Time{}, nil
 		f.attempts = 0
 		f.ask, f.denied = nil, nil
@@ -393,13 +396,15 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 		if f.chain.Trigger == TriggerAuto {
 			f.cooldown = e.At.Add(rules.Cooldown)
 		}
+	case f.unseen():
+		f.confirm = fmt.Sprintf("the %s to %s was not carried on, and whether it had moved the route could not be seen (if it has: adopt %[2]s REASON)", f.chain.word(), f.chain.To)
 	case out.RouteMoved:
 		f.stuck(e.At, aborted, rules)
 	case !f.tripped[f.active] && f.undone != "":
 		f.confirm = f.half()
 	case !f.tripped[f.active]:
 		f.close() // a move away from a healthy pool: with it ends what it opened
-		if rules.prefers(f.chain.To, f.chain.From) && (aborted != "" || !out.Interrupted) {
+		if !f.chain.Repair && rules.prefers(f.chain.To, f.chain.From) && (aborted != "" || !out.Interrupted) {
 			f.stays, f.homeward = f.chain.fate(aborted), f.chain.To
 		}
 	case aborted != "":

@@ -247,6 +247,9 @@ func (g *GoneFederations) submit(ctx context.Context, cmd Command) (Answer, erro
 // answer is what cmd comes to, and whether it was given before.
 func (f *goneFederation) answer(cmd Command) (a Answer, given bool) {
 	done := Answer{Accepted: true, Text: fmt.Sprintf("acknowledged: what %s left undone is told no more", f.name)}
+	if f.unread != nil {
+		done.Text = fmt.Sprintf("acknowledged until the next start: what %s left cannot be read, and neither can this be then", f.name)
+	}
 	switch {
 	case f.acked != nil && f.acked.ID == cmd.ID:
 		done.Entry = f.ackSeq

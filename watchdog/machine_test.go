@@ -71,7 +71,7 @@ func (s *script) anew() {
 //	round EdgePool1=up|fresh|degraded|unclear|half|down|tripped|back … [canaries=bad] [frozen] [witness=host2:up|degraded|down|unsure|unclear|stale|silent|stranger …]
 //	ready EdgePool2 | unready EdgePool2 why…
 //	step NAME started|finished|failed [TARGET]; rescue step … (in a rescue)
-//	end ok [skipped] | end STEP moved|interrupted|aborted|unrecorded|(nothing)
+//	end ok [skipped] | end STEP moved|unsure|interrupted|aborted|unrecorded|(nothing)
 //	anything ParseRequest knows: a command of anna, by Slack
 //	again: the last command once more, under the same id
 func (s *script) do(line string) {
@@ -210,6 +210,7 @@ func outcomeOf(words []string) actions.Outcome {
 	}
 	o := actions.Outcome{Step: actions.StepName(words[0]), Error: words[0] + " broke"}
 	o.RouteMoved, o.Interrupted, o.Aborted = slices.Contains(words, "moved"), slices.Contains(words, "interrupted"), slices.Contains(words, "aborted")
+	o.Unsure = slices.Contains(words, "unsure")
 	o.Unrecorded = slices.Contains(words, "unrecorded")
 	return o
 }

@@ -1,6 +1,7 @@
 package watchdog
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -71,6 +72,21 @@ func (s *step) dropped() string {
 		return fmt.Sprintf("it began %s and is not known to have moved its route: too old to be carried on", ago(age))
 	}
 	return ""
+}
+
+// unseen: the last move was not carried on, and nobody could see whether it had
+// moved federation.
+func (f *fold) unseen() bool {
+	return f.failedChain() && f.chain.Dropped != "" && f.chain.outcome.Unsure
+}
+
+// dismiss ends a chain that no process runs, as people said that what it left
+// was put right: its federation was not configured then.
+func (f *fold) dismiss(at time.Time) {
+	c := f.chain
+	c.outcome = &actions.Outcome{Step: cmp.Or(c.at, actions.Preflight), RouteMoved: c.happened(), Error: "put right by hand"}
+	c.endedAt, f.over, f.undone, f.aborting = at, c.ID, "", ""
+	delete(f.owed, c.To)
 }
 
 // own: edgewatch began the move by itself, or a person said yes to its question.

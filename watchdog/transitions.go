@@ -133,7 +133,12 @@ func (s *step) ended() {
 		e.Outcome.Step, e.Outcome.Stopped = cmp.Or(c.at, actions.Preflight), c.progress.StillStopped(c.Owed)
 		e.Outcome.RouteMoved = c.progress.Moved(c.Kind)
 	}
-	e.Outcome.RouteMoved = e.Outcome.RouteMoved || c.moved
+	if c.moved {
+		e.Outcome.RouteMoved, e.Outcome.Unsure = true, false
+	}
+	if c.Dropped != "" && e.Outcome.Unsure && s.Levels.Ending {
+		return // the next process sees
+	}
 	if e.Outcome.Interrupted && !e.Outcome.RouteMoved && c.Trigger != TriggerAuto && !c.Asked {
 		e.Outcome.Error += "; it is not carried on by itself: order it again if it is still wanted"
 	}

@@ -16,6 +16,7 @@ import (
 type carried struct {
 	mode    watchdog.Mode // in which it began
 	ordered bool          // a person had it taken up
+	spoken  bool          // a person has said something since it began
 	ended   bool          // edgewatch was to end, in good order or because it lost its lease
 	broke   bool          // a step of it failed while that was not so …
 	failed  bool          // … and the start of services had begun
@@ -48,7 +49,11 @@ func (c *checks) goesOn(start *watchdog.ChainStart) {
 		*k = carried{mode: c.r.rules.Mode}
 		return
 	case start.ID != c.chain: // it had ended, and is tried again
+		dropped := c.newest.Dropped != "" && !k.spoken && !k.led && c.moved[start.ID] == ""
 		*k = carried{mode: k.mode, ordered: true, led: k.led}
+		if dropped {
+			k.against = &objection{"I4", "it was not carried on, and nobody has spoken since", moves}
+		}
 		return
 	}
 	gone := time.Since(k.newest)

@@ -104,7 +104,9 @@ func (c *checks) entry(e watchdog.Entry) {
 		c.chain = ""
 		c.named(e)
 		c.figures.ended(e.ChainEnd.Outcome)
-	case watchdog.KindCommand, watchdog.KindNotice:
+	case watchdog.KindCommand:
+		c.carried.spoken = true
+	case watchdog.KindNotice:
 	}
 }
 

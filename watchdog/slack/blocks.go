@@ -183,6 +183,8 @@ func (n *incident) chainTitle(pool poolFact) string {
 	switch {
 	case n.running() && c.Aborter != "":
 		return fmt.Sprintf("%s – the %s %s %s is being aborted", subject, m.noun, m.where, c.To)
+	case n.running() && c.Dropped != "":
+		return fmt.Sprintf("%s – the %s %s %s is not carried on", subject, m.noun, m.where, c.To)
 	case n.running():
 		return fmt.Sprintf("%s – %s to %s", subject, m.doing, c.To)
 	case c.Outcome.Aborted && (!n.over() || pool.UpAt.IsZero()):
@@ -308,6 +310,8 @@ func (n *incident) next() string {
 		return "nothing"
 	case n.running() && c.Aborter != "":
 		return c.Aborter + " aborted it: what it stopped is started again"
+	case n.running() && c.Dropped != "":
+		return "what it stopped is started again, and it is seen whether its route has moved"
 	case n.running():
 		return fmt.Sprintf("the %s is carried through", c.move().noun)
 	case n.Answer != nil && n.Answer.Approved && !n.Answer.Carried:

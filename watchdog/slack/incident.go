@@ -51,6 +51,7 @@ type chain struct {
 	Kind    actions.PlanKind `json:"kind,omitempty"`
 	Repair  bool             `json:"repair,omitempty"`
 	Aborter string           `json:"aborter,omitempty"` // who ordered it to end
+	Dropped string           `json:"dropped,omitempty"` // why it is not carried on
 	From    string           `json:"from"`
 	To      string           `json:"to"`
 	Trigger string           `json:"trigger"`
@@ -227,6 +228,7 @@ func (n *incident) foldChain(e watchdog.Entry) {
 	}
 	if c.Retry > 0 && n.Chain != nil && n.Chain.ID == c.ID {
 		n.Chain.Outcome, n.Chain.EndedAt, n.Chain.Aborter = nil, time.Time{}, "" // it goes on where it was
+		n.Chain.Dropped = c.Dropped
 		return
 	}
 	n.Chain = &chain{

@@ -23,6 +23,7 @@ func TestIncidentTitles(t *testing.T) {
 	beginKind := func(kind actions.PlanKind) watchdog.Entry {
 		return watchdog.Entry{Chain: &watchdog.ChainStart{ID: "c-1.1", Kind: kind, From: "west", To: "east", Trigger: "cli"}}
 	}
+	dropped := watchdog.Entry{Chain: &watchdog.ChainStart{ID: "c-1.1", From: "east", To: "west", Trigger: "auto", Retry: 1, Dropped: "it had failed by then, or was to end"}}
 	repair := watchdog.Entry{Chain: &watchdog.ChainStart{ID: "c-1.1", From: "west", To: "east", Repair: true, Trigger: "cli"}}
 	ask := watchdog.Entry{Decision: &watchdog.Decision{
 		State: watchdog.AwaitingApproval, Will: watchdog.WillAsk, To: "west", BlockedBy: watchdog.GuardApproval, NextAt: at.Add(15 * time.Minute),
@@ -54,6 +55,8 @@ func TestIncidentTitles(t *testing.T) {
 			"✓ east answers again – the failover to west had failed", "x", true},
 		"taken up again": {[]watchdog.Entry{down("east", true), begin, end(failed), {Chain: &watchdog.ChainStart{ID: "c-1.1", From: "east", To: "west", Retry: 1}}},
 			"✕ east is down – failing over to west", "the failover is carried through", false},
+		"not carried on": {[]watchdog.Entry{down("east", true), begin, dropped},
+			"✕ east is down – the failover to west is not carried on", "what it stopped is started again, and it is seen whether its route has moved", false},
 		"aborted": {[]watchdog.Entry{down("east", true), begin, end(actions.Outcome{Aborted: true, Error: "aborted by anna: wrong pool"})},
 			"⏸ Failover of c to west was aborted", "aborted by anna: wrong pool", false},
 		"interrupted": {[]watchdog.Entry{down("east", true), begin, end(actions.Outcome{Interrupted: true, Error: "edgewatch is stopping"})},

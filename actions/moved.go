@@ -1,0 +1,85 @@
+package actions
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// routeMoved reports whether the route may have been moved: in doubt, yes.
+// Sites keep their old route when federation leaves them, so that the way back
+// may find it right. Where the source is well, or federation is where it is
+// brought to, or nothing else was touched, that has moved nothing before DNS
+// has; otherwise there is no way back in any case.
+func (x *run) routeMoved(ctx context.Context) bool {
+	x.mu.Lock()
+	found, touched := x.progress.found(SetRoute), x.progress.Touched()
+	x.mu.Unlock()
+	if found && touched && !x.plan.Kind.planned() && !x.plan.Repair {
+		return true
+	}
+	moved, _ := x.moved(ctx)
+	return moved
+}
+
+// moved reports whether federation has moved or may have, and whether that could
+// not be seen. There is no way back where DNS has moved, whatever became of the
+// route since.
+func (x *run) moved(ctx context.Context) (moved, unsure bool) {
+	x.mu.Lock()
+	found := x.progress.found(SetRoute)
+	x.mu.Unlock()
+	route, routeUnsure := false, false
+	if !found {
+		route, routeUnsure = x.changed(ctx, SetRoute)
+	}
+	if route && !routeUnsure {
+		return true, false
+	}
+	dns, dnsUnsure := x.changed(ctx, DNSRecords)
+	if dns && !dnsUnsure {
+		return true, false
+	}
+	return route || dns, routeUnsure || dnsUnsure
+}
+
+// seeMoved is moved for a chain that is not carried on: it has time to look again
+// where nothing could be seen, as when the management host is still starting.
+func (x *run) seeMoved(ctx context.Context) (moved, unsure bool) {
+	begin, pause := time.Now(), orDefault(x.Poll, 100*time.Millisecond)
+	for {
+		moved, unsure = x.moved(ctx)
+		if !unsure || time.Since(begin) > seeFor || sleep(ctx, pause) != nil {
+			return moved, unsure
+		}
+		pause = min(2*pause, orDefault(x.PollMax, 5*time.Second))
+	}
+}
+
+// seeFor is longer than a management host takes to start.
+const seeFor = 15 * time.Minute
+
+// changed reports whether the chain has changed what the step is about or may
+// have, and whether that could not be seen.
+func (x *run) changed(ctx context.Context, name StepName) (changed, unsure bool) {
+	x.mu.Lock()
+	did, touched := x.progress.Step(name) == Finished, x.progress.touched(name)
+	x.mu.Unlock()
+	s, ok := x.plan.Step(name)
+	if did || !touched || !ok {
+		return did || touched, false
+	}
+	if x.inDoubt(s) && ctx.Err() != nil && !errors.Is(context.Cause(ctx), ErrAborted) {
+		return true, true // whoever takes it up sees; this process is to end
+	}
+	ctx = context.WithoutCancel(ctx)
+	x.outwait(ctx, s)
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	for _, t := range s.Tasks {
+		if obs, err := look(ctx, t); err != nil || obs.Status != Pending {
+			return true, err != nil || obs.Status == Unknown
+		}
+	}
+	return false, false
+}
