@@ -74,6 +74,7 @@ func (s *Status) UnmarshalText(b []byte) error {
 type Observation struct {
 	Status Status
 	Detail string // e.g. "7 of 7 services Stopped"; never a secret
+	Unsure bool   // of Partly: where it counts nobody could look
 }
 
 // Task is one step on one target: a server, a site or a zone. Its methods

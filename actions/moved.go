@@ -78,7 +78,7 @@ func (x *run) changed(ctx context.Context, name StepName) (changed, unsure bool)
 	defer cancel()
 	for _, t := range s.Tasks {
 		if obs, err := look(ctx, t); err != nil || obs.Status != Pending {
-			return true, err != nil || obs.Status == Unknown
+			return true, err != nil || obs.Status == Unknown || obs.Unsure
 		}
 	}
 	return false, false

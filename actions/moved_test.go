@@ -1,8 +1,11 @@
 package actions
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // A site keeps its route when federation leaves it, so that a failover may find it
@@ -61,4 +64,60 @@ func TestAbandonedWithNothingTouched(t *testing.T) {
 			t.Errorf("%+v", out)
 		}
 	})
+}
+
+// sight is a task of which a look sees this.
+type sight struct {
+	Task
+	see func() (Observation, error)
+}
+
+func (s sight) Check(context.Context) (Observation, error) { return s.see() }
+
+// The route was sent, and edgewatch was away since. What is abandoned then is looked
+// at for as long as a management host takes to start; where nobody can see, that is
+// said.
+func TestAbandonedWithTheRouteInDoubt(t *testing.T) {
+	silent := &Error{Kind: Transient, Host: "fe1", Op: "Get-CsSite", Err: errors.New("connection refused")}
+	for _, tt := range []struct {
+		name          string
+		see           func(after time.Duration) (Observation, error)
+		abort         bool // five minutes later
+		moved, unsure bool
+		took          time.Duration // at most
+	}{
+		{"seen where it was", func(time.Duration) (Observation, error) { return Observation{Status: Pending}, nil }, false, false, false, time.Minute},
+		{"seen moved", func(time.Duration) (Observation, error) { return Observation{Status: Done}, nil }, false, true, false, time.Minute},
+		{"seen moved in part", func(time.Duration) (Observation, error) { return Observation{Status: Partly}, nil }, false, true, false, time.Minute},
+		{"silent for minutes", func(after time.Duration) (Observation, error) {
+			if after < 6*time.Minute {
+				return Observation{}, silent
+			}
+			return Observation{Status: Pending}, nil
+		}, false, false, false, 10 * time.Minute},
+		{"never seen", func(time.Duration) (Observation, error) { return Observation{}, silent }, false, true, true, 20 * time.Minute},
+		{"never seen where it counts", func(time.Duration) (Observation, error) { return Observation{Status: Partly, Unsure: true}, nil }, false, true, true, 20 * time.Minute},
+		{"aborted meanwhile", func(time.Duration) (Observation, error) { return Observation{}, silent }, true, true, true, 6 * time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, n := newWorld(), &notebook{records: []Record{{Step: SetRoute, Phase: Started}, {Step: SetRoute, Target: "route", Phase: Started}}}
+				begin, plan := time.Now(), w.plan()
+				for i, s := range plan.Steps {
+					if s.Name == SetRoute {
+						plan.Steps[i].Tasks[0] = sight{s.Tasks[0], func() (Observation, error) { return tt.see(time.Since(begin)) }}
+					}
+				}
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				if tt.abort {
+					time.AfterFunc(5*time.Minute, func() { cancel(AbortedBy("anna", "no")) })
+				}
+				out := (&Runner{Record: n.record}).Abandon(ctx, plan, "c", n.progress(), "too old")
+				if out.RouteMoved != tt.moved || out.Unsure != tt.unsure || out.Aborted != tt.abort || out.Interrupted == tt.abort || out.Took > tt.took {
+					t.Errorf("%+v", out)
+				}
+			})
+		})
+	}
 }

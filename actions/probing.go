@@ -41,11 +41,11 @@ func NewPortCheck(addr netip.AddrPort, dial func(ctx context.Context, network, a
 			switch {
 			case err == nil:
 				conn.Close()
-				return Observation{Done, "open"}, nil
+				return Observation{Status: Done, Detail: "open"}, nil
 			case errors.Is(err, syscall.ECONNREFUSED):
-				return Observation{Done, "refused, so the path is open"}, nil
+				return Observation{Status: Done, Detail: "refused, so the path is open"}, nil
 			case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-				return Observation{Pending, "no answer: something on the way filters the port"}, nil
+				return Observation{Status: Pending, Detail: "no answer: something on the way filters the port"}, nil
 			}
 			return Observation{}, &Error{
 				Kind: Transient, Host: addr.String(), Op: "connect", Err: err,
@@ -89,7 +89,7 @@ func NewAnswers(p Prober, pool string, targets []probe.Target, need int) Task {
 			if answers >= need {
 				status = Done
 			}
-			return Observation{status, fmt.Sprintf("%d of %d answer: %s", answers, len(results), strings.Join(parts, ", "))}, nil
+			return Observation{Status: status, Detail: fmt.Sprintf("%d of %d answer: %s", answers, len(results), strings.Join(parts, ", "))}, nil
 		},
 	}
 }
@@ -115,7 +115,7 @@ func NewPartnerCheck(domain, pool string, addrs []netip.Addr, look func(ctx cont
 			if slices.ContainsFunc(sight.Answering, func(a netip.Addr) bool { return slices.Contains(addrs, a) }) {
 				status = Done
 			}
-			return Observation{status, sight.Text}, nil
+			return Observation{Status: status, Detail: sight.Text}, nil
 		},
 	}
 }

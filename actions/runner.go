@@ -93,8 +93,9 @@ func (r *Runner) Abandon(ctx context.Context, plan *Plan, chain string, progress
 			err = fmt.Errorf("%w, and services could not all be started again: %w", err, rescue)
 		}
 	}
-	out := Outcome{Step: x.reachedStep(), Aborted: errors.Is(context.Cause(ctx), ErrAborted)}
+	out := Outcome{Step: x.reachedStep()}
 	out.RouteMoved, out.Unsure = x.seeMoved(ctx)
+	out.Aborted = errors.Is(context.Cause(ctx), ErrAborted)
 	out.Interrupted = !out.Aborted
 	if out.Aborted {
 		err = aborted(err, context.Cause(ctx), out.RouteMoved)

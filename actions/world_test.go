@@ -88,9 +88,9 @@ func (j *job) Check(ctx context.Context) (Observation, error) {
 		return Observation{}, err
 	}
 	if j.see(j.w) {
-		return Observation{Done, "as wanted"}, nil
+		return Observation{Status: Done, Detail: "as wanted"}, nil
 	}
-	return Observation{Pending, "not yet"}, nil
+	return Observation{Status: Pending, Detail: "not yet"}, nil
 }
 
 // lost is an answer that got lost after the change was made.

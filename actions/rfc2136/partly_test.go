@@ -144,3 +144,33 @@ func TestRecordsThatOnlyASecondaryHasAreSent(t *testing.T) {
 		t.Errorf("%+v", out)
 	}
 }
+
+// Where the primary cannot be asked and no other server has what is wanted, nobody
+// knows whether it was taken.
+func TestRecordsOfWhichNobodyKnows(t *testing.T) {
+	s := serve(t)
+	second := follow(t, s)
+	second.Hold(true)
+	u := updater(t, s, func(z *rfc2136.Zone) { z.Authoritative = []string{s.Addr(), second.Addr()} })
+	task := u.Records(moved())
+	look := func() actions.Observation {
+		o, err := task.Check(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	if o := look(); o.Status != actions.Pending || o.Unsure {
+		t.Errorf("before: %+v", o)
+	}
+	if err := task.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if o := look(); o.Status != actions.Partly || o.Unsure {
+		t.Errorf("the primary has it: %+v", o)
+	}
+	s.FailQueries(actionstest.DNSServFail)
+	if o := look(); o.Status != actions.Partly || !o.Unsure {
+		t.Errorf("the primary cannot be asked: %+v", o)
+	}
+}

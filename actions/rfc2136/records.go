@@ -44,32 +44,30 @@ func (t *recordsTask) Check(ctx context.Context) (actions.Observation, error) {
 	}
 	rs := t.updater.readEach(ctx, t.updater.zone.Authoritative, t.wanted)
 	o, err := t.weigh(rs)
-	if err == nil && o.Status == actions.Pending && !t.unmoved(ctx, rs) {
-		o.Status = actions.Partly
+	if err == nil && o.Status == actions.Pending {
+		if held, asked := t.taken(ctx, rs); held || !asked {
+			o.Status, o.Unsure = actions.Partly, !held
+		}
 	}
 	return o, err
 }
 
-// unmoved reports whether nothing of what is wanted has come into effect: no
-// server holds it, and the primary says so itself, be it one that the world
-// does not ask.
-func (t *recordsTask) unmoved(ctx context.Context, rs []reading) bool {
+// taken reports whether any server holds what is wanted, be it a primary that the
+// world does not ask, and whether the primary could be asked.
+func (t *recordsTask) taken(ctx context.Context, rs []reading) (held, asked bool) {
 	zone := &t.updater.zone
 	if !slices.Contains(zone.Authoritative, zone.Server) {
 		rs = append(rs, t.updater.readEach(ctx, []string{zone.Server}, t.wanted)...)
 	}
-	asked := false
 	for _, r := range rs {
 		if r.err != nil {
 			continue
 		}
 		edits, err := r.view.plan(t.wanted, t.updater.op())
-		if err == nil && len(edits) == 0 {
-			return false
-		}
+		held = held || err == nil && len(edits) == 0
 		asked = asked || err == nil && r.server == zone.Server
 	}
-	return asked
+	return held, asked
 }
 
 func (t *recordsTask) weigh(rs []reading) (actions.Observation, error) {
