@@ -47,9 +47,10 @@ func (x *run) moved(ctx context.Context) (moved, unsure bool) {
 // where nothing could be seen, as when the management host is still starting.
 func (x *run) seeMoved(ctx context.Context) (moved, unsure bool) {
 	begin, pause := time.Now(), orDefault(x.Poll, 100*time.Millisecond)
+	_, can := x.plan.Step(SetRoute)
 	for {
 		moved, unsure = x.moved(ctx)
-		if !unsure || time.Since(begin) > seeFor || sleep(ctx, pause) != nil {
+		if !unsure || !can || time.Since(begin) > seeFor || sleep(ctx, pause) != nil {
 			return moved, unsure
 		}
 		pause = min(2*pause, orDefault(x.PollMax, 5*time.Second))
@@ -66,8 +67,11 @@ func (x *run) changed(ctx context.Context, name StepName) (changed, unsure bool)
 	did, touched := x.progress.Step(name) == Finished, x.progress.touched(name)
 	x.mu.Unlock()
 	s, ok := x.plan.Step(name)
-	if did || !touched || !ok {
-		return did || touched, false
+	switch {
+	case did || !touched:
+		return did, false
+	case !ok:
+		return true, true
 	}
 	if x.inDoubt(s) && ctx.Err() != nil && !errors.Is(context.Cause(ctx), ErrAborted) {
 		return true, true // whoever takes it up sees; this process is to end
@@ -77,9 +81,12 @@ func (x *run) changed(ctx context.Context, name StepName) (changed, unsure bool)
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	for _, t := range s.Tasks {
-		if obs, err := look(ctx, t); err != nil || obs.Status != Pending {
-			return true, err != nil || obs.Status == Unknown || obs.Unsure
+		switch obs, err := look(ctx, t); {
+		case err != nil || obs.Status == Unknown || obs.Unsure:
+			changed, unsure = true, true
+		case obs.Status != Pending:
+			return true, false
 		}
 	}
-	return false, false
+	return changed, unsure
 }

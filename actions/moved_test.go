@@ -121,3 +121,42 @@ func TestAbandonedWithTheRouteInDoubt(t *testing.T) {
 		})
 	}
 }
+
+// fixed is a task of which every look sees this.
+type fixed struct {
+	name string
+	o    Observation
+	err  error
+}
+
+func (f fixed) Target() string                             { return f.name }
+func (f fixed) Preview() []string                          { return nil }
+func (f fixed) Check(context.Context) (Observation, error) { return f.o, f.err }
+func (f fixed) Apply(context.Context) error                { return nil }
+
+// The first of two zones cannot be seen, the second holds the new records.
+func TestAbandonedWithOneZoneSeenMoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p Progress
+		for _, r := range []Record{
+			{Step: Preflight, Phase: Already},
+			{Step: SetRoute, Target: "fe1", Phase: Already}, {Step: SetRoute, Phase: Already},
+			{Step: DNSRecords, Phase: Started},
+			{Step: DNSRecords, Target: "zone a", Phase: Started}, {Step: DNSRecords, Target: "zone b", Phase: Started},
+		} {
+			p.Add(r)
+		}
+		plan := &Plan{Kind: Failover, From: "A", To: "B", Steps: []Step{
+			{Name: SetRoute, Timeout: time.Minute, Tasks: []Task{fixed{"fe1", Observation{Status: Done}, nil}}},
+			{Name: DNSRecords, Timeout: time.Minute, Tasks: []Task{
+				fixed{"zone a", Observation{}, &Error{Kind: Transient, Host: "ns1", Op: "q", Err: errors.New("timeout")}},
+				fixed{"zone b", Observation{Status: Done}, nil}}},
+			{Name: StartServices, Timeout: time.Minute, Tasks: []Task{fixed{"edge3", Observation{Status: Done}, nil}}},
+		}}
+		r := &Runner{Record: func(context.Context, Record) error { return nil }}
+		out := r.Abandon(t.Context(), plan, "c", p, "why")
+		if !out.RouteMoved || out.Unsure {
+			t.Errorf("zone b was seen moved: %+v", out)
+		}
+	})
+}

@@ -111,6 +111,9 @@ func (p *Progress) Add(r Record) {
 		p.last = make(map[progressKey]RecordPhase)
 	}
 	p.last[progressKey{r.Step, r.Target}] = r.Phase
+	if r.Step == SetRoute && r.Target != "" && r.Phase == Started {
+		maps.DeleteFunc(p.last, func(k progressKey, _ RecordPhase) bool { return k.step == Verify }) // a proof of what was before
+	}
 	if r.Step == StopServices && r.Target != "" && r.Phase == Started {
 		delete(p.last, progressKey{StartServices, r.Target})
 		delete(p.last, progressKey{StartServices, ""})

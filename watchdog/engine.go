@@ -196,6 +196,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			_, err := e.do(ctx, Recorded{r.record})
 			r.reply <- err
 		case end := <-e.ended:
+			e.levels.Ending = ctx.Err() != nil // it may be what ended the chain
 			e.finish(ctx, end)
 		case w := <-e.hanging:
 			e.returned(w)
@@ -390,7 +391,7 @@ func (e *Engine) obey(ctx context.Context, o order) {
 // written later: until then the chain counts as running.
 func (e *Engine) finish(ctx context.Context, end Ended) {
 	e.chain = ""
-	if c := e.machine.fold.chain; c != nil && (end.Outcome.OK || end.Outcome.RouteMoved) {
+	if c := e.machine.fold.chain; c != nil && (end.Outcome.OK || end.Outcome.RouteMoved && !end.Outcome.Unsure) {
 		e.moveTo(c.To)
 	}
 	e.unsaved = nil

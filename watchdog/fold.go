@@ -397,7 +397,7 @@ func (f *fold) applyChainEnd(e Entry, rules *Rules) {
 			f.cooldown = e.At.Add(rules.Cooldown)
 		}
 	case f.unseen():
-		f.confirm = fmt.Sprintf("the %s to %s was not carried on, and whether it had moved the route could not be seen (if it has: adopt %[2]s REASON)", f.chain.word(), f.chain.To)
+		f.confirm = fmt.Sprintf("the %s to %s was not carried on, and whether it had moved federation could not be seen (Get-CsSite and DNS tell: adopt %[2]s REASON if it has, failover %[2]s REASON if only a part of it)", f.chain.word(), f.chain.To)
 	case out.RouteMoved:
 		f.stuck(e.At, aborted, rules)
 	case !f.tripped[f.active] && f.undone != "":

@@ -111,6 +111,8 @@ func (f *goneFederation) undone() string {
 			part += ", and its route may have moved"
 		}
 		parts = append(parts, part)
+	case f.fold.unseen() && f.fold.confirm != "":
+		parts = append(parts, f.fold.confirm)
 	case !f.fold.running() && f.fold.halfway():
 		parts = append(parts, f.fold.half())
 	}

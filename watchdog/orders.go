@@ -368,7 +368,7 @@ func (s *step) retried() {
 		s.startChain(f.chain.Kind, f.active, f.chain.To, cmd)
 	case f.undone != "":
 		s.finish()
-	case f.failedChain() && f.chain.Repair && f.chain.To == f.active && knows(s.rules.Pools, f.chain.From):
+	case f.failedChain() && f.chain.Repair && f.chain.To == f.active && !f.tripped[f.active] && s.rules.Unable == "" && knows(s.rules.Pools, f.chain.From):
 		s.accept("the repair of federation on %s is tried anew now", f.active)
 		s.startChain(actions.Failover, f.chain.From, f.active, s.command())
 	default:

@@ -76,9 +76,7 @@ func (s *step) dropped() string {
 
 // unseen: the last move was not carried on, and nobody could see whether it had
 // moved federation.
-func (f *fold) unseen() bool {
-	return f.failedChain() && f.chain.Dropped != "" && f.chain.outcome.Unsure
-}
+func (f *fold) unseen() bool { return f.failedChain() && f.chain.outcome.Unsure }
 
 // dismiss ends a chain that no process runs, as people said that what it left
 // was put right: its federation was not configured then.

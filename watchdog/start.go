@@ -32,6 +32,7 @@ func (e *Engine) start(ctx context.Context, effect Effect) {
 			// Nothing can be done, so that what earlier runs did is all there is to say.
 			out.Error = err.Error()
 			out.RouteMoved = effect.Progress.Moved(c.Kind)
+			out.Unsure = out.RouteMoved && c.Dropped != ""
 			out.Stopped = effect.Progress.StillStopped(c.Owed)
 		case abandon != "":
 			out = runner.Abandon(ctx, plan, c.ID, effect.Progress, abandon)

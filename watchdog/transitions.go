@@ -122,6 +122,13 @@ func (s *step) recorded() {
 	s.emit(Entry{Kind: KindStep, Step: &r})
 }
 
+// undecided: edgewatch ends in the middle of the move, and it is not certain that
+// federation has moved.
+func (s *step) undecided(out actions.Outcome) bool {
+	c := s.fold.chain
+	return !out.OK && out.RouteMoved && !c.happened() && (out.Unsure || out.Interrupted && c.Dropped == "")
+}
+
 func (s *step) ended() {
 	e := s.Event.(Ended)
 	if e.Chain != s.fold.chain.ID {
@@ -136,8 +143,11 @@ func (s *step) ended() {
 	if c.moved {
 		e.Outcome.RouteMoved, e.Outcome.Unsure = true, false
 	}
-	if c.Dropped != "" && e.Outcome.Unsure && s.Levels.Ending {
-		return // the next process sees
+	if e.lost && c.Dropped != "" {
+		e.Outcome.Unsure = e.Outcome.RouteMoved && !c.happened()
+	}
+	if s.Levels.Ending && s.undecided(e.Outcome) {
+		return // it stays as it is for the next process, which decides whether it is carried on
 	}
 	if e.Outcome.Interrupted && !e.Outcome.RouteMoved && c.Trigger != TriggerAuto && !c.Asked {
 		e.Outcome.Error += "; it is not carried on by itself: order it again if it is still wanted"

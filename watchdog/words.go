@@ -248,7 +248,7 @@ func (c *ChainEnd) sentence() string {
 	case o.OK:
 		s = fmt.Sprintf("%s %s done in %s: federation is restored and proven from a partner's view", word, c.ID, Span(o.Took))
 	case o.Unsure:
-		s = fmt.Sprintf("%s %s is not carried on, and whether it had moved the route could not be seen: %s", word, c.ID, o.Error)
+		s = fmt.Sprintf("%s %s is not carried on, and whether it had moved federation could not be seen: %s", word, c.ID, o.Error)
 	case o.Aborted && o.RouteMoved:
 		s = fmt.Sprintf("%s %s was aborted at %s, and nothing more is done by itself: %s", word, c.ID, o.Step, o.Error)
 	case o.RouteMoved:

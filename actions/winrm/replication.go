@@ -187,11 +187,16 @@ func (t *replication) Apply(ctx context.Context) error {
 	return nil
 }
 
-// first notes that r is told to replicate, and reports whether it was not yet.
+// first notes that r is told to replicate, and reports whether it has to be: it was
+// not yet, by this run or as far as can be seen by one before.
 func (t *replication) first(r replica) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.told[r.ReplicaFqdn] != nil {
+		return false
+	}
+	if at, doubtful := t.written(); doubtful && at.IsZero() && !r.UpToDate { // an earlier run has told it: what it has next is new
+		t.told[r.ReplicaFqdn] = &telling{before: r, renewed: true}
 		return false
 	}
 	t.told[r.ReplicaFqdn] = &telling{before: r}

@@ -43,7 +43,7 @@ func TestTheNextRunTakesNoOldSnapshotForProof(t *testing.T) {
 }
 
 // A run that is carried on long after the route was written ends proven, and soon: each
-// replica is told once, also where a server that nobody needs stays behind.
+// replica is told once, but for one that is behind: what it has next is new.
 func TestAnOrdinaryRepeatIsProvenSoon(t *testing.T) {
 	e, _, c := manager(t)
 	if err := e.SetServices("edge2b.contoso.com", "Stopped"); err != nil {
@@ -60,8 +60,8 @@ func TestAnOrdinaryRepeatIsProvenSoon(t *testing.T) {
 	if o := check(t, task); o.Status != actions.Done || time.Since(begin) > replicationPause/2 {
 		t.Errorf("after %v: %+v", time.Since(begin), o)
 	}
-	if n := len(e.Commands("Invoke-CsManagementStoreReplication")); n != 2 {
-		t.Errorf("told %d times, want each replica once", n)
+	if n := len(e.Commands("Invoke-CsManagementStoreReplication")); n != 1 {
+		t.Errorf("told %d times, want the one that is up to date, once", n)
 	}
 }
 
@@ -99,5 +99,41 @@ func TestStatusFromBeforeTheTelling(t *testing.T) {
 		if got := task.current(step.row); got != step.want {
 			t.Errorf("%d: %+v is current: %v, want %v", i, step.row, got, step.want)
 		}
+	}
+}
+
+// The replicas could not be told to replicate, so that the proof failed. The next try
+// does not take what they had before for it.
+func TestAReplicaThatCouldNotBeToldIsNoProof(t *testing.T) {
+	e, _, c := manager(t)
+	e.Set(func(k *actionstest.Knobs) {
+		k.ReplicationLag, k.ClockAhead = time.Hour, 3*time.Hour
+		k.Fail = map[string]actionstest.Failure{"Invoke-CsManagementStoreReplication": {ID: "Denied", Type: "System.UnauthorizedAccessException", Category: "PermissionDenied"}}
+	})
+	var before actions.Progress
+	written := func(r *SetRoute) func() (time.Time, bool) {
+		return func() (time.Time, bool) { return r.Written(before) }
+	}
+	replicas := []string{edgeHost, "edge2b.contoso.com"}
+	route := NewSetRoute(c, target)
+	if err := route.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	task := NewReplication(c, replicas, 0, written(route))
+	if o := check(t, task); o.Status != actions.Pending {
+		t.Fatalf("run 1: %+v", o)
+	}
+	if err := task.Apply(t.Context()); err == nil {
+		t.Fatal("told")
+	}
+	for _, r := range []actions.Record{
+		{Step: actions.SetRoute, Target: route.Target(), Phase: actions.Finished}, {Step: actions.SetRoute, Phase: actions.Finished},
+		{Step: actions.Verify, Target: task.Target(), Phase: actions.Started}, {Step: actions.Verify, Target: task.Target(), Phase: actions.Failed},
+	} {
+		before.Add(r)
+	}
+	route = NewSetRoute(c, target)
+	if o := check(t, NewReplication(c, replicas, 0, written(route))); o.Status != actions.Pending {
+		t.Errorf("run 2, nothing was replicated and none was told: %+v", o)
 	}
 }

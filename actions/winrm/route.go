@@ -166,6 +166,14 @@ func (t *SetRoute) WrittenAt() time.Time {
 	return t.written
 }
 
+// Written is WrittenAt, and whether the route may have been written at a time that
+// nobody knows: an earlier run of the chain may have set it, and none has seen it
+// replicated. Before is what those runs came to.
+func (t *SetRoute) Written(before actions.Progress) (at time.Time, doubtful bool) {
+	seen := before.Task(actions.Verify, t.Target())
+	return t.WrittenAt(), before.Applied(actions.SetRoute) && seen != actions.Finished && seen != actions.Already
+}
+
 // Target implements actions.Task.
 func (t *SetRoute) Target() string { return t.c.Host() }
 

@@ -281,6 +281,8 @@ func (t *tool) printChain(c *watchdog.ChainStatus, unproven string, now time.Tim
 	}
 	tone := warning
 	switch {
+	case c.Outcome == nil && c.Dropped != "":
+		head += "not carried on: " + c.Dropped
 	case c.Outcome == nil:
 		head += "running since " + clock(c.StartedAt, now) + " (" + span(now.Sub(c.StartedAt)) + ")"
 	case c.Outcome.OK && unproven != "":

@@ -131,10 +131,7 @@ func (b *builder) plan(kind actions.PlanKind, from, to string) (*actions.Plan, e
 		return plan, plan.Validate()
 	}
 	route := winrm.NewSetRoute(b.chain[b.f.ManagementOf(pt).Host], b.route(pf, pt))
-	// A run before this one may have set the route, and none has told the replicas since.
-	written := func() (time.Time, bool) {
-		return route.WrittenAt(), plan.Before.Applied(actions.SetRoute) && plan.Before.Task(actions.Verify, route.Target()) == ""
-	}
+	written := func() (time.Time, bool) { return route.Written(plan.Before) }
 	steps := []actions.Step{
 		step(actions.Preflight, t.Preflight, b.preflight(pt, b.chain)),
 		step(actions.StopServices, t.StopServices, stop),

@@ -272,7 +272,9 @@ func endDetail(end *watchdog.ChainEnd) string {
 	if o.Error != "" {
 		fmt.Fprintf(&b, "\n%s", esc(clip(o.Error, 1500)))
 	}
-	if o.RouteMoved {
+	if o.Unsure {
+		b.WriteString("\nWhether federation has moved could not be seen.")
+	} else if o.RouteMoved {
 		b.WriteString("\nThe route was moved already; nothing is rolled back.")
 	} else {
 		b.WriteString("\nThe route was not moved.")

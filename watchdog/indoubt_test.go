@@ -1,0 +1,311 @@
+package watchdog_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgewatch/actions"
+	"edgewatch/watchdog"
+	"edgewatch/watchdog/watchdogtest"
+)
+
+// partlyUntil is a zone whose primary does not answer before then, while its
+// secondaries hold the old records: rfc2136 says Partly, with no error.
+type partlyUntil struct {
+	actions.Task
+	until time.Time
+}
+
+func (s partlyUntil) Check(ctx context.Context) (actions.Observation, error) {
+	o, err := s.Task.Check(ctx)
+	if err == nil && o.Status == actions.Pending && time.Now().Before(s.until) {
+		o.Status, o.Unsure = actions.Partly, true
+	}
+	return o, err
+}
+
+// The second failover of a site finds its route right; dies while DNS was Started and
+// had no effect. Two days later EdgePool1 is well; primary name server is slow to start.
+func TestEngineLooksAgainWhereThePrimaryIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true; w.route = "EdgePool2" })
+		p := startEngine(t, w, j)
+		p.until(2*time.Minute, "in dns", func(*watchdog.Snapshot) bool { return has(kinds(t, j), "dns-records started") })
+		time.Sleep(time.Second) // Apply takes two
+		w.with(func(w *estate) { w.life++; w.dead["EdgePool1"] = false })
+		dead := j.CrashAt(1, false)
+		<-dead
+		p.cancel()
+		j = j.Reopen()
+		<-p.ended
+		time.Sleep(48 * time.Hour)
+		silent := time.Now().Add(5 * time.Minute)
+		p = startEngineWith(t, w, j, func(ports *watchdog.Ports) {
+			plan := ports.Plan
+			ports.Plan = func(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
+				made, err := plan(kind, from, to)
+				for i, s := range made.Steps {
+					if s.Name == actions.DNSRecords {
+						made.Steps[i].Tasks[0] = partlyUntil{s.Tasks[0], silent}
+					}
+				}
+				return made, err
+			}
+		})
+		time.Sleep(30 * time.Minute)
+		if s := p.Snapshot(); s.Active != "EdgePool1" || !strings.Contains(w.String(), "dns=EdgePool1") {
+			t.Errorf("active %s, %s, %v\n%s\n%v", s.Active, w, w.log, s.Headline(), kinds(t, j))
+		}
+		p.stop()
+	})
+}
+
+// The file lacks EdgePool1 in one start, and has it again in the next.
+func TestEngineStartedOnceWithoutThePool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		p := startEngine(t, w, j)
+		p.until(2*time.Minute, "in set-route", func(*watchdog.Snapshot) bool { return has(kinds(t, j), "set-route started") })
+		time.Sleep(time.Second)
+		w.with(func(w *estate) { w.life++; w.dead["EdgePool1"] = false })
+		dead := j.CrashAt(1, false)
+		<-dead
+		p.cancel()
+		j = j.Reopen()
+		<-p.ended
+		time.Sleep(48 * time.Hour)
+		s := testSettings()
+		s.Rules.Pools = []string{"EdgePool2"}
+		s.Watch.Pools = s.Watch.Pools[1:]
+		plan := func(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
+			if from == "EdgePool1" || to == "EdgePool1" {
+				return nil, errors.New("no such pool is configured")
+			}
+			return w.plan(kind, from, to)
+		}
+		p = runEngine(t, s, watchdog.Ports{Senses: w.senses(), Plan: plan, Journal: j})
+		time.Sleep(50 * time.Second)
+		p.stop()
+		p = startEngine(t, w, j)
+		time.Sleep(30 * time.Minute)
+		if s := p.Snapshot(); w.String() != onPool1 {
+			t.Errorf("active %s, %s, %v\n%s\n%v", s.Active, w, w.log, s.Headline(), kinds(t, j))
+		}
+		p.stop()
+	})
+}
+
+// slowJournal takes a second for every write once slow.
+type slowJournal struct {
+	*watchdogtest.MemJournal
+	slow bool
+}
+
+func (d *slowJournal) Append(ctx context.Context, e []watchdog.Entry) ([]watchdog.Entry, error) {
+	if d.slow {
+		time.Sleep(time.Second)
+	}
+	return d.MemJournal.Append(ctx, e)
+}
+
+// Edgewatch is stopped while its loop is busy writing, in the middle of a drop.
+func TestEngineStoppedWhileItWritesAndDrops(t *testing.T) {
+	ended := 0
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			w, j := newEstate(), &watchdogtest.MemJournal{}
+			w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+			p := startEngine(t, w, j)
+			p.until(2*time.Minute, "in set-route", func(*watchdog.Snapshot) bool { return has(kinds(t, j), "set-route started") })
+			time.Sleep(time.Second)
+			w.with(func(w *estate) { w.life++; w.dead["EdgePool1"] = false })
+			dead := j.CrashAt(1, false)
+			<-dead
+			p.cancel()
+			j = j.Reopen()
+			<-p.ended
+			time.Sleep(48 * time.Hour)
+			silent := time.Now().Add(10 * time.Minute)
+			sj := &slowJournal{MemJournal: j}
+			p = startEngineWith(t, w, j, func(ports *watchdog.Ports) {
+				ports.Journal = sj
+				plan := ports.Plan
+				ports.Plan = func(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
+					made, err := plan(kind, from, to)
+					for i, s := range made.Steps {
+						if s.Name == actions.SetRoute {
+							made.Steps[i].Tasks[0] = silentUntil{s.Tasks[0], silent}
+						}
+					}
+					return made, err
+				}
+			})
+			time.Sleep(2 * time.Minute)
+			sj.slow = true
+			go func() {
+				_, _ = p.Submit(t.Context(), watchdog.Command{ID: "1", Verb: watchdog.VerbHold, Reason: "maintenance", Actor: "anna", Via: "cli"})
+			}()
+			time.Sleep(500 * time.Millisecond)
+			p.stop()
+			if has(kinds(t, j), "chain_end") {
+				ended++
+			}
+		})
+	}
+	if ended > 0 {
+		t.Errorf("%d of 20 ended in doubt at a stop, and the next process does not see", ended)
+	}
+}
+
+// unsure is an estate and journal whose failover was dropped in doubt.
+func unsure(t *testing.T, silentFor time.Duration) (*estate, *watchdogtest.MemJournal, *process) {
+	w, j := newEstate(), &watchdogtest.MemJournal{}
+	w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+	p := startEngine(t, w, j)
+	p.until(2*time.Minute, "in set-route", func(*watchdog.Snapshot) bool { return has(kinds(t, j), "set-route started") })
+	time.Sleep(time.Second)
+	w.with(func(w *estate) { w.life++; w.dead["EdgePool1"] = false })
+	dead := j.CrashAt(1, false)
+	<-dead
+	p.cancel()
+	j = j.Reopen()
+	<-p.ended
+	time.Sleep(48 * time.Hour)
+	silent := time.Now().Add(silentFor)
+	p = startEngineWith(t, w, j, func(ports *watchdog.Ports) {
+		plan := ports.Plan
+		ports.Plan = func(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
+			made, err := plan(kind, from, to)
+			for i, s := range made.Steps {
+				if s.Name == actions.SetRoute {
+					made.Steps[i].Tasks[0] = silentUntil{s.Tasks[0], silent}
+				}
+			}
+			return made, err
+		}
+	})
+	return w, j, p
+}
+
+// People are asked what became of it, and then the federation is renamed.
+func TestFederationThatIsGoneInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j, p := unsure(t, time.Hour)
+		time.Sleep(30 * time.Minute)
+		p.stop()
+		n := rename(t, w, j)
+		if len(n.gone.Left()) == 0 {
+			t.Errorf("nobody is told that the route may have moved")
+		}
+		n.stop(t)
+	})
+}
+
+// Edgewatch is stopped in order while Set-CsSite is under way; it had no effect. Two days later.
+func TestEngineStoppedWhileTheRouteIsSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		p := startEngine(t, w, j)
+		p.until(2*time.Minute, "in set-route", func(*watchdog.Snapshot) bool { return has(kinds(t, j), "set-route started") })
+		w.with(func(w *estate) {
+			w.dead["EdgePool1"] = false
+			w.refuse["route"] = &actions.Error{Kind: actions.Indeterminate, Host: "fe1", Op: "Set-CsSite", Err: errors.New("no answer")}
+		})
+		time.Sleep(time.Second)
+		p.stop()
+		w.with(func(w *estate) { clear(w.refuse) })
+		time.Sleep(48 * time.Hour)
+		p = startEngine(t, w, j)
+		time.Sleep(20 * time.Minute)
+		if s := p.Snapshot(); w.String() != onPool1 {
+			t.Errorf("active %s, %s, %v\n%v", s.Active, w, w.log, kinds(t, j))
+		}
+		p.stop()
+	})
+}
+
+// A retry, months after a repair failed, while the pool is down.
+func TestEngineRetriesNoRepairOfADeadPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.with(func(w *estate) { w.dns = "EdgePool2" })
+		s := testSettings()
+		s.Rules.Mode = watchdog.ModeObserve
+		s.Rules.Domains, s.Rules.PartnerAge = []string{"contoso.com"}, 15*time.Minute
+		senses := w.senses()
+		senses.Partner = func(context.Context) []watchdog.PartnerView {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return []watchdog.PartnerView{{Domain: "contoso.com", Pool: w.dns, Text: "…"}}
+		}
+		p := runEngine(t, s, watchdog.Ports{Senses: senses, Plan: w.plan, Journal: j})
+		time.Sleep(11 * time.Minute)
+		w.with(func(w *estate) {
+			w.refuse["dns"] = &actions.Error{Kind: actions.Rejected, Host: "ns1", Op: "UPDATE", Err: errors.New("REFUSED")}
+		})
+		p.order(watchdog.Command{ID: "1", Verb: watchdog.VerbFailover, Pool: "EdgePool1", Reason: "drift", Actor: "anna", Via: "cli"})
+		time.Sleep(30 * time.Second)
+		w.with(func(w *estate) { clear(w.refuse); w.dns = "EdgePool1" }) // by hand
+		time.Sleep(60 * 24 * time.Hour)
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		time.Sleep(2 * time.Minute)
+		a, err := p.Submit(t.Context(), watchdog.Command{ID: "2", Verb: watchdog.VerbRetry, Reason: "x", Actor: "anna", Via: "cli"})
+		if err == nil && a.Accepted {
+			t.Errorf("retry: %+v", a)
+		}
+		time.Sleep(10 * time.Minute)
+		p.stop()
+	})
+}
+
+// As TestEngineMovesNothingWhereTheRouteWasFoundRight, but stopped in order.
+func TestEngineStoppedWhereTheRouteWasFoundRight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true; w.route = "EdgePool2" })
+		p := startEngineWith(t, w, j, func(ports *watchdog.Ports) {
+			plan := ports.Plan
+			ports.Plan = func(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
+				made, err := plan(kind, from, to)
+				for i, s := range made.Steps {
+					if s.Name == actions.DNSRecords {
+						made.Steps[i].Tasks[0] = slowCheck{s.Tasks[0], 10 * time.Second}
+					}
+				}
+				return made, err
+			}
+		})
+		p.until(2*time.Minute, "in dns", func(*watchdog.Snapshot) bool { return has(kinds(t, j), "dns-records started") })
+		w.with(func(w *estate) { w.dead["EdgePool1"] = false })
+		p.stop()
+		time.Sleep(48 * time.Hour)
+		p = startEngine(t, w, j)
+		time.Sleep(20 * time.Minute)
+		if s := p.Snapshot(); s.Active != "EdgePool1" || !strings.Contains(w.String(), "dns=EdgePool1") {
+			t.Errorf("active %s, %s, %v\n%v", s.Active, w, w.log, kinds(t, j))
+		}
+		p.stop()
+	})
+}
+
+// A person need not wait until it was looked at for long: an abort ends that, and
+// the doubt is told.
+func TestEngineAbortsADropInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, p := unsure(t, time.Hour)
+		time.Sleep(5 * time.Minute)
+		p.order(watchdog.Command{ID: "9", Verb: watchdog.VerbAbort, Reason: "x", Actor: "anna", Via: "cli"})
+		s := p.until(time.Minute, "ended", func(s *watchdog.Snapshot) bool { return s.Chain.Outcome != nil })
+		if !s.Chain.Outcome.Aborted || s.Active != "EdgePool1" || s.Decision.BlockedBy != watchdog.GuardUnconfirmed {
+			t.Errorf("%+v; %s", s.Chain.Outcome, s.Headline())
+		}
+		p.stop()
+	})
+}
