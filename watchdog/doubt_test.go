@@ -51,18 +51,7 @@ func (m management) Apply(ctx context.Context) error {
 // away once services were stopped.
 func managed(t *testing.T, w *estate, j *watchdogtest.MemJournal, state *string) *process {
 	t.Helper()
-	return startEngineWith(t, w, j, func(ports *watchdog.Ports) {
-		plan := ports.Plan
-		ports.Plan = func(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
-			made, err := plan(kind, from, to)
-			for i, s := range made.Steps {
-				if s.Name == actions.SetRoute {
-					made.Steps[i].Tasks[0] = management{s.Tasks[0], w, state}
-				}
-			}
-			return made, err
-		}
-	})
+	return startEngineWith(t, w, j, wrapped(actions.SetRoute, func(t actions.Task) actions.Task { return management{t, w, state} }))
 }
 
 // In the first run nobody knows whether the route moved, so that it counts as

@@ -24,23 +24,25 @@ func (s slowCheck) Check(ctx context.Context) (actions.Observation, error) {
 	return s.Task.Check(ctx)
 }
 
-// dieBefore starts an engine and kills it in the middle of the step, before anything
-// of it was applied; EdgePool1 is well by then.
-func dieBefore(t *testing.T, w *estate, j *watchdogtest.MemJournal, name actions.StepName) *watchdogtest.MemJournal {
-	t.Helper()
-	p := startEngineWith(t, w, j, func(ports *watchdog.Ports) {
+// wrapped puts another task in the place of the step's first one.
+func wrapped(name actions.StepName, wrap func(actions.Task) actions.Task) func(*watchdog.Ports) {
+	return func(ports *watchdog.Ports) {
 		plan := ports.Plan
 		ports.Plan = func(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
 			made, err := plan(kind, from, to)
 			for i, s := range made.Steps {
 				if s.Name == name {
-					made.Steps[i].Tasks[0] = slowCheck{s.Tasks[0], 10 * time.Second}
+					made.Steps[i].Tasks[0] = wrap(s.Tasks[0])
 				}
 			}
 			return made, err
 		}
-	})
-	p.until(2*time.Minute, "in "+string(name), func(*watchdog.Snapshot) bool { return has(kinds(t, j), string(name)+" started") })
+	}
+}
+
+// dies kills the process at its next write, and returns the journal for the next
+// one; EdgePool1 is well by then.
+func (p *process) dies(w *estate, j *watchdogtest.MemJournal) *watchdogtest.MemJournal {
 	w.with(func(w *estate) { w.life++; w.dead["EdgePool1"] = false })
 	dead := j.CrashAt(1, false)
 	<-dead
@@ -48,6 +50,26 @@ func dieBefore(t *testing.T, w *estate, j *watchdogtest.MemJournal, name actions
 	j = j.Reopen()
 	<-p.ended
 	return j
+}
+
+// diesInRoute lets EdgePool1 die, and then edgewatch while Set-CsSite is under way,
+// which has no effect; EdgePool1 is well by then.
+func diesInRoute(t *testing.T, w *estate, j *watchdogtest.MemJournal) *watchdogtest.MemJournal {
+	t.Helper()
+	w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+	p := startEngine(t, w, j)
+	p.until(2*time.Minute, "in set-route", func(*watchdog.Snapshot) bool { return has(kinds(t, j), "set-route started") })
+	time.Sleep(time.Second) // Apply takes two
+	return p.dies(w, j)
+}
+
+// dieBefore starts an engine and kills it in the middle of the step, before anything
+// of it was applied; EdgePool1 is well by then.
+func dieBefore(t *testing.T, w *estate, j *watchdogtest.MemJournal, name actions.StepName) *watchdogtest.MemJournal {
+	t.Helper()
+	p := startEngineWith(t, w, j, wrapped(name, func(t actions.Task) actions.Task { return slowCheck{t, 10 * time.Second} }))
+	p.until(2*time.Minute, "in "+string(name), func(*watchdog.Snapshot) bool { return has(kinds(t, j), string(name)+" started") })
+	return p.dies(w, j)
 }
 
 // The second failover of a site finds its route right, as sites keep theirs. It dies
@@ -95,12 +117,7 @@ func TestEngineObservesWhatWasApproved(t *testing.T) {
 		p.until(2*time.Minute, "asked", func(s *watchdog.Snapshot) bool { return s.Decision.Will == watchdog.WillAsk })
 		p.order(watchdog.Command{ID: "1", Verb: watchdog.VerbApprove, Pool: "EdgePool2", Reason: "go", Actor: "anna", Via: "slack"})
 		p.until(time.Minute, "route", func(*watchdog.Snapshot) bool { return has(kinds(t, j), "set-route finished") })
-		w.with(func(w *estate) { w.life++; w.dead["EdgePool1"] = false })
-		dead := j.CrashAt(1, false)
-		<-dead
-		p.cancel()
-		j = j.Reopen()
-		<-p.ended
+		j = p.dies(w, j)
 		p = startEngine(t, w, j, func(s *watchdog.Settings) { s.Rules.Mode = watchdog.ModeObserve })
 		time.Sleep(20 * time.Minute)
 		if w.count("dns") > 0 {
@@ -138,30 +155,10 @@ func TestAckedGoneFederationReturns(t *testing.T) {
 func TestEngineLooksAgainWhereTheHostIsSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, j := newEstate(), &watchdogtest.MemJournal{}
-		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
-		p := startEngine(t, w, j)
-		p.until(2*time.Minute, "in set-route", func(*watchdog.Snapshot) bool { return has(kinds(t, j), "set-route started") })
-		time.Sleep(time.Second) // Apply takes two
-		w.with(func(w *estate) { w.life++; w.dead["EdgePool1"] = false })
-		dead := j.CrashAt(1, false)
-		<-dead
-		p.cancel()
-		j = j.Reopen()
-		<-p.ended
+		j = diesInRoute(t, w, j)
 		time.Sleep(10 * time.Minute)
 		silent := time.Now().Add(5 * time.Minute)
-		p = startEngineWith(t, w, j, func(ports *watchdog.Ports) {
-			plan := ports.Plan
-			ports.Plan = func(kind actions.PlanKind, from, to string) (*actions.Plan, error) {
-				made, err := plan(kind, from, to)
-				for i, s := range made.Steps {
-					if s.Name == actions.SetRoute {
-						made.Steps[i].Tasks[0] = silentUntil{s.Tasks[0], silent}
-					}
-				}
-				return made, err
-			}
-		})
+		p := startEngineWith(t, w, j, wrapped(actions.SetRoute, func(t actions.Task) actions.Task { return silentUntil{t, silent} }))
 		time.Sleep(30 * time.Minute)
 		if s := p.Snapshot(); s.Active != "EdgePool1" || w.String() != onPool1 {
 			t.Errorf("nothing had moved and EdgePool1 answers: active %s, %s, %v", s.Active, w, w.log)
@@ -183,31 +180,40 @@ func (s silentUntil) Check(ctx context.Context) (actions.Observation, error) {
 	return s.Task.Check(ctx)
 }
 
+// refusedRepair is an engine with whom a person has just ordered to bring records
+// back to EdgePool1 that lead to EdgePool2, and DNS refused.
+func refusedRepair(t *testing.T, w *estate, change func(*watchdog.Rules)) *process {
+	t.Helper()
+	w.with(func(w *estate) { w.dns = "EdgePool2" })
+	s := testSettings()
+	s.Rules.Domains, s.Rules.PartnerAge = []string{"contoso.com"}, 15*time.Minute
+	change(&s.Rules)
+	senses := w.senses()
+	senses.Partner = func(context.Context) []watchdog.PartnerView {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return []watchdog.PartnerView{{Domain: "contoso.com", Pool: w.dns, Text: "…"}}
+	}
+	p := runEngine(t, s, watchdog.Ports{Senses: senses, Plan: w.plan, Journal: &watchdogtest.MemJournal{}})
+	time.Sleep(11 * time.Minute)
+	w.with(func(w *estate) {
+		w.refuse["dns"] = &actions.Error{Kind: actions.Rejected, Host: "ns1", Op: "UPDATE", Err: errors.New("REFUSED")}
+	})
+	p.order(watchdog.Command{ID: "1", Verb: watchdog.VerbFailover, Pool: "EdgePool1", Reason: "drift", Actor: "anna", Via: "cli"})
+	time.Sleep(30 * time.Second)
+	w.with(func(w *estate) { clear(w.refuse) })
+	return p
+}
+
 // A repair of the preferred pool that failed is no failback that failed.
 func TestEngineGoesHomeAfterARepairThatFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, j := newEstate(), &watchdogtest.MemJournal{}
-		w.with(func(w *estate) { w.dns = "EdgePool2" })
-		view := func(context.Context) []watchdog.PartnerView {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			return []watchdog.PartnerView{{Domain: "contoso.com", Pool: w.dns, Text: "…", Level: 0}}
-		}
-		s := testSettings()
-		s.Rules.Domains = []string{"contoso.com"}
-		s.Rules.PartnerAge = 15 * time.Minute
-		s.Rules.Failback = watchdog.FailbackRules{Auto: true, StableFor: 30 * time.Minute, From: 0, To: 24 * time.Hour}
-		senses := w.senses()
-		senses.Partner = view
-		p := runEngine(t, s, watchdog.Ports{Senses: senses, Plan: w.plan, Journal: j})
-		time.Sleep(11 * time.Minute)
-		w.with(func(w *estate) {
-			w.refuse["dns"] = &actions.Error{Kind: actions.Rejected, Host: "ns1", Op: "UPDATE", Err: errors.New("REFUSED")}
+		w := newEstate()
+		p := refusedRepair(t, w, func(r *watchdog.Rules) {
+			r.Failback = watchdog.FailbackRules{Auto: true, StableFor: 30 * time.Minute, To: 24 * time.Hour}
 		})
-		p.order(watchdog.Command{ID: "1", Verb: watchdog.VerbFailover, Pool: "EdgePool1", Reason: "drift", Actor: "anna", Via: "cli"})
-		time.Sleep(5 * time.Minute)
-		w.with(func(w *estate) { clear(w.refuse); w.dns = "EdgePool1" }) // by hand
-		time.Sleep(10 * time.Minute)
+		w.with(func(w *estate) { w.dns = "EdgePool1" }) // by hand
+		time.Sleep(15 * time.Minute)
 		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
 		p.until(20*time.Minute, "failed over", activeIs("EdgePool2"))
 		w.with(func(w *estate) { w.dead["EdgePool1"] = false })
@@ -224,18 +230,9 @@ func TestEngineGoesHomeAfterARepairThatFailed(t *testing.T) {
 func TestEngineStoppedWhileItDrops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, j := newEstate(), &watchdogtest.MemJournal{}
-		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
-		p := startEngine(t, w, j)
-		p.until(2*time.Minute, "in set-route", func(*watchdog.Snapshot) bool { return has(kinds(t, j), "set-route started") })
-		time.Sleep(time.Second) // Apply takes two
-		w.with(func(w *estate) { w.life++; w.dead["EdgePool1"] = false })
-		dead := j.CrashAt(1, false)
-		<-dead
-		p.cancel()
-		j = j.Reopen()
-		<-p.ended
+		j = diesInRoute(t, w, j)
 		time.Sleep(48 * time.Hour)
-		p = startEngine(t, w, j)
+		p := startEngine(t, w, j)
 		time.Sleep(time.Second) // services are being started
 		p.stop()
 		p = startEngine(t, w, j)
@@ -290,24 +287,8 @@ func TestAckOfAnUnreadableGoneFederation(t *testing.T) {
 // A repair that DNS refused can be tried again with retry, as people are told to.
 func TestEngineRetriesARepair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, j := newEstate(), &watchdogtest.MemJournal{}
-		w.with(func(w *estate) { w.dns = "EdgePool2" })
-		s := testSettings()
-		s.Rules.Domains, s.Rules.PartnerAge = []string{"contoso.com"}, 15*time.Minute
-		senses := w.senses()
-		senses.Partner = func(context.Context) []watchdog.PartnerView {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			return []watchdog.PartnerView{{Domain: "contoso.com", Pool: w.dns, Text: "…"}}
-		}
-		p := runEngine(t, s, watchdog.Ports{Senses: senses, Plan: w.plan, Journal: j})
-		time.Sleep(11 * time.Minute)
-		w.with(func(w *estate) {
-			w.refuse["dns"] = &actions.Error{Kind: actions.Rejected, Host: "ns1", Op: "UPDATE", Err: errors.New("REFUSED")}
-		})
-		p.order(watchdog.Command{ID: "1", Verb: watchdog.VerbFailover, Pool: "EdgePool1", Reason: "drift", Actor: "anna", Via: "cli"})
-		time.Sleep(30 * time.Second)
-		w.with(func(w *estate) { clear(w.refuse) })
+		w := newEstate()
+		p := refusedRepair(t, w, func(*watchdog.Rules) {})
 		a, err := p.Submit(t.Context(), watchdog.Command{ID: "2", Verb: watchdog.VerbRetry, Reason: "key mended", Actor: "anna", Via: "cli"})
 		if err != nil || !a.Accepted {
 			t.Errorf("retry: %+v, %v; %s", a, err, p.Snapshot().Headline())
