@@ -13,6 +13,9 @@ import (
 func (s *step) booted() {
 	s.noticeGone()
 	text := fmt.Sprintf("watching %s in mode %s", s.fold.active, s.rules.Mode)
+	if s.fold.lastSeq == 0 {
+		text += fmt.Sprintf(". Nothing is known of %s from before, and %s is the first of its pools: if another one carries federation, adopt POOL REASON", s.rules.Federation, s.fold.active)
+	}
 	dropped := ""
 	if s.fold.running() {
 		dropped = s.dropped()

@@ -182,8 +182,12 @@ func (c *commandLine) findMutants(out, errOut io.Writer) int {
 		fmt.Fprintf(errOut, "edgelab simulate: the defects are put into the source tree that this is run in: %v\n", err)
 		return exitUsage
 	}
-	if err := FindMutants(context.Background(), root, c.only, c.Seeds, out); err != nil {
-		return 1
+	err = FindMutants(context.Background(), root, c.only, c.Seeds, out)
+	if _, wrong := errors.AsType[usageError](err); wrong {
+		return complain(err, errOut)
+	}
+	if err != nil {
+		return 1 // it said which
 	}
 	return 0
 }

@@ -176,7 +176,7 @@ func FindMutants(ctx context.Context, root, only string, seeds int, out io.Write
 		fmt.Fprintf(out, "found     %-45s by seed %d, %s, in %s\n", m.Name, v.Seed, v.Invariant, time.Since(begin).Round(time.Second))
 	}
 	if found == 0 && len(errs) == 0 {
-		return fmt.Errorf("there is no defect whose name contains %q", only)
+		return usageError{fmt.Errorf("there is no defect whose name contains %q", only)}
 	}
 	fmt.Fprintf(out, "%d defects found, %d not\n", found, len(errs))
 	return errors.Join(errs...)

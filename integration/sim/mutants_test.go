@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"bytes"
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,5 +32,14 @@ func TestMutantsMatch(t *testing.T) {
 	}
 	if len(names) < 12 {
 		t.Errorf("only %d defects are tried", len(names))
+	}
+}
+
+// A name that no defect has is a mistake of whoever gave it.
+func TestNoSuchMutant(t *testing.T) {
+	var out bytes.Buffer
+	err := FindMutants(t.Context(), "../..", "no such thing", 1, &out)
+	if _, ok := errors.AsType[usageError](err); !ok || out.Len() > 0 {
+		t.Errorf("%v, %q", err, &out)
 	}
 }
