@@ -77,7 +77,16 @@ func (x *run) changed(ctx context.Context, name StepName) (changed, unsure bool)
 		return true, true // whoever takes it up sees; this process is to end
 	}
 	ctx = context.WithoutCancel(ctx)
-	x.outwait(ctx, s)
+	if changed, unsure = x.lookFor(ctx, s); changed && !unsure || !x.inDoubt(s) {
+		return changed, unsure
+	}
+	x.outwait(ctx, s) // what was not seen may come yet
+	return x.lookFor(ctx, s)
+}
+
+// lookFor looks once whether anything of the step has changed, and whether that
+// could not be seen.
+func (x *run) lookFor(ctx context.Context, s Step) (changed, unsure bool) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	for _, t := range s.Tasks {

@@ -430,6 +430,8 @@ func (f *fold) stuck(at time.Time, aborted string, rules *Rules) {
 	switch {
 	case aborted != "":
 		f.confirm = fmt.Sprintf("the %s to %s was aborted by %s after its route had moved", f.chain.word(), f.chain.To, aborted)
+	case f.chain.Dropped != "" && f.chain.Retry < rules.MaxRetries:
+		f.retryAt = at // it was only seen whether it has moved, and it has
 	case f.chain.Retry < rules.MaxRetries:
 		f.retryAt = at.Add(rules.retryAfter(f.chain.Retry))
 	default:
