@@ -51,7 +51,6 @@ var resumeMutants = []Mutant{
 	{"nothing is taken up after a crash", "watchdog/resume.go", "if s.fold.running() {\n\t\ts.continueAs(", "if false {\n\t\ts.continueAs(", []string{"I8"}},
 	{"what had failed is taken up", "watchdog/resume.go", "case c.rescued:", "case false:", []string{"I7"}},
 	{"what lay for hours is carried on", "watchdog/resume.go", "case c.own() && away.Abs() > s.rules.awayFor():", "case away.Abs() < 0:", []string{"I4"}},
-	{"what was dropped is tried again", "actions/runner.go", "out.RouteMoved, out.Unsure = x.seeMoved(ctx)", "out.RouteMoved = x.routeMoved(ctx)", []string{"I4"}},
 	{"what began by itself is carried on in mode observe", "watchdog/resume.go", "case c.own() && s.rules.Mode == ModeObserve:", "case false:", []string{"I6"}},
 }
 
