@@ -225,8 +225,8 @@ func TestEngineGoesHomeAfterARepairThatFailed(t *testing.T) {
 	})
 }
 
-// An orderly stop in the middle of the drop leaves the route in doubt, so that the
-// next start carries on what was dropped.
+// An orderly stop in the middle of the drop leaves the route in doubt. The next
+// start does not carry on what was dropped: it looks again.
 func TestEngineStoppedWhileItDrops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, j := newEstate(), &watchdogtest.MemJournal{}
