@@ -2,7 +2,6 @@ package actions
 
 import (
 	"context"
-	"slices"
 	"time"
 )
 
@@ -43,9 +42,13 @@ func (x *run) doubt(step StepName, target string) time.Duration {
 	return max(0, x.doubtTime()-time.Since(at))
 }
 
-// inDoubt reports whether a task of the step may take effect yet.
-func (x *run) inDoubt(s Step) bool {
-	return slices.ContainsFunc(s.Tasks, func(t Task) bool { return x.doubt(s.Name, t.Target()) > 0 })
+// stepDoubt is for how long yet a task of the step may take effect.
+func (x *run) stepDoubt(s Step) time.Duration {
+	var d time.Duration
+	for _, t := range s.Tasks {
+		d = max(d, x.doubt(s.Name, t.Target()))
+	}
+	return d
 }
 
 // outwait returns when no task of the step is in doubt any more.

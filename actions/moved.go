@@ -3,6 +3,7 @@ package actions
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -73,23 +74,25 @@ func (x *run) changed(ctx context.Context, name StepName) (changed, unsure bool)
 	case !ok:
 		return true, true
 	}
-	if x.inDoubt(s) && ctx.Err() != nil && !errors.Is(context.Cause(ctx), ErrAborted) {
+	if x.stepDoubt(s) > 0 && ctx.Err() != nil && !errors.Is(context.Cause(ctx), ErrAborted) {
 		return true, true // whoever takes it up sees; this process is to end
 	}
 	ctx = context.WithoutCancel(ctx)
-	if changed, unsure = x.lookFor(ctx, s); changed && !unsure || !x.inDoubt(s) {
-		return changed, unsure
+	if d := x.stepDoubt(s); d > 0 {
+		if changed, unsure = x.lookFor(ctx, s, min(d, s.Timeout)); changed && !unsure {
+			return true, false
+		}
+		x.outwait(ctx, s) // what was not seen may come yet, or came since
 	}
-	x.outwait(ctx, s) // what was not seen may come yet
-	return x.lookFor(ctx, s)
+	return x.lookFor(ctx, s, s.Timeout)
 }
 
-// lookFor looks once whether anything of the step has changed, and whether that
-// could not be seen.
-func (x *run) lookFor(ctx context.Context, s Step) (changed, unsure bool) {
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+// lookFor looks once, for no longer than limit, whether anything that may have been
+// applied of the step has changed, and whether that could not be seen.
+func (x *run) lookFor(ctx context.Context, s Step, limit time.Duration) (changed, unsure bool) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for _, t := range s.Tasks {
+	for _, t := range x.touched(s) {
 		switch obs, err := look(ctx, t); {
 		case err != nil || obs.Status == Unknown || obs.Unsure:
 			changed, unsure = true, true
@@ -98,4 +101,23 @@ func (x *run) lookFor(ctx context.Context, s Step) (changed, unsure bool) {
 		}
 	}
 	return changed, unsure
+}
+
+// touched are the tasks of the step that may have been applied: what was found as
+// it should be says nothing. Where one of them is no longer in the plan, all may
+// show what became of it.
+func (x *run) touched(s Step) []Task {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	all := x.progress.targets(s.Name)
+	var out []Task
+	for _, t := range s.Tasks {
+		if slices.Contains(all, t.Target()) {
+			out = append(out, t)
+		}
+	}
+	if len(out) < len(all) {
+		return s.Tasks
+	}
+	return out
 }

@@ -160,3 +160,135 @@ func TestAbandonedWithOneZoneSeenMoved(t *testing.T) {
 		}
 	})
 }
+
+// The second zone needed nothing: that it is right is no sign of a move. It may not
+// even be in the journal, as zones are looked at side by side.
+func TestAbandonedWithAZoneThatNeededNothing(t *testing.T) {
+	for _, recorded := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var p Progress
+			for _, r := range []Record{
+				{Step: Preflight, Phase: Already},
+				{Step: StopServices, Target: "edge3", Phase: Started}, {Step: StopServices, Target: "edge3", Phase: Finished},
+				{Step: SetRoute, Target: "fe1", Phase: Already}, {Step: SetRoute, Phase: Already},
+				{Step: DNSRecords, Phase: Started}, {Step: DNSRecords, Target: "zone a", Phase: Started},
+			} {
+				p.Add(r)
+			}
+			if recorded {
+				p.Add(Record{Step: DNSRecords, Target: "zone b", Phase: Already})
+			}
+			plan := &Plan{Kind: Failover, From: "A", To: "B", Steps: []Step{
+				{Name: SetRoute, Timeout: time.Minute, Tasks: []Task{fixed{"fe1", Observation{Status: Done}, nil}}},
+				{Name: DNSRecords, Timeout: time.Minute, Tasks: []Task{
+					fixed{"zone a", Observation{Status: Pending}, nil},
+					fixed{"zone b", Observation{Status: Done}, nil}}},
+				{Name: StartServices, Timeout: time.Minute, Tasks: []Task{fixed{"edge3", Observation{Status: Done}, nil}}},
+			}}
+			r := &Runner{Record: func(context.Context, Record) error { return nil }}
+			if out := r.Abandon(t.Context(), plan, "c", p, "why"); out.RouteMoved || out.Unsure {
+				t.Errorf("zone b recorded %v: nothing has moved: %+v", recorded, out)
+			}
+		})
+	}
+}
+
+// So on the way home, where the name server refuses the update of the zone that has
+// to change.
+func TestARefusedFailbackBesideAZoneThatNeededNothing(t *testing.T) {
+	for _, zones := range []int{1, 2} {
+		synctest.Test(t, func(t *testing.T) {
+			w, n := newWorld(), &notebook{}
+			w.route = "new"
+			w.fail["dns"] = []error{&Error{Kind: Rejected, Host: "ns1", Op: "UPDATE", Err: errors.New("REFUSED")}}
+			plan := w.planOf(Failback)
+			for i, s := range plan.Steps {
+				if s.Name == DNSRecords && zones == 2 {
+					plan.Steps[i].Tasks = append(plan.Steps[i].Tasks, fixed{"zone b", Observation{Status: Done}, nil})
+				}
+			}
+			if out := (&Runner{Record: n.record}).Run(t.Context(), plan, "c-1.1", Progress{}); out.OK || out.RouteMoved {
+				t.Errorf("%d zones, %s: %+v", zones, w.end(), out)
+			}
+		})
+	}
+}
+
+// slow is a job whose looks see what was when they began, and answer later.
+type slow struct {
+	*job
+	takes time.Duration
+}
+
+func (s slow) Check(ctx context.Context) (Observation, error) {
+	obs, err := s.job.Check(ctx)
+	time.Sleep(s.takes)
+	return obs, err
+}
+
+// A look that began while the route was in doubt is too old to be believed once it
+// answers: what it did not see has landed meanwhile.
+func TestALookThatOutlivesTheDoubt(t *testing.T) {
+	for _, takes := range []time.Duration{time.Second, 29 * time.Second, 31 * time.Second, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			w, n := newWorld(), &notebook{records: []Record{{Step: SetRoute, Phase: Started}, {Step: SetRoute, Target: "route", Phase: Started}}}
+			plan := w.plan()
+			for i, s := range plan.Steps {
+				if s.Name == SetRoute {
+					plan.Steps[i].Tasks[0] = slow{s.Tasks[0].(*job), takes}
+				}
+			}
+			time.AfterFunc(10*time.Second, func() {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.route = "new"
+			})
+			out := (&Runner{Record: n.record}).Abandon(t.Context(), plan, "c", n.progress(), "too old")
+			if !out.RouteMoved || out.Unsure {
+				t.Errorf("a look takes %v: %s: %+v", takes, w.end(), out)
+			}
+		})
+	}
+}
+
+// What never answers is asked no longer than the doubt lasts before it is asked for
+// good.
+func TestASilentLookWithinTheDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		plan := w.plan()
+		w.fail["route"] = []error{&Error{Kind: Indeterminate, Host: "fe1", Op: "Set-CsSite", Err: errors.New("i/o timeout")}}
+		hangs := false
+		for i, s := range plan.Steps {
+			if s.Name == SetRoute {
+				plan.Steps[i].Tasks[0] = hanging{s.Tasks[0], &hangs}
+			}
+		}
+		w.onApply = func(what string) {
+			if what == "route" {
+				hangs = true
+				cancel(AbortedBy("anna", "wrong pool"))
+			}
+		}
+		out := (&Runner{Record: n.record}).Run(ctx, plan, "c-1.1", Progress{})
+		if step, _ := plan.Step(SetRoute); !out.Aborted || !out.RouteMoved || out.Took > 30*time.Second+step.Timeout+time.Second {
+			t.Errorf("%+v", out)
+		}
+	})
+}
+
+// hanging is a task whose looks hang from a time on, for as long as they may.
+type hanging struct {
+	Task
+	now *bool
+}
+
+func (h hanging) Check(ctx context.Context) (Observation, error) {
+	if *h.now {
+		<-ctx.Done()
+		return Observation{}, ctx.Err()
+	}
+	return h.Task.Check(ctx)
+}

@@ -244,16 +244,20 @@ func (p Progress) Applied(name StepName) bool { return p.touched(name) }
 
 // touched reports whether any task of the step may have been applied, also
 // one that today's configuration no longer has.
-func (p Progress) touched(name StepName) bool {
+func (p Progress) touched(name StepName) bool { return len(p.targets(name)) > 0 }
+
+// targets are the tasks of the step that may have been applied.
+func (p Progress) targets(name StepName) []string {
+	var out []string
 	for key, phase := range p.last {
 		if key.step != name || key.target == "" {
 			continue
 		}
 		switch phase {
 		case Started, Finished, Failed:
-			return true
+			out = append(out, key.target)
 		case Already, Skipped:
 		}
 	}
-	return false
+	return out
 }

@@ -34,7 +34,7 @@ func (v *view) plan(w Wanted, op string) ([]edit, error) {
 		edits = append(edits, e...)
 	}
 	for _, s := range w.Services {
-		e, err := v.planService(s, w.Address)
+		e, err := v.planService(s, w.record())
 		if err != nil {
 			return nil, v.reject(op, err, "a person has to decide: correct the record, or the configuration")
 		}

@@ -36,8 +36,8 @@ func (t *recordsTask) Preview() []string { return t.updater.script(t.wanted) }
 
 // Check asks every authoritative server. Done means that all of them hold
 // what is wanted (but for Zone.MaySilent of them that gave no answer), Partly
-// that one of them does or that the primary does or cannot be asked: what it
-// took reaches partners sooner or later.
+// that one of them does in the newest version of the zone, or that the primary
+// does or cannot be asked: what it took reaches partners sooner or later.
 func (t *recordsTask) Check(ctx context.Context) (actions.Observation, error) {
 	if t.invalid != nil {
 		return actions.Observation{}, t.updater.fail(actions.Rejected, t.invalid, "correct the configuration")
@@ -53,7 +53,8 @@ func (t *recordsTask) Check(ctx context.Context) (actions.Observation, error) {
 }
 
 // taken reports whether any server holds what is wanted, be it a primary that the
-// world does not ask, and whether the primary could be asked.
+// world does not ask, and whether the primary could be asked. A server that lags
+// behind has taken nothing: what it holds was before.
 func (t *recordsTask) taken(ctx context.Context, rs []reading) (held, asked bool) {
 	zone := &t.updater.zone
 	if !slices.Contains(zone.Authoritative, zone.Server) {
@@ -64,7 +65,7 @@ func (t *recordsTask) taken(ctx context.Context, rs []reading) (held, asked bool
 			continue
 		}
 		edits, err := r.view.plan(t.wanted, t.updater.op())
-		held = held || err == nil && len(edits) == 0
+		held = held || err == nil && len(edits) == 0 && !r.view.outdated(rs)
 		asked = asked || err == nil && r.server == zone.Server
 	}
 	return held, asked

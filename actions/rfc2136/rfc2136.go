@@ -64,6 +64,10 @@ type Wanted struct {
 	// pool has a name and an SRV record of its own.
 	Address *AddressSet
 
+	// Elsewhere is the record of step 4 where the update of another zone sets it.
+	// Service records that lead to it are judged by what it will hold.
+	Elsewhere *AddressSet
+
 	// Services are the SRV records of step 5, one per domain.
 	Services []Service
 
@@ -199,6 +203,18 @@ func (u *Updater) Validate(w Wanted) error {
 			bad("address record %s: %w", a.Name, err)
 		}
 	}
+	if a := w.Elsewhere; a != nil {
+		switch _, err := canonical(a.Name); {
+		case w.Address != nil:
+			bad("the address record is set in zone %s and, as %s, elsewhere too", u.zone.Name, a.Name)
+		case err != nil:
+			bad("address record elsewhere: %w", err)
+		default:
+			if err := checkAddrs(a.Addrs); err != nil {
+				bad("address record %s: %w", a.Name, err)
+			}
+		}
+	}
 	if f := w.Fence; f != nil {
 		if err := u.ownName(f.Name); err != nil {
 			bad("fence: %w", err)
@@ -230,13 +246,7 @@ func (u *Updater) Validate(w Wanted) error {
 // normalize returns w with canonical names and plain addresses, sharing
 // nothing with the caller.
 func (u *Updater) normalize(w Wanted) Wanted {
-	out := Wanted{Services: slices.Clone(w.Services)}
-	if w.Address != nil {
-		a := *w.Address
-		a.Name = dns.CanonicalName(a.Name)
-		a.Addrs, a.Known, a.From = plain(a.Addrs), plain(a.Known), plain(a.From)
-		out.Address = &a
-	}
+	out := Wanted{Services: slices.Clone(w.Services), Address: w.Address.normalize(), Elsewhere: w.Elsewhere.normalize()}
 	if w.Fence != nil {
 		out.Fence = &Fence{Name: dns.CanonicalName(w.Fence.Name), Term: w.Fence.Term}
 	}
@@ -245,6 +255,23 @@ func (u *Updater) normalize(w Wanted) Wanted {
 		s.Domain, s.Target, s.Addrs = dns.CanonicalName(s.Domain), dns.CanonicalName(s.Target), plain(s.Addrs)
 	}
 	return out
+}
+
+// normalize returns a copy, or nil of nil.
+func (a *AddressSet) normalize() *AddressSet {
+	if a == nil {
+		return nil
+	}
+	return &AddressSet{Name: dns.CanonicalName(a.Name), Addrs: plain(a.Addrs), TTL: a.TTL, Known: plain(a.Known), From: plain(a.From)}
+}
+
+// record is the record of step 4, whichever update sets it; nil where every pool
+// has a name of its own.
+func (w Wanted) record() *AddressSet {
+	if w.Address != nil {
+		return w.Address
+	}
+	return w.Elsewhere
 }
 
 func (u *Updater) ownName(name string) error {

@@ -35,13 +35,23 @@ func key() rfc2136.Key {
 // serve starts a server with the test zone.
 func serve(t *testing.T, extra ...string) *actionstest.DNSServer {
 	t.Helper()
+	return serveZones(t, zone(extra...))
+}
+
+// zone is the test zone.
+func zone(extra ...string) actionstest.DNSZone {
+	return actionstest.DNSZone{Name: zoneName, Records: append([]string{
+		"@ 3600 SOA ns1 hostmaster 100 3600 600 86400 60",
+		"xmpp 300 A 192.0.2.11", "xmpp 300 AAAA 2001:db8::11",
+		"edge1 300 A 192.0.2.11", "edge2 300 A 192.0.2.21", "edge2 300 AAAA 2001:db8::21",
+		"txt TXT hello",
+	}, extra...)}
+}
+
+func serveZones(t *testing.T, zones ...actionstest.DNSZone) *actionstest.DNSServer {
+	t.Helper()
 	s, err := actionstest.ListenDNS("127.0.0.1:0", actionstest.DNSConfig{
-		Zones: []actionstest.DNSZone{{Name: zoneName, Records: append([]string{
-			"@ 3600 SOA ns1 hostmaster 100 3600 600 86400 60",
-			"xmpp 300 A 192.0.2.11", "xmpp 300 AAAA 2001:db8::11",
-			"edge1 300 A 192.0.2.11", "edge2 300 A 192.0.2.21", "edge2 300 AAAA 2001:db8::21",
-			"txt TXT hello",
-		}, extra...)}},
+		Zones: zones,
 		Keys: []actionstest.DNSKey{
 			{Name: "watchdog", Secret: secret},
 			{Name: "guest", Secret: secret, Grant: []string{"guest.contoso.com"}},

@@ -143,7 +143,7 @@ func (w Wanted) touched(v *view) []set {
 		}
 	}
 	for _, s := range w.Services {
-		if edits, err := v.planService(s, w.Address); err == nil && len(edits) > 0 {
+		if edits, err := v.planService(s, w.record()); err == nil && len(edits) > 0 {
 			out = append(out, set{s.owner(), dns.TypeSRV})
 		}
 	}

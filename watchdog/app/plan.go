@@ -201,11 +201,14 @@ func (b *builder) wanted(zone string, from, to *configs.Pool) (rfc2136.Wanted, b
 	target := to.DNSName
 	if b.f.DNS.Record != "" {
 		target = b.f.DNS.Record
+		record := &rfc2136.AddressSet{Name: target, Addrs: to.Addresses, TTL: seconds(b.f.DNS.TTL), Known: b.known()}
+		if from != nil {
+			record.From = from.Addresses
+		}
 		if b.zoneOf(target) == zone {
-			w.Address = &rfc2136.AddressSet{Name: target, Addrs: to.Addresses, TTL: seconds(b.f.DNS.TTL), Known: b.known()}
-			if from != nil {
-				w.Address.From = from.Addresses
-			}
+			w.Address = record
+		} else {
+			w.Elsewhere = record
 		}
 	}
 	for _, d := range b.f.Domains {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"edgewatch/actions"
+	"edgewatch/actions/actionstest"
 	"edgewatch/configs"
 )
 
@@ -239,5 +241,45 @@ func TestServersOfRules(t *testing.T) {
 	}
 	if d := cmp.Diff(started, settings(&cfg.Federations[0]).Rules.Servers[p.To]); d != "" || len(started) == 0 {
 		t.Errorf("started by the plan and known to the rules (-plan +rules):\n%s", d)
+	}
+}
+
+// Two domains with a zone each, the record in the first, and one name server that
+// holds both: the SRV record of the second is right before the move and after it,
+// and no reason to ask a person.
+func TestZonesThatShareARecordAndAServer(t *testing.T) {
+	s, err := actionstest.ListenDNS("127.0.0.1:0", actionstest.DNSConfig{Zones: []actionstest.DNSZone{
+		{Name: "contoso.com", Records: []string{"xmpp 60 A 203.0.113.11", "_xmpp-server._tcp 300 SRV 0 0 5269 xmpp"}},
+		{Name: "fabrikam.com", Records: []string{"_xmpp-server._tcp 300 SRV 0 0 5269 xmpp.contoso.com."}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	cfg, err := configs.Load(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &cfg.Federations[0]
+	f.Domains, f.DNS.Record = []string{"contoso.com", "fabrikam.com"}, "xmpp.contoso.com"
+	at := addrs([]string{s.Addr()})
+	z := f.DNS.Zones[0]
+	z.Server, z.Authoritative = at[0], at
+	f.DNS.Zones = []configs.Zone{z, z}
+	f.DNS.Zones[1].Name = "fabrikam.com"
+	f.Pools[0].Addresses = []netip.Addr{netip.MustParseAddr("203.0.113.11")}
+	f.Pools[1].Addresses = []netip.Addr{netip.MustParseAddr("203.0.113.21")}
+	b := &builder{f: f, offline: true}
+	if err := b.buildZones(); err != nil {
+		t.Fatal(err)
+	}
+	tasks := b.records(&f.Pools[0], &f.Pools[1])
+	if len(tasks) != 2 {
+		t.Fatalf("%d zones change, want both to be looked at", len(tasks))
+	}
+	for i, want := range []actions.Status{actions.Pending, actions.Done} {
+		if o, err := tasks[i].Check(t.Context()); err != nil || o.Status != want {
+			t.Errorf("%s: %+v, %v; want %s", tasks[i].Target(), o, err, want)
+		}
 	}
 }
