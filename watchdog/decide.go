@@ -82,6 +82,10 @@ func (q *question) retrying() Decision {
 		State: Faulted, Will: WillFinish, To: f.chain.To, NextAt: f.retryAt,
 		Because: fmt.Sprintf("the %s to %s stopped at %s after the route had moved and is tried again at %s: %s", f.chain.word(), f.chain.To, f.chain.outcome.Step, clock(f.retryAt), f.chain.outcome.Error),
 	}
+	if f.chain.Dropped != "" {
+		d.Because = fmt.Sprintf("the %s to %s had moved federation when edgewatch ended, as is seen now: it is not left half done, and carried through at %s; abort ends that",
+			f.chain.word(), f.chain.To, clock(f.retryAt))
+	}
 	if f.hold != nil {
 		d.BlockedBy, d.NextAt = GuardHold, time.Time{}
 		d.Because = fmt.Sprintf("the %s to %s stopped at %s after the route had moved, and %s holds edgewatch back (%s): it is tried again after release, or now with retry: %s",

@@ -261,8 +261,9 @@ func (c *checks) updated(z *zone) {
 
 // named is I5: when a failover ends, every server whose services it stopped
 // runs again, or a start was tried and it is named. And it is the part of I8
-// that is about the outcome: it does not deny that the route moved. The caller
-// holds the world's lock.
+// that is about the outcome: it does not deny that the route moved, nor does one
+// that is not carried on claim so where it has moved nothing. The caller holds the
+// world's lock.
 func (c *checks) named(e watchdog.Entry) {
 	site := c.moved[e.ChainEnd.ID]
 	if out := e.ChainEnd.Outcome; !out.OK && !out.RouteMoved && site != "" && c.r.world.route[site] == c.newest.To {
@@ -270,6 +271,9 @@ func (c *checks) named(e watchdog.Entry) {
 	}
 	if out, to := e.ChainEnd.Outcome, c.newest.To; !out.OK && !out.RouteMoved && c.carried.led && slices.Equal(c.r.world.leads(), []string{to}) {
 		c.r.violate("I8", fmt.Sprintf("%s ended and says that the route has not moved, but its own update leads partners to %s", e.ChainEnd.ID, to))
+	}
+	if out := e.ChainEnd.Outcome; out.RouteMoved && !out.Unsure && c.newest.Dropped != "" && site == "" && !c.carried.led {
+		c.r.violate("I4", fmt.Sprintf("%s is not carried on and ended as one that has moved federation, but it has moved nothing", e.ChainEnd.ID))
 	}
 	for _, h := range c.r.world.sorted() {
 		if h.stoppedBy != e.ChainEnd.ID || h.running || !h.power || h.pending != 0 {

@@ -41,8 +41,8 @@ func newEstate(f *configs.Federation) (*estate, error) {
 // summary is what the estate goes by, in a line.
 func (e *estate) summary() string {
 	r := e.settings.Rules
-	return fmt.Sprintf("mode %s, pools %v, cool-down %s, budget %d, a round every %s, %d bad ones, %d witnesses",
-		r.Mode, r.Pools, r.Cooldown, r.Budget, e.settings.Watch.Interval, e.settings.Breaker.BadRounds, len(r.Witnesses))
+	return fmt.Sprintf("mode %s, domains %v, pools %v, cool-down %s, budget %d, a round every %s, %d bad ones, %d witnesses",
+		r.Mode, e.f.Domains, r.Pools, r.Cooldown, r.Budget, e.settings.Watch.Interval, e.settings.Breaker.BadRounds, len(r.Witnesses))
 }
 
 // exampleFederation is the federation of the shipped example configuration,
@@ -100,6 +100,19 @@ func vary(f configs.Federation, r *rand.Rand) *configs.Federation {
 		return withWitness(f, n, r.IntN(n+1))
 	}
 	return &f
+}
+
+// secondDomain adds, for a share of estates, a domain whose zone leads partners
+// to the record of the first and never has to change.
+func secondDomain(f *configs.Federation, r *rand.Rand) *configs.Federation {
+	if r.IntN(4) != 0 || f.DNS.Record == "" {
+		return f
+	}
+	two := *f
+	z := f.DNS.Zones[0]
+	z.Name = "fabrikam.com"
+	two.Domains, two.DNS.Zones = append(slices.Clone(f.Domains), z.Name), append(slices.Clone(f.DNS.Zones), z)
+	return &two
 }
 
 // thirdPool is one more pool like p.

@@ -25,6 +25,10 @@ func (a *author) scene(seed uint64) {
 	case 5:
 		at := a.moment()
 		a.lag(at, a.between(3*time.Minute, 10*time.Minute))
+	case 6:
+		a.again()
+	case 7:
+		a.lateHome()
 	}
 }
 
@@ -88,6 +92,39 @@ func (a *author) diesMidway() {
 		}
 	}
 	a.add(at, a.between(3*time.Minute, 8*time.Minute), fe("WinRM reads and changes nothing", winrmReads), fe("WinRM works", winrmWorks))
+}
+
+// again lets the first pool die for some minutes where federation has left it
+// before: the other site has kept its route, and DNS alone has to change. Edgewatch
+// dies right before it does that.
+func (a *author) again() {
+	a.s.longAway = 2.0 / 3
+	for _, name := range a.w[1:] {
+		a.add(warmUp/2, 0, func(r *run) {
+			r.world.with(func() { r.world.route[r.world.poolNamed(name).Site] = name })
+		}, nil)
+	}
+	at := a.moment()
+	a.dies(a.w[0], at, a.between(time.Minute, 6*time.Minute))
+	a.s.crossings = append(a.s.crossings, crossing{place: "before dns-records"})
+}
+
+// lateHome lets federation leave the first pool and be ordered home, where its route
+// has to be set anew. That comes late, is seen late, and somebody aborts meanwhile.
+func (a *author) lateHome() {
+	first, other := a.w[0], a.w[1]
+	at := a.between(warmUp, warmUp+8*time.Minute)
+	a.dies(first, at, a.between(2*time.Minute, 5*time.Minute))
+	a.add(at+a.between(6*time.Minute, 10*time.Minute), 0, func(r *run) {
+		r.world.with(func() {
+			p := r.world.poolNamed(first)
+			r.world.route[p.Site], r.world.touched = other, true
+			h := r.world.hosts[r.world.f.ManagementOf(&p.Pool).Host]
+			h.late, h.abort = 1, true
+		})
+		r.notef("somebody moves the route of the site of %s, and the next change of it comes late", first)
+		r.order("failback", first, "--force", "mended")
+	}, nil)
 }
 
 // lag lets secondary name servers follow late for some time, or keep silent.

@@ -179,7 +179,8 @@ func playSeed(t *testing.T, base *configs.Federation, seed uint64, o Options) re
 	t.Helper()
 	f := base
 	if o.Federation == nil {
-		f = vary(*base, rand.New(rand.NewPCG(seed, 0xe57a7e))) // #nosec G404 -- the seed must say it all
+		f = vary(*base, rand.New(rand.NewPCG(seed, 0xe57a7e)))    // #nosec G404 -- the seed must say it all
+		f = secondDomain(f, rand.New(rand.NewPCG(seed, 0x5ec0d))) // #nosec G404 -- the seed must say it all
 	}
 	if o.Witness {
 		f = withWitness(*f, 1, 1)

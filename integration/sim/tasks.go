@@ -247,6 +247,7 @@ func (p *process) change(ctx context.Context, h *host, what string, do func()) e
 	switch {
 	case lies || reads:
 	case late: // its PowerShell is still loading the module
+		h.heavy = true
 		if h.abort {
 			p.run.later(w.between(what+" aborted", time.Second, 10*time.Second), func() { p.run.order("abort", "it", "takes", "too", "long") })
 		}
@@ -338,11 +339,16 @@ func (p *process) routing(t *task, h *host) {
 			return actions.Observation{}, err
 		}
 		w.mu.Lock()
-		defer w.mu.Unlock()
+		obs := actions.Observation{Status: actions.Pending, Detail: "the route is on " + w.route[site]}
 		if w.route[site] == t.to {
-			return actions.Observation{Status: actions.Done, Detail: "the route is on " + t.to}, nil
+			obs.Status = actions.Done
 		}
-		return actions.Observation{Status: actions.Pending, Detail: "the route is on " + w.route[site]}, nil
+		late, answers := h.heavy && w.draw("late check "+t.what) < 1.0/3, w.between("check "+t.what+" answers", time.Second, 80*time.Second)
+		w.mu.Unlock()
+		if late { // it has looked, and its answer takes its time
+			return obs, p.sleep(ctx, "check "+t.what, answers)
+		}
+		return obs, nil
 	}
 	t.apply = func(ctx context.Context) error {
 		return p.change(ctx, h, t.what, func() {

@@ -76,6 +76,7 @@ type host struct {
 	loses int    // so many changes to come are made and their answers lost
 	late  int    // so many changes to come are made a while after their answers were lost …
 	abort bool   // … and somebody aborts the failover meanwhile
+	heavy bool   // one came late, and since then what is read of it may come late, too
 	dies  func() // when it is told to change something, which it does not
 }
 
@@ -285,7 +286,7 @@ func (w *world) heal() {
 	w.cut, w.loss, w.local, w.diskFull, w.diskHangs = false, 0, false, false, time.Time{}
 	for _, h := range w.hosts {
 		hosts = append(hosts, h)
-		h.hung, h.answers, h.slow, h.winrm, h.lies, h.loses, h.late, h.abort, h.dies = false, 1, 1, winrmWorks, 0, 0, 0, false, nil
+		h.hung, h.answers, h.slow, h.winrm, h.lies, h.loses, h.late, h.abort, h.heavy, h.dies = false, 1, 1, winrmWorks, 0, 0, 0, false, false, nil
 	}
 	for _, p := range w.pools {
 		p.pathCut = false
