@@ -1,7 +1,6 @@
 package actions
 
 import (
-	"context"
 	"time"
 )
 
@@ -42,22 +41,18 @@ func (x *run) doubt(step StepName, target string) time.Duration {
 	return max(0, x.doubtTime()-time.Since(at))
 }
 
-// stepDoubt is for how long yet a task of the step may take effect.
-func (x *run) stepDoubt(s Step) time.Duration {
+// stepDoubt is for how long yet what was sent in the step may take effect, also to
+// targets that the plan no longer has.
+func (x *run) stepDoubt(name StepName) time.Duration {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	var d time.Duration
-	for _, t := range s.Tasks {
-		d = max(d, x.doubt(s.Name, t.Target()))
-	}
-	return d
-}
-
-// outwait returns when no task of the step is in doubt any more.
-func (x *run) outwait(ctx context.Context, s Step) {
-	for _, t := range s.Tasks {
-		if d := x.doubt(s.Name, t.Target()); d > 0 && sleep(ctx, d) != nil {
-			return
+	for key, at := range x.sent {
+		if key.step == name {
+			d = max(d, x.doubtTime()-time.Since(at))
 		}
 	}
+	return d
 }
 
 func (r *Runner) doubtTime() time.Duration { return orDefault(r.Doubt, 30*time.Second) }

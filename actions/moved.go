@@ -74,15 +74,15 @@ func (x *run) changed(ctx context.Context, name StepName) (changed, unsure bool)
 	case !ok:
 		return true, true
 	}
-	if x.stepDoubt(s) > 0 && ctx.Err() != nil && !errors.Is(context.Cause(ctx), ErrAborted) {
+	if x.stepDoubt(name) > 0 && ctx.Err() != nil && !errors.Is(context.Cause(ctx), ErrAborted) {
 		return true, true // whoever takes it up sees; this process is to end
 	}
 	ctx = context.WithoutCancel(ctx)
-	if d := x.stepDoubt(s); d > 0 {
+	if d := x.stepDoubt(name); d > 0 {
 		if changed, unsure = x.lookFor(ctx, s, min(d, s.Timeout)); changed && !unsure {
 			return true, false
 		}
-		x.outwait(ctx, s) // what was not seen may come yet, or came since
+		_ = sleep(ctx, x.stepDoubt(name)) // what was not seen may come yet, or came since
 	}
 	return x.lookFor(ctx, s, s.Timeout)
 }
@@ -92,7 +92,8 @@ func (x *run) changed(ctx context.Context, name StepName) (changed, unsure bool)
 func (x *run) lookFor(ctx context.Context, s Step, limit time.Duration) (changed, unsure bool) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for _, t := range x.touched(s) {
+	tasks, gone := x.touched(s)
+	for _, t := range tasks {
 		switch obs, err := look(ctx, t); {
 		case err != nil || obs.Status == Unknown || obs.Unsure:
 			changed, unsure = true, true
@@ -100,24 +101,27 @@ func (x *run) lookFor(ctx context.Context, s Step, limit time.Duration) (changed
 			return true, false
 		}
 	}
-	return changed, unsure
+	return changed || gone, unsure || gone
 }
 
 // touched are the tasks of the step that may have been applied: what was found as
-// it should be says nothing. Where one of them is no longer in the plan, all may
-// show what became of it.
-func (x *run) touched(s Step) []Task {
+// it should be says nothing. Where one of them is no longer in the plan, all hosts
+// may show what became of the route, because there is one topology; of a zone that
+// is gone the others say nothing.
+func (x *run) touched(s Step) (tasks []Task, gone bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	all := x.progress.targets(s.Name)
-	var out []Task
 	for _, t := range s.Tasks {
 		if slices.Contains(all, t.Target()) {
-			out = append(out, t)
+			tasks = append(tasks, t)
 		}
 	}
-	if len(out) < len(all) {
-		return s.Tasks
+	switch {
+	case len(tasks) == len(all):
+		return tasks, false
+	case s.Name == SetRoute:
+		return s.Tasks, false
 	}
-	return out
+	return tasks, true
 }

@@ -251,6 +251,38 @@ func TestALookThatOutlivesTheDoubt(t *testing.T) {
 	}
 }
 
+// The route was sent by way of a host that is no longer configured, and lands when
+// its plan is gone.
+func TestDoubtOfAHostThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{records: []Record{{Step: SetRoute, Phase: Started}, {Step: SetRoute, Target: "old", Phase: Started}}}
+		time.AfterFunc(10*time.Second, func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.route = "new"
+		})
+		if out := (&Runner{Record: n.record}).Abandon(t.Context(), w.plan(), "c", n.progress(), "too old"); !out.RouteMoved || out.Unsure {
+			t.Errorf("%s: %+v", w.end(), out)
+		}
+	})
+}
+
+// A zone that was being changed is no longer configured: what the others hold says
+// nothing about it, and a person is to look.
+func TestAbandonedWithAZoneThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{records: []Record{
+			{Step: SetRoute, Target: "route", Phase: Already}, {Step: SetRoute, Phase: Already},
+			{Step: DNSRecords, Phase: Started}, {Step: DNSRecords, Target: "zone a", Phase: Started},
+		}}
+		w.route = "new"
+		out := (&Runner{Record: n.record}).Abandon(t.Context(), w.plan(), "c", n.progress(), "too old")
+		if !out.RouteMoved || !out.Unsure {
+			t.Errorf("%+v", out)
+		}
+	})
+}
+
 // What never answers is asked no longer than the doubt lasts before it is asked for
 // good.
 func TestASilentLookWithinTheDoubt(t *testing.T) {

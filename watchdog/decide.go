@@ -85,6 +85,9 @@ func (q *question) retrying() Decision {
 	if f.chain.Dropped != "" {
 		d.Because = fmt.Sprintf("the %s to %s had moved federation when edgewatch ended, as is seen now: it is not left half done, and carried through at %s; abort ends that",
 			f.chain.word(), f.chain.To, clock(f.retryAt))
+		if len(f.chain.outcome.Stopped) > 0 {
+			d.Because += ": " + f.chain.outcome.Error
+		}
 	}
 	if f.hold != nil {
 		d.BlockedBy, d.NextAt = GuardHold, time.Time{}

@@ -145,6 +145,29 @@ func TestRecordsThatOnlyASecondaryHasAreSent(t *testing.T) {
 	}
 }
 
+// A server that numbers the zone itself, as one that signs it, may be ahead of the
+// primary for ever: what the primary took it has taken.
+func TestRecordsThatMovedOnAPrimaryWithALowerSerial(t *testing.T) {
+	for name, hidden := range map[string]bool{"the world asks it": false, "it does not": true} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t)
+			signer := serveZones(t, actionstest.DNSZone{Name: zoneName, Records: []string{
+				"@ 3600 SOA ns1 hostmaster 2000 3600 600 86400 60", "xmpp 300 A 192.0.2.11", "xmpp 300 AAAA 2001:db8::11",
+			}})
+			u := updater(t, s, func(z *rfc2136.Zone) {
+				z.Authoritative = []string{s.Addr(), signer.Addr()}
+				if hidden {
+					z.Authoritative = z.Authoritative[1:]
+				}
+			})
+			out := home(t.Context(), actions.Failback, u.Records(moved()), time.Second)
+			if len(s.Updates()) != 1 || out.OK || !out.RouteMoved {
+				t.Errorf("%d updates, and then: %+v", len(s.Updates()), out)
+			}
+		})
+	}
+}
+
 // Where the primary cannot be asked and no other server has what is wanted, nobody
 // knows whether it was taken.
 func TestRecordsOfWhichNobodyKnows(t *testing.T) {

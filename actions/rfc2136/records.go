@@ -53,8 +53,8 @@ func (t *recordsTask) Check(ctx context.Context) (actions.Observation, error) {
 }
 
 // taken reports whether any server holds what is wanted, be it a primary that the
-// world does not ask, and whether the primary could be asked. A server that lags
-// behind has taken nothing: what it holds was before.
+// world does not ask, and whether the primary could be asked. Another server that
+// lags behind has taken nothing: what it holds was before.
 func (t *recordsTask) taken(ctx context.Context, rs []reading) (held, asked bool) {
 	zone := &t.updater.zone
 	if !slices.Contains(zone.Authoritative, zone.Server) {
@@ -65,7 +65,7 @@ func (t *recordsTask) taken(ctx context.Context, rs []reading) (held, asked bool
 			continue
 		}
 		edits, err := r.view.plan(t.wanted, t.updater.op())
-		held = held || err == nil && len(edits) == 0 && !r.view.outdated(rs)
+		held = held || err == nil && len(edits) == 0 && (r.server == zone.Server || !r.view.outdated(rs))
 		asked = asked || err == nil && r.server == zone.Server
 	}
 	return held, asked

@@ -77,8 +77,8 @@ var chainMutants = []Mutant{
 	{"what was sent late is believed not to come", "actions/doubt.go", "return max(0, x.doubtTime()-time.Since(at))", "return 0 * time.Since(at)", []string{"I5", "I8"}},
 	{"a repair that is not through stands in the way", "watchdog/fold.go", "if f.unfinished() && f.chain.Repair && !f.chain.outcome.Aborted {", "if false {", []string{"I8"}},
 	{"a move in doubt is taken back", "watchdog/fold.go", "f.chain.moved, f.undone = true, f.chain.word()", "f.chain.moved, f.undone = false, \"\"", []string{"I8"}},
-	{"a look that outlives the doubt is believed", "actions/moved.go", "x.lookFor(ctx, s, min(d, s.Timeout)); changed && !unsure {\n\t\t\treturn true, false", "x.lookFor(ctx, s, s.Timeout); changed && !unsure || x.stepDoubt(s) == 0 {\n\t\t\treturn changed, unsure", []string{"I8"}},
-	{"a zone that needed nothing has moved", "actions/moved.go", "range x.touched(s) {", "range s.Tasks {", []string{"I4", "I8"}},
+	{"a look that outlives the doubt is believed", "actions/moved.go", "x.lookFor(ctx, s, min(d, s.Timeout)); changed && !unsure {\n\t\t\treturn true, false", "x.lookFor(ctx, s, s.Timeout); changed && !unsure || x.stepDoubt(name) <= 0 {\n\t\t\treturn changed, unsure", []string{"I8"}},
+	{"a zone that needed nothing has moved", "actions/moved.go", "tasks, gone := x.touched(s)\n", "tasks, gone := s.Tasks, false\n", []string{"I4", "I8"}},
 	{"a failover is run twice", "watchdog/engine.go", "\t\te.start(ctx, effect)\n", "\t\te.start(ctx, effect)\n\t\te.start(ctx, effect)\n", []string{"I2", "I1"}},
 }
 

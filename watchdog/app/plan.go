@@ -208,7 +208,7 @@ func (b *builder) wanted(zone string, from, to *configs.Pool) (rfc2136.Wanted, b
 		if b.zoneOf(target) == zone {
 			w.Address = record
 		} else {
-			w.Elsewhere = record
+			w.Elsewhere = record // what acts has a key for every zone: CanAct
 		}
 	}
 	for _, d := range b.f.Domains {
