@@ -272,7 +272,8 @@ func (c *checks) named(e watchdog.Entry) {
 	if out, to := e.ChainEnd.Outcome, c.newest.To; !out.OK && !out.RouteMoved && c.carried.led && slices.Equal(c.r.world.leads(), []string{to}) {
 		c.r.violate("I8", fmt.Sprintf("%s ended and says that the route has not moved, but its own update leads partners to %s", e.ChainEnd.ID, to))
 	}
-	if out := e.ChainEnd.Outcome; out.RouteMoved && !out.Unsure && c.newest.Dropped != "" && site == "" && !c.carried.led {
+	byHand := c.r.world.touched || c.r.world.edited
+	if out := e.ChainEnd.Outcome; out.RouteMoved && !out.Unsure && c.newest.Dropped != "" && site == "" && !c.carried.led && !byHand {
 		c.r.violate("I4", fmt.Sprintf("%s is not carried on and ended as one that has moved federation, but it has moved nothing", e.ChainEnd.ID))
 	}
 	for _, h := range c.r.world.sorted() {
