@@ -116,7 +116,7 @@ func (noSocket) hint() string {
 // known is err, with the federations that there are when it says that there is
 // no such one.
 func known(ctx context.Context, client *web.Client, federation string, err error) error {
-	if federation == "" || !errors.Is(err, watchdog.ErrNoFederation) {
+	if federation == "" || !errors.Is(err, watchdog.ErrNoFederation) || strings.Contains(err.Error(), "known are") {
 		return err
 	}
 	snaps, serr := client.Status(ctx, "")
@@ -139,16 +139,17 @@ type submitter interface {
 	Submit(ctx context.Context, cmd watchdog.Command) (watchdog.Answer, error)
 }
 
-// submit gives cmd. When the answer is lost it is given once more under the
-// same id, which is accepted once: the second answer then tells.
-func submit(ctx context.Context, to submitter, cmd watchdog.Command) (watchdog.Answer, error) {
+// submit gives cmd. When the answer is lost, again is called and it is given once
+// more under the same id, which is accepted once: the second answer then tells.
+func submit(ctx context.Context, to submitter, cmd watchdog.Command, again func()) (watchdog.Answer, error) {
 	answer, err := to.Submit(ctx, cmd)
 	if !errors.Is(err, web.ErrUnsure) || ctx.Err() != nil {
 		return answer, err
 	}
-	answer, again := to.Submit(ctx, cmd)
-	if again == nil {
-		return answer, nil
+	again()
+	answer, second := to.Submit(ctx, cmd)
+	if second == nil || errors.Is(second, web.ErrUnsure) {
+		return answer, second
 	}
-	return answer, fmt.Errorf("%w; asked again: %s", err, again.Error())
+	return answer, fmt.Errorf("%w; asked again: %s", err, second.Error())
 }

@@ -20,6 +20,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -199,8 +200,14 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := ""
-	if cmd.Flags().Lookup("federation") != nil {
+	_, err := strconv.Atoi(args[0])
+	switch number := cmd.Flags().Lookup("number"); {
+	case number != nil && err == nil:
+		hint = ": -n " + args[0] + " says how many entries"
+	case cmd.Flags().Lookup("federation") != nil:
 		hint = ": -f NAME says which federation"
+	case cmd.Flags().Lookup("config") != nil:
+		hint = ": -c FILE says which configuration"
 	}
 	return usage(fmt.Errorf("%s takes no argument, and was given %q%s", cmd.Name(), args[0], hint))
 }

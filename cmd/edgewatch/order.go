@@ -163,7 +163,9 @@ func (t *tool) order(ctx context.Context, r remote, info watchdog.VerbInfo, cmd 
 		}
 	}
 	cmd.ID = "cli-" + rand.Text()
-	answer, err := submit(ctx, client, cmd)
+	answer, err := submit(ctx, client, cmd, func() {
+		fmt.Fprintf(t.err, "edgewatch: no answer to the command with id %s yet: it is given once more, under the same id\n", cmd.ID)
+	})
 	if err != nil {
 		return overSocket(known(ctx, client, cmd.Federation, err))
 	}

@@ -83,9 +83,15 @@ func (w *partnerProbe) prepare() (probe.Options, error) {
 func (w *partnerProbe) findDrift(ctx context.Context) {
 	d := &driftJSON{Federation: w.eye.Federation(), LeadsTo: w.eye.LeadsTo(w.res.Targets)}
 	w.drift = d
+	silent := fmt.Sprintf("no name server tells where partners of %s are led", w.res.Domain)
+	knows := slices.ContainsFunc(w.views, func(v probe.View) bool { return v.Knows() })
 	var err error
 	if d.Active, err = w.active(ctx); err != nil {
-		d.Why = fmt.Sprintf("DNS leads partners of %s to %s; which pool carries federation is not known: %v", w.res.Domain, somewhere(d.LeadsTo), err)
+		d.Why = fmt.Sprintf("DNS leads partners of %s to %s", w.res.Domain, somewhere(d.LeadsTo))
+		if !knows {
+			d.Why = silent
+		}
+		d.Why += fmt.Sprintf("; which pool carries federation is not known: %v", err)
 		return
 	}
 	astray := map[string][]string{} // servers by the pool that they lead to
@@ -101,8 +107,8 @@ func (w *partnerProbe) findDrift(ctx context.Context) {
 		}
 	}
 	switch {
-	case know == 0:
-		d.Why = fmt.Sprintf("no name server tells where partners of %s are led; %s carries federation", w.res.Domain, d.Active)
+	case !knows:
+		d.Why = fmt.Sprintf("%s; %s carries federation", silent, d.Active)
 	case len(astray) == 0:
 		d.Why = fmt.Sprintf("DNS leads partners of %s to %s, which carries federation", w.res.Domain, d.Active)
 	default:
@@ -182,6 +188,9 @@ func (w *partnerProbe) printViews() {
 		row := []cell{{v.Server, plain}}
 		if w.eye != nil {
 			pool := cell{somewhere(w.eye.LeadsTo(v.Targets)), plain}
+			if !v.Knows() {
+				pool.text = "–"
+			}
 			if w.drift.Active != "" && v.Knows() && pool.text != w.drift.Active {
 				pool.tone = bad
 			}

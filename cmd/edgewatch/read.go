@@ -115,7 +115,7 @@ func (t *tool) historyCommand() *cobra.Command {
 	r := remoteFlags(cmd)
 	form := outputFlag(cmd)
 	n := cmd.Flags().IntP("number", "n", 50, "show the `N` newest entries, at most 1000")
-	verify := cmd.Flags().String("verify", "", "instead check the journal's hash chain in this state `file`, which may be in use")
+	verify := cmd.Flags().String("verify", "", "instead check the journal's hash chain in this state `FILE`, which may be in use")
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
 		asJSON, err := wantsJSON(*form)
 		if err != nil {

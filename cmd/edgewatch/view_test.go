@@ -296,7 +296,14 @@ func TestSubmitAsksAgainOnce(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := &script{errs: tt.errs}
-			_, err := submit(t.Context(), s, watchdog.Command{ID: "cli-1"})
+			told := 0
+			_, err := submit(t.Context(), s, watchdog.Command{ID: "cli-1"}, func() { told++ })
+			if told != tt.calls-1 {
+				t.Errorf("told %d times that it is given once more, with %d calls", told, tt.calls)
+			}
+			if err != nil && strings.Count(err.Error(), web.ErrUnsure.Error()) > 1 {
+				t.Errorf("it says it twice: %v", err)
+			}
 			code := exitDone
 			if f, ok := errors.AsType[*failure](overSocket(err)); ok {
 				code = f.code
