@@ -10,7 +10,7 @@ func (r *Runner) begin(plan *Plan, chain string, progress Progress) *run {
 	plan.Before = progress.Clone()
 	x := &run{Runner: r, plan: plan, chain: chain, progress: progress.Clone(), sent: map[progressKey]time.Time{}}
 	for key, phase := range progress.last {
-		if key.target != "" && (phase == Started || phase == Failed) && (key.step != StopServices || !progress.running(key.target)) {
+		if progress.sent[key] && (phase == Started || phase == Failed) && (key.step != StopServices || !progress.running(key.target)) {
 			x.sent[key] = time.Now()
 		}
 	}

@@ -193,6 +193,45 @@ func TestAbandonedWithAZoneThatNeededNothing(t *testing.T) {
 	}
 }
 
+// Told to stop while it looked at the route, before anything of it was sent: the site
+// has kept its route from before, and that is no sign of a move.
+func TestAbandonedWithARouteThatWasNeverSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newWorld(), &notebook{}
+		w.route = "new"
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		plan := w.plan()
+		for i, s := range plan.Steps {
+			if s.Name == SetRoute {
+				plan.Steps[i].Tasks[0] = sight{s.Tasks[0], func() (Observation, error) {
+					if !n.has(SetRoute, "", Started) {
+						return Observation{Status: Done}, nil
+					}
+					cancel(errors.New("edgewatch is stopping"))
+					return Observation{}, context.Canceled
+				}}
+			}
+		}
+		if out := (&Runner{Record: n.record}).Run(ctx, plan, "c-1.1", Progress{}); out.OK || out.RouteMoved {
+			t.Fatalf("%+v", out)
+		}
+		if !n.has(SetRoute, "route", Failed) || n.has(SetRoute, "route", Started) {
+			t.Fatalf("%v", n.order())
+		}
+		if p := n.progress(); p.Applied(SetRoute) || p.Moved(Failover) {
+			t.Error("its progress says that the route was sent")
+		}
+		out := (&Runner{Record: n.record}).Abandon(t.Context(), w.plan(), "c-1.1", n.progress(), "it was to end")
+		if out.RouteMoved || out.Unsure {
+			t.Errorf("%+v", out)
+		}
+		if out := (&Runner{Record: n.record}).Run(t.Context(), w.plan(), "c-1.1", n.progress()); !out.OK || !n.has(SetRoute, "route", Already) {
+			t.Errorf("what needs nothing is told as done: %+v", out)
+		}
+	})
+}
+
 // So on the way home, where the name server refuses the update of the zone that has
 // to change.
 func TestARefusedFailbackBesideAZoneThatNeededNothing(t *testing.T) {

@@ -97,6 +97,7 @@ type Outcome struct {
 // is a chain that has not begun.
 type Progress struct {
 	last map[progressKey]RecordPhase
+	sent map[progressKey]bool // tasks that may have been applied: what only failed to be looked at was not
 }
 
 type progressKey struct {
@@ -108,9 +109,13 @@ type progressKey struct {
 // was started, even if an earlier run rescued it.
 func (p *Progress) Add(r Record) {
 	if p.last == nil {
-		p.last = make(map[progressKey]RecordPhase)
+		p.last, p.sent = make(map[progressKey]RecordPhase), make(map[progressKey]bool)
 	}
-	p.last[progressKey{r.Step, r.Target}] = r.Phase
+	key := progressKey{r.Step, r.Target}
+	p.last[key] = r.Phase
+	if r.Target != "" && (r.Phase == Started || r.Phase == Finished) {
+		p.sent[key] = true
+	}
 	if r.Step == SetRoute && r.Target != "" && r.Phase == Started {
 		maps.DeleteFunc(p.last, func(k progressKey, _ RecordPhase) bool { return k.step == Verify }) // a proof of what was before
 	}
@@ -122,17 +127,18 @@ func (p *Progress) Add(r Record) {
 
 // Clone returns a copy that shares nothing with p.
 func (p Progress) Clone() Progress {
-	return Progress{last: maps.Clone(p.last)}
+	return Progress{last: maps.Clone(p.last), sent: maps.Clone(p.sent)}
 }
 
 // Step returns the newest phase of the step as a whole, "" before it began.
 func (p Progress) Step(name StepName) RecordPhase { return p.last[progressKey{name, ""}] }
 
 // Begun reports whether any task of the step may have been applied, or was
-// found done. A step that was merely entered has not begun.
+// found done. A step that was merely entered has not begun, nor one whose tasks
+// could not be looked at.
 func (p Progress) Begun(name StepName) bool {
-	for k := range p.last {
-		if k.step == name && k.target != "" {
+	for key, phase := range p.last {
+		if key.step == name && key.target != "" && (phase == Already || p.sent[key]) {
 			return true
 		}
 	}
@@ -249,14 +255,9 @@ func (p Progress) touched(name StepName) bool { return len(p.targets(name)) > 0 
 // targets are the tasks of the step that may have been applied.
 func (p Progress) targets(name StepName) []string {
 	var out []string
-	for key, phase := range p.last {
-		if key.step != name || key.target == "" {
-			continue
-		}
-		switch phase {
-		case Started, Finished, Failed:
+	for key := range p.sent {
+		if key.step == name {
 			out = append(out, key.target)
-		case Already, Skipped:
 		}
 	}
 	return out

@@ -32,9 +32,9 @@ func (x *run) task(ctx context.Context, s Step, t Task) (did bool, err error) {
 		}
 	}()
 	x.mu.Lock()
-	phase := x.progress.Task(s.Name, t.Target())
+	phase, sent := x.progress.Task(s.Name, t.Target()), x.progress.sent[progressKey{s.Name, t.Target()}]
 	x.mu.Unlock()
-	a := &attempt{run: x, step: s, task: t, before: phase, begin: time.Now(), touched: phase != "" && phase != Already}
+	a := &attempt{run: x, step: s, task: t, before: phase, begin: time.Now(), touched: sent}
 	if err := a.converge(ctx); err != nil {
 		x.recordBestEffort(ctx, a.recordOf(Failed, err))
 		return a.did(), err

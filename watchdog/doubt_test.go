@@ -17,7 +17,7 @@ import (
 type management struct {
 	actions.Task
 	w     *estate
-	state *string // "away", "reads" or ""
+	state *string // "leaves" when it is told to, "away", "reads" or ""
 }
 
 func (m management) is() string {
@@ -39,7 +39,8 @@ func (m management) Check(ctx context.Context) (actions.Observation, error) {
 
 func (m management) Apply(ctx context.Context) error {
 	switch m.is() {
-	case "away":
+	case "leaves", "away":
+		m.w.with(func(*estate) { *m.state = "away" })
 		return m.fault(actions.Indeterminate)
 	case "reads":
 		return m.fault(actions.AskHuman)
@@ -47,8 +48,7 @@ func (m management) Apply(ctx context.Context) error {
 	return m.Task.Apply(ctx)
 }
 
-// managed starts an engine whose route is moved by a management host that goes
-// away once services were stopped.
+// managed starts an engine whose route is moved by such a management host.
 func managed(t *testing.T, w *estate, j *watchdogtest.MemJournal, state *string) *process {
 	t.Helper()
 	return startEngineWith(t, w, j, wrapped(actions.SetRoute, func(t actions.Task) actions.Task { return management{t, w, state} }))
@@ -60,7 +60,7 @@ func managed(t *testing.T, w *estate, j *watchdogtest.MemJournal, state *string)
 func TestDoubtfulRouteSeenUnmovedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, j := newEstate(), &watchdogtest.MemJournal{}
-		state := "away"
+		state := "leaves"
 		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
 		p := managed(t, w, j, &state)
 		s := p.until(5*time.Minute, "faulted", func(s *watchdog.Snapshot) bool { return s.State == watchdog.Faulted })
@@ -86,7 +86,7 @@ func TestDoubtfulRouteSeenUnmovedLater(t *testing.T) {
 func TestDoubtfulRouteAndARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, j := newEstate(), &watchdogtest.MemJournal{}
-		state := "away"
+		state := "leaves"
 		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
 		p := managed(t, w, j, &state)
 		p.until(5*time.Minute, "faulted", func(s *watchdog.Snapshot) bool { return s.State == watchdog.Faulted })
@@ -98,6 +98,28 @@ func TestDoubtfulRouteAndARestart(t *testing.T) {
 		s := p.Snapshot()
 		if got := w.String(); got != onPool2 {
 			t.Errorf("three hours later: %s; active %s, incident %q, state %s, %s", got, s.Active, s.Incident, s.State, s.Headline())
+		}
+		p.stop()
+	})
+}
+
+// A management host that is away before it was told anything has moved nothing, and
+// nothing is taken for moved: what was stopped is started.
+func TestARouteThatCouldNotBeSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		state := "away"
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		p := managed(t, w, j, &state)
+		s := p.until(5*time.Minute, "ended", func(s *watchdog.Snapshot) bool { return s.Chain != nil && s.Chain.Outcome != nil })
+		if out := s.Chain.Outcome; out.RouteMoved || len(out.Stopped) > 0 || s.Active != "EdgePool1" {
+			t.Errorf("active %s, %s: %+v", s.Active, s.Headline(), out)
+		}
+		w.with(func(*estate) { state = "" })
+		time.Sleep(3 * time.Hour)
+		if got := w.String(); got != onPool2 {
+			s := p.Snapshot()
+			t.Errorf("three hours later: %s; active %s, state %s, %s", got, s.Active, s.State, s.Headline())
 		}
 		p.stop()
 	})
