@@ -90,7 +90,7 @@ func (r remote) client() (*web.Client, error) {
 	}
 	socket, err := configs.Socket(*r.config)
 	if err != nil {
-		return nil, noSocket{err}
+		return nil, noSocket{unread(err)}
 	}
 	if socket == "" {
 		return nil, noSocket{fmt.Errorf("%s switches the socket off: there is nothing to talk to", *r.config)}

@@ -31,13 +31,22 @@ func configFlag(cmd *cobra.Command) *string {
 // load reads and validates the configuration.
 func load(file string) (*configs.Config, error) {
 	cfg, err := configs.Load(file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w – write one there, or name another with --config", err)
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("%w – run this as a user that may read it", err)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil, unread(err)
 	}
 	return cfg, err
+}
+
+// unread is err, which kept the configuration from being read, with what to do
+// about it.
+func unread(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w – write one there, or name another with --config", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w – run this as a user that may read it", err)
+	}
+	return err
 }
 
 func (t *tool) configCommand() *cobra.Command {

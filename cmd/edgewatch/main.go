@@ -176,6 +176,9 @@ func flagFault(err error) error {
 		kind, _ := pflag.UnquoteUsage(flag)
 		return fmt.Errorf("--%s wants a value: --%[1]s %s", flag.Name, kind)
 	}
+	if none, ok := errors.AsType[*pflag.NotExistError](err); ok && none.GetSpecifiedShortnames() != "" {
+		return fmt.Errorf("there is no flag -%s, as which -%s is read: a word that begins with a dash goes behind --", none.GetSpecifiedName(), none.GetSpecifiedShortnames())
+	}
 	wrong, ok := errors.AsType[*pflag.InvalidValueError](err)
 	if !ok {
 		return err

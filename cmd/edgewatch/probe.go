@@ -249,6 +249,8 @@ func addresses(ctx context.Context, host string, timeout time.Duration, resolver
 	name, port := host, uint16(defaultPort)
 	if ip, err := bareAddr(host); err == nil {
 		name = ip.String()
+	} else if strings.Contains(host, "//") {
+		return nil, usage(fmt.Errorf("%q is a URL: say HOST or HOST:PORT", host))
 	} else if h, p, err := net.SplitHostPort(host); err == nil {
 		n, err := strconv.ParseUint(p, 10, 16)
 		if err != nil || n == 0 {

@@ -31,6 +31,8 @@ func TestProbeAddresses(t *testing.T) {
 		"[2001:db8::1]:5269:9":  "",
 		"[[2001:db8::1]]":       "",
 		"[2001:db8::1%eth0]:-1": "",
+		"http://192.0.2.1":      "",
+		"xmpp://192.0.2.1:9":    "",
 	} {
 		got, err := addresses(t.Context(), host, time.Second, []string{"127.0.0.1:1"})
 		switch {
