@@ -286,10 +286,11 @@ func TestSupervisor(t *testing.T) {
 		if s := sup.Snapshots(); len(s) != 1 || s[0].Federation != "contoso" {
 			t.Errorf("snapshots %v", s)
 		}
-		if a, err := sup.Submit(ctx, watchdog.Command{Federation: "fabrikam", Verb: watchdog.VerbAck}); !errors.Is(err, watchdog.ErrNoFederation) {
+		const known = `no such federation: "fabrikam": known are contoso`
+		if a, err := sup.Submit(ctx, watchdog.Command{Federation: "fabrikam", Verb: watchdog.VerbAck}); !errors.Is(err, watchdog.ErrNoFederation) || err.Error() != known {
 			t.Errorf("unknown federation: %+v, %v", a, err)
 		}
-		if _, err := sup.History(ctx, "fabrikam", 5); !errors.Is(err, watchdog.ErrNoFederation) {
+		if _, err := sup.History(ctx, "fabrikam", 5); !errors.Is(err, watchdog.ErrNoFederation) || err.Error() != known {
 			t.Errorf("history of an unknown federation: %v", err)
 		}
 		if h, err := sup.History(ctx, "", 5); err != nil || len(h) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -15,6 +16,27 @@ var (
 	ErrUnsure       = errors.New("the command may or may not have been accepted")
 	ErrLeaseLost    = errors.New("this edgewatch may not act any more")
 )
+
+// NoFederationError is an ErrNoFederation that names the federations there are.
+// Its Name is "" when none was said and there are several.
+type NoFederationError struct {
+	Name  string
+	Known []string
+}
+
+// Error is the sentence for people.
+func (e NoFederationError) Error() string {
+	switch {
+	case len(e.Known) == 0:
+		return fmt.Sprintf("%s: %q", ErrNoFederation, e.Name)
+	case e.Name == "":
+		return "there are several federations: say which with -f: " + strings.Join(e.Known, " or ")
+	}
+	return fmt.Sprintf("%s: %q: known are %s", ErrNoFederation, e.Name, strings.Join(e.Known, ", "))
+}
+
+// Unwrap gives the kind.
+func (NoFederationError) Unwrap() error { return ErrNoFederation }
 
 // Supervisor holds the engines of a process, one per federation. It is what
 // every surface talks to.
@@ -123,7 +145,7 @@ func (s *Supervisor) Snapshots() []*Snapshot {
 // refused. A refusal is an Answer, not an error. After ErrUnsure cmd may have
 // been accepted, which its history tells, and its ID may be submitted again;
 // after any other error nothing was changed. An empty Federation means the only
-// one; an unknown one is ErrNoFederation. One that is gone takes an ack and
+// one; an unknown one is a NoFederationError. One that is gone takes an ack and
 // nothing else.
 func (s *Supervisor) Submit(ctx context.Context, cmd Command) (Answer, error) {
 	if s.gone.knows(cmd.Federation) {
@@ -161,8 +183,5 @@ func (s *Supervisor) engine(name string) (*Engine, error) {
 		}
 		names = append(names, e.Name())
 	}
-	if name == "" {
-		return nil, fmt.Errorf("%w: say which with -f: %v", ErrNoFederation, names)
-	}
-	return nil, fmt.Errorf("%w: %s", ErrNoFederation, unknownWord("federation", name, names))
+	return nil, NoFederationError{name, names}
 }

@@ -78,3 +78,16 @@ func slowStart(w *estate) func(actions.PlanKind, string, string) (*actions.Plan,
 		return plan, err
 	}
 }
+
+// Whoever names no federation, or a wrong one, is told those that there are.
+func TestNoFederation(t *testing.T) {
+	for want, err := range map[string]watchdog.NoFederationError{
+		`no such federation: "fabrikam": known are contoso, northwind`:           {Name: "fabrikam", Known: []string{"contoso", "northwind"}},
+		`there are several federations: say which with -f: contoso or northwind`: {Known: []string{"contoso", "northwind"}},
+		`no such federation: "fabrikam"`:                                         {Name: "fabrikam"}, // while edgewatch starts
+	} {
+		if err.Error() != want || !errors.Is(err, watchdog.ErrNoFederation) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}

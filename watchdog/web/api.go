@@ -28,7 +28,8 @@ type (
 		Entries []watchdog.Entry `json:"entries"`
 	}
 	errorBody struct {
-		Error string `json:"error"`
+		Error       string   `json:"error"`
+		Federations []string `json:"federations,omitempty"` // that there are, where one was meant that there is not
 	}
 )
 
@@ -44,8 +45,10 @@ type (
 // watchdog.Verbs. Fields are added to answers and never taken away.
 // Errors are {"error": "…"} with 400, 404, 405, 413, 415, 500, 503
 // (stopping; nothing changed) or 504 (a command may or may not have been
-// accepted: its history tells, and so does giving it again). A command needs an id, which makes repeating it safe. Its
-// actor is the user at the other end of the socket, whatever the body says.
+// accepted: its history tells, and so does giving it again). The 404 of a
+// federation that there is not names in "federations" those that there are. A
+// command needs an id, which makes repeating it safe. Its actor is the user at
+// the other end of the socket, whatever the body says.
 func API(w Watchdog) http.Handler {
 	a := &api{w: w}
 	mux := http.NewServeMux()
@@ -78,12 +81,15 @@ func (a *api) status(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (a *api) federation(w http.ResponseWriter, r *http.Request) {
-	s := find(a.w, r.PathValue("federation"))
-	if s == nil {
-		replyError(w, http.StatusNotFound, fmt.Errorf("%w: %q", watchdog.ErrNoFederation, r.PathValue("federation")))
-		return
+	unknown := watchdog.NoFederationError{Name: r.PathValue("federation")}
+	for _, s := range a.w.Snapshots() {
+		if s.Federation == unknown.Name {
+			replyJSON(w, http.StatusOK, s)
+			return
+		}
+		unknown.Known = append(unknown.Known, s.Federation)
 	}
-	replyJSON(w, http.StatusOK, s)
+	replyError(w, http.StatusNotFound, unknown)
 }
 
 func (a *api) history(w http.ResponseWriter, r *http.Request) {
@@ -186,7 +192,8 @@ func statusOf(err error) int {
 }
 
 func replyError(w http.ResponseWriter, status int, err error) {
-	replyJSON(w, status, errorBody{Error: err.Error()})
+	unknown, _ := errors.AsType[watchdog.NoFederationError](err)
+	replyJSON(w, status, errorBody{Error: err.Error(), Federations: unknown.Known})
 }
 
 func replyJSON(w http.ResponseWriter, status int, v any) {

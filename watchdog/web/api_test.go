@@ -121,6 +121,42 @@ func TestClientSubmits(t *testing.T) {
 	}
 }
 
+// TestUnknownFederationIsToldWithThoseThereAre: in a field, so that nobody has
+// to read the sentence for them, and by an older daemon not at all.
+func TestUnknownFederationIsToldWithThoseThereAre(t *testing.T) {
+	w := &fake{snapshots: []*watchdog.Snapshot{healthy(), failed()}}
+	rec := httptest.NewRecorder()
+	API(w).ServeHTTP(rec, httptest.NewRequest("GET", "/api/v1/status/nobody", http.NoBody))
+	want := `{"error":"no such federation: \"nobody\": known are contoso, fabrikam","federations":["contoso","fabrikam"]}` + "\n"
+	if rec.Code != http.StatusNotFound || rec.Body.String() != want {
+		t.Errorf("%d %s, want 404 %s", rec.Code, rec.Body, want)
+	}
+	unknown := watchdog.NoFederationError{Name: "nobody", Known: []string{"contoso", "fabrikam"}}
+	c := NewClient(serve(t, API(&fake{err: unknown, snapshots: w.snapshots})))
+	for what, ask := range map[string]func() error{
+		"status":  func() error { _, err := c.Status(t.Context(), "nobody"); return err },
+		"history": func() error { _, err := c.History(t.Context(), "nobody", 1); return err },
+		"command": func() error {
+			_, err := c.Submit(t.Context(), watchdog.Command{Federation: "nobody", Verb: watchdog.VerbAck})
+			return err
+		},
+	} {
+		err := ask()
+		got, ok := errors.AsType[watchdog.NoFederationError](err)
+		if diff := cmp.Diff(unknown.Known, got.Known); !ok || diff != "" || !errors.Is(err, watchdog.ErrNoFederation) || err.Error() != unknown.Error() {
+			t.Errorf("%s: %v (-want +got):\n%s", what, err, diff)
+		}
+	}
+	older := NewClient(serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = w.Write([]byte(`{"error":"no such federation: known are others"}`))
+	})))
+	_, err := older.Status(t.Context(), "nobody")
+	if _, told := errors.AsType[watchdog.NoFederationError](err); told || !errors.Is(err, watchdog.ErrNoFederation) || err.Error() != "no such federation: known are others" {
+		t.Errorf("an older daemon: %v", err)
+	}
+}
+
 func TestClientWithoutDaemon(t *testing.T) {
 	dir := t.TempDir()
 	stale := filepath.Join(dir, "stale.sock")

@@ -62,7 +62,8 @@ func NewClient(socket string) *Client {
 }
 
 // Status returns the newest snapshot of one federation, or of all when
-// federation is "". An unknown one is watchdog.ErrNoFederation.
+// federation is "". An unknown one is watchdog.ErrNoFederation, here as
+// everywhere, and a watchdog.NoFederationError where the daemon names them.
 func (c *Client) Status(ctx context.Context, federation string) ([]*watchdog.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
@@ -147,7 +148,10 @@ func (c *Client) do(req *http.Request, into any, good ...int) error {
 	}
 	switch resp.StatusCode {
 	case http.StatusNotFound:
-		return answered{watchdog.ErrNoFederation, e.Error}
+		if len(e.Federations) > 0 {
+			return answered{watchdog.NoFederationError{Known: e.Federations}, e.Error}
+		}
+		return answered{watchdog.ErrNoFederation, e.Error} // of an edgewatch that starts, or is too old to name them
 	case http.StatusServiceUnavailable:
 		return answered{watchdog.ErrStopping, e.Error}
 	case http.StatusGatewayTimeout:
@@ -156,8 +160,8 @@ func (c *Client) do(req *http.Request, into any, good ...int) error {
 	return errors.New(e.Error)
 }
 
-// answered is an error that the daemon answered: its words, and the sentinel
-// that its status stands for.
+// answered is an error that the daemon answered: its words, and the error that
+// its status stands for.
 type answered struct {
 	kind error
 	text string

@@ -32,7 +32,7 @@ type Snapshots interface {
 type Watchdog interface {
 	Snapshots
 	// Submit returns when cmd is durable or refused. Errors:
-	// watchdog.ErrNoFederation, watchdog.ErrStopping, watchdog.ErrUnsure.
+	// watchdog.NoFederationError, watchdog.ErrStopping, watchdog.ErrUnsure.
 	Submit(ctx context.Context, cmd watchdog.Command) (watchdog.Answer, error)
 	// History returns the newest n entries, oldest first.
 	History(ctx context.Context, federation string, n int) ([]watchdog.Entry, error)
