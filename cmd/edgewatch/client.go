@@ -114,16 +114,17 @@ func (noSocket) hint() string {
 }
 
 // known is err, with the federations that there are when it says that there is
-// no such one.
+// no such one. An edgewatch that is too old to name them is asked for them.
 func known(ctx context.Context, client *web.Client, federation string, err error) error {
-	if federation == "" || !errors.Is(err, watchdog.ErrNoFederation) || strings.Contains(err.Error(), "known are") {
+	_, named := errors.AsType[watchdog.NoFederationError](err)
+	if named || federation == "" || !errors.Is(err, watchdog.ErrNoFederation) {
 		return err
 	}
 	snaps, serr := client.Status(ctx, "")
 	if serr != nil || len(snaps) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w: known are %s", err, strings.Join(federations(snaps), ", "))
+	return watchdog.NoFederationError{Name: federation, Known: federations(snaps)}
 }
 
 func federations(snaps []*watchdog.Snapshot) []string {

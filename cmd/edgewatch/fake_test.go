@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"sync"
 	"time"
@@ -32,8 +33,8 @@ func (f *fakeWatchdog) Submit(_ context.Context, cmd watchdog.Command) (watchdog
 		return watchdog.Answer{}, watchdog.ErrStopping
 	case cmd.Federation == "hanging":
 		return watchdog.Answer{}, fmt.Errorf("%w: wait for the answer of hanging: %w", watchdog.ErrUnsure, context.DeadlineExceeded)
-	case cmd.Federation == "":
-		return watchdog.Answer{Text: "no such federation: say which with -f: [contoso fabrikam]"}, nil
+	case cmd.Federation == "", cmd.Federation == "nosuch":
+		return watchdog.Answer{}, f.unknown(cmd.Federation)
 	case cmd.Pool == "EdgePool1" && cmd.Federation != "northwind":
 		return watchdog.Answer{Text: "EdgePool1 carries federation already"}, nil
 	}
@@ -54,8 +55,8 @@ func (f *fakeWatchdog) Submit(_ context.Context, cmd watchdog.Command) (watchdog
 }
 
 func (f *fakeWatchdog) History(_ context.Context, federation string, _ int) ([]watchdog.Entry, error) {
-	if federation == "" {
-		return nil, fmt.Errorf("%w: say which with -f: [contoso fabrikam]", watchdog.ErrNoFederation)
+	if federation == "" || federation == "nosuch" {
+		return nil, f.unknown(federation)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -68,6 +69,24 @@ func (f *fakeWatchdog) History(_ context.Context, federation string, _ int) ([]w
 		entries = append(entries, watchdog.Entry{Seq: uint64(i + 2), At: at.Add(time.Minute), Federation: federation, Kind: watchdog.KindCommand, Command: &c})
 	}
 	return entries, nil
+}
+
+func (f *fakeWatchdog) unknown(federation string) error {
+	return watchdog.NoFederationError{Name: federation, Known: federations(f.Snapshots())}
+}
+
+// namesNone answers as an edgewatch does that is too old to name the federations
+// in a field.
+func namesNone(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := httptest.NewRecorder()
+		if h.ServeHTTP(rec, r); rec.Code == http.StatusNotFound {
+			http.Error(w, `{"error": "no such federation: known are only others"}`, rec.Code)
+			return
+		}
+		w.WriteHeader(rec.Code)
+		_, _ = w.Write(rec.Body.Bytes())
+	})
 }
 
 // losesFirstAnswer carries commands out and breaks the first connection

@@ -88,14 +88,14 @@ func dnsCommand(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // daemonCommand starts the API of a running edgewatch at the path, with a
-// made-up watchdog behind it: daemon PATH [loses-answers].
+// made-up watchdog behind it: daemon PATH [loses-answers|names-none].
 func daemonCommand(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
 	ln, err := web.ListenUnix(context.Background(), path, 0o660)
 	ts.Check(err)
 	h := web.API(&fakeWatchdog{})
 	if len(args) > 1 {
-		h = losesFirstAnswer(h)
+		h = map[string]func(http.Handler) http.Handler{"loses-answers": losesFirstAnswer, "names-none": namesNone}[args[1]](h)
 	}
 	srv := web.NewServer(h, zerolog.Nop())
 	ended := make(chan error, 1)
