@@ -149,6 +149,8 @@ func TestParseRequest(t *testing.T) {
 		{"", Request{Read: "help"}, ""},
 		{"status", Request{Read: "status"}, ""},
 		{"WHY -f contoso", Request{Read: "why", Federation: "contoso"}, ""},
+		{"-f contoso history 10", Request{Read: "history", Rest: "10", Federation: "contoso"}, ""},
+		{"history -f contoso", Request{Read: "history", Federation: "contoso"}, ""},
 		{"failover EdgePool2 it is dead", Request{Command: Command{Verb: VerbFailover, Pool: "EdgePool2", Reason: "it is dead"}}, ""},
 		{"pause 2h patching", Request{Command: Command{Verb: VerbPause, For: 2 * time.Hour, Reason: "patching"}}, ""},
 		{"pause 3d patching -f contoso", Request{Federation: "contoso", Command: Command{Federation: "contoso", Verb: VerbPause, For: 72 * time.Hour, Reason: "patching"}}, ""},

@@ -15,6 +15,7 @@ import (
 // something or the name of something to read.
 type Request struct {
 	Read       string  // "status", "why", "history", "help"; empty for a command
+	Rest       string  // what stands behind Read, for surfaces that make something of it
 	Federation string  // from -f; empty when not said
 	Command    Command // without ID, Actor and Via
 }
@@ -53,7 +54,7 @@ func ParseRequest(words []string, own ...string) (Request, error) {
 	}
 	word, rest := strings.ToLower(words[0]), words[1:]
 	if slices.Contains(reads, word) {
-		req.Read = word
+		req.Read, req.Rest = word, strings.Join(rest, " ")
 		return req, nil
 	}
 	info, ok := Verb(word).Info()

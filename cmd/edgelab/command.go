@@ -137,6 +137,9 @@ func ask(ctx context.Context, c *console, l *lab.Lab, words []string) error {
 	if err != nil {
 		return err
 	}
+	if req.Federation != "" && req.Federation != l.Federation {
+		return watchdog.NoFederationError{Name: req.Federation, Known: []string{l.Federation}}
+	}
 	if req.Read == "" {
 		c.took()
 		answer, err := l.Order(ctx, req.Command)
@@ -154,7 +157,7 @@ func ask(ctx context.Context, c *console, l *lab.Lab, words []string) error {
 	case "why":
 		c.say(plain, "%s", s.Decision.Because)
 	case "history":
-		n, err := howMany(words[1:])
+		n, err := howMany(strings.Fields(req.Rest))
 		if err != nil {
 			return err
 		}

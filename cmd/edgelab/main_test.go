@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -127,6 +128,8 @@ func TestConversation(t *testing.T) {
 		{"help", "history 10"},
 		{"history", "verify"},
 		{"history nonsense", "no number of entries"},
+		{"history -f contoso", "verify"},
+		{"hold -f nosuch tea", `no such federation: "nosuch": known are contoso`},
 		{"zombie EdgePool9", "there is no pool or server"},
 		{"restore EdgePool1", "answers again"},
 		{"cutoff", "not acting (canaries)"},
@@ -271,6 +274,23 @@ func TestPromptKnowsItsOwnWords(t *testing.T) {
 	for _, word := range own {
 		if !strings.Contains(err.Error(), word) || !strings.Contains(help, word) {
 			t.Errorf("%q is not named: %v", word, err)
+		}
+	}
+}
+
+// A federation that the lab has not is refused as edgewatch refuses it, whatever
+// was asked, and nobody has taken over.
+func TestPromptKnowsItsFederation(t *testing.T) {
+	c, l := newConsole(io.Discard), &lab.Lab{Federation: "contoso"}
+	for _, line := range []string{"hold -f nosuch tea", "-f nosuch release", "status -f nosuch", "history -f nosuch 3"} {
+		err := command(t.Context(), c, l, line)
+		if !errors.Is(err, watchdog.ErrNoFederation) || err.Error() != `no such federation: "nosuch": known are contoso` || c.taken.Load() {
+			t.Errorf("%s: %v; taken over: %v", line, err, c.taken.Load())
+		}
+	}
+	for _, line := range []string{"hold -f contoso tea", "history 3 -f contoso", "-f contoso why"} {
+		if err := command(t.Context(), c, l, line); errors.Is(err, watchdog.ErrNoFederation) {
+			t.Errorf("%s: %v", line, err)
 		}
 	}
 }
