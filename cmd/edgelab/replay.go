@@ -15,7 +15,7 @@ import (
 	"edgewatch/watchdog"
 )
 
-const replayUsage = `Usage: edgelab replay --state FILE --config NEW [-f NAME] [--last 30d] [-o json]
+const replayUsage = `Usage: edgelab replay --state FILE -c NEW [-f NAME] [--last 30d] [-o json]
 
 Runs the rounds that edgewatch recorded in its state file, which may be in use,
 against the breaker and min_up of another configuration, and says which
@@ -34,6 +34,7 @@ func replay(ctx context.Context, in lab.Bubble, args []string, out, errOut io.Wr
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&o.State, "state", "", "the state `FILE` with the rounds")
 	fs.StringVar(&o.Config, "config", "", "the configuration `FILE` with the thresholds to try")
+	fs.StringVar(&o.Config, "c", "", "short for --config `FILE`")
 	fs.StringVar(&o.Federation, "federation", "", "replay only the federation of this `NAME`")
 	fs.StringVar(&o.Federation, "f", "", "short for --federation `NAME`")
 	fs.StringVar(&last, "last", "", "replay only so much `TIME`, e.g. 30d")

@@ -67,7 +67,7 @@ func complain(err error, errOut io.Writer) int {
 	return exitUsage
 }
 
-const usage = `Usage: edgelab simulate [--seeds N | --years N | --mutants] [--config FILE] [-o json]
+const usage = `Usage: edgelab simulate [--seeds N | --years N | --mutants] [-c FILE] [-o json]
 
 Plays the product in virtual time against an estate in which everything goes
 wrong, and holds it to what it promises. The federation of --config is played in
@@ -97,6 +97,7 @@ func parse(args []string, out io.Writer) (*commandLine, error) {
 	fs := flag.NewFlagSet("edgelab simulate", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&c.config, "config", "", "simulate the federation of this `FILE` instead of the shipped example, in mode auto; no secret is read")
+	fs.StringVar(&c.config, "c", "", "short for --config `FILE`")
 	fs.StringVar(&c.federation, "federation", "", "`NAME` of the federation, when the file has several")
 	fs.StringVar(&c.federation, "f", "", "short for --federation `NAME`")
 	fs.IntVar(&c.Seeds, "seeds", 200, "play `N` stories")
@@ -161,7 +162,7 @@ func (c *commandLine) useless(given map[string]bool) error {
 	}
 	switch {
 	case given["years"]:
-		return only("years", "config", "federation", "f", "from", "workers", "witness", "o")
+		return only("years", "config", "c", "federation", "f", "from", "workers", "witness", "o")
 	case c.mutants:
 		return only("mutants", "seeds", "only")
 	case given["only"]:
