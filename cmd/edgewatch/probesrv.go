@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"edgewatch/probe"
@@ -20,8 +21,9 @@ type partnerProbe struct {
 	f     probeFlags
 	eye   *app.Eye // nil without a configuration
 	res   probe.PartnerResult
-	views []probe.View // of each name server
-	drift *driftJSON   // nil without a configuration
+	views []probe.View  // of each name server
+	asked time.Duration // how long those took
+	drift *driftJSON    // nil without a configuration
 }
 
 func (t *tool) probePartner(ctx context.Context, f probeFlags, asJSON bool) error {
@@ -34,9 +36,16 @@ func (t *tool) probePartner(ctx context.Context, f probeFlags, asJSON bool) erro
 	if w.eye != nil && !f.given("resolver") {
 		r.Servers = w.eye.Resolvers
 	}
+	every := r
+	every.Servers = w.f.resolvers
+	var meanwhile sync.WaitGroup
+	meanwhile.Go(func() {
+		began := time.Now()
+		w.views = probe.NewResolver(every).Views(ctx, f.srv)
+		w.asked = time.Since(began)
+	})
 	w.res = probe.New(o).Partner(ctx, probe.NewResolver(r), f.srv, w.f.from)
-	r.Servers = w.f.resolvers
-	w.views = probe.NewResolver(r).Views(ctx, f.srv)
+	meanwhile.Wait()
 	if w.eye != nil {
 		w.findDrift(ctx)
 	}
@@ -152,7 +161,7 @@ func (w *partnerProbe) active(ctx context.Context) (string, error) {
 func (w *partnerProbe) print() {
 	t, res := w.t, &w.res
 	c := levelCell(res.Level)
-	fmt.Fprintf(t.out, "Partners of %s find: %s (%s)\n", printable(res.Domain), t.style.paint(c.tone, c.text), span(res.Took))
+	fmt.Fprintf(t.out, "Partners of %s find: %s (%s; all name servers were asked in %s)\n", printable(res.Domain), t.style.paint(c.tone, c.text), span(res.Took), span(w.asked))
 	if d := w.drift; d != nil {
 		how := plain
 		switch {
