@@ -60,6 +60,23 @@ func TestExample(t *testing.T) {
 	}
 }
 
+// TestInstalledFolders: every folder whose files the long example names is made
+// by the README's installation, which fills it too.
+func TestInstalledFolders(t *testing.T) {
+	readme := read(t, "../README.md")
+	folders := regexp.MustCompile(`_file: ([a-z]+)/`).FindAllStringSubmatch(string(Example()), -1)
+	if len(folders) == 0 {
+		t.Fatal("the example names no files in folders")
+	}
+	for _, f := range folders {
+		folder := regexp.MustCompile(`\n# install -d -m 07[05]0 -[og] edgewatch /etc/edgewatch/` + f[1] + ` `)
+		files := regexp.MustCompile(`\n# install -m 0[46][04]0 -[og] edgewatch ` + f[1] + `/\* /etc/edgewatch/` + f[1] + `/ `)
+		if !folder.MatchString(readme) || !files.MatchString(readme) {
+			t.Errorf("the README installs no %s/, which the example names", f[1])
+		}
+	}
+}
+
 // TestMinimalExample: the short example works, and is told only what a
 // failover would lack.
 func TestMinimalExample(t *testing.T) {
