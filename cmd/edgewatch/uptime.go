@@ -55,14 +55,12 @@ func alike(windows []watchdog.Uptime) bool {
 	})
 }
 
-// long is a span of minutes, hours or days.
+// long is a span, in whole hours or days where it is long.
 func long(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
-	case d < time.Minute:
-		return "less than a minute"
 	case d < 2*time.Hour:
-		return plural(int(d/time.Minute), "minute")
+		return span(d)
 	case d < 2*day:
 		return plural(int(d.Round(time.Hour)/time.Hour), "hour")
 	}

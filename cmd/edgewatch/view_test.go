@@ -345,3 +345,11 @@ func TestSuggestionsReachTheSameEdgewatch(t *testing.T) {
 		}
 	}
 }
+
+// TestUptimeAddsUp: what was watched is no less than what was found then.
+func TestUptimeAddsUp(t *testing.T) {
+	u := watchdog.Uptime{Window: 24 * time.Hour, Up: 29 * time.Second, Down: 90 * time.Second}
+	if got, want := uptimeCell(u).text, "24.36 %, 1m30s down, 1m59s watched"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

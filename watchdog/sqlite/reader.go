@@ -39,7 +39,7 @@ func OpenReadOnly(ctx context.Context, path string) (*Reader, error) {
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("state file: %w – has edgewatch run with this configuration?", err)
+		return nil, fmt.Errorf("state file: %w – it is the one that edgewatch's configuration names in state, once edgewatch has run", err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, notRegular(path)
