@@ -39,7 +39,7 @@ func command(ctx context.Context, c *console, l *lab.Lab, line string) error {
 	case "quit", "exit":
 		return errQuit
 	case "help", "?":
-		c.say(plain, help, "  "+strings.ReplaceAll(watchdog.Usage(), "\n", "\n  "))
+		c.help()
 		return nil
 	case "kill", "restore":
 		c.took()
@@ -62,6 +62,10 @@ func command(ctx context.Context, c *console, l *lab.Lab, line string) error {
 		return nil
 	}
 	return ask(ctx, c, l, words)
+}
+
+func (c *console) help() {
+	c.say(plain, help, "  "+strings.ReplaceAll(watchdog.Usage(), "\n", "\n  "))
 }
 
 // which is the error of a word that names nothing.
@@ -147,6 +151,10 @@ func ask(ctx context.Context, c *console, l *lab.Lab, words []string) error {
 			return err
 		}
 		c.say(plain, "%s", answer.Text)
+		return nil
+	}
+	if req.Read == "help" {
+		c.help()
 		return nil
 	}
 	s := l.Snapshot(ctx)
