@@ -177,7 +177,7 @@ func TestReplayOfOtherRules(t *testing.T) {
 		life.settings.Rules.Mode = watchdog.ModeObserve
 		life.start()
 		for _, a := range []act{
-			{"", time.Hour}, {"kill 1", 20 * time.Second}, {"restore 1", time.Hour},
+			{"", time.Hour}, {"kill 1", 25 * time.Second}, {"restore 1", time.Hour},
 			{"kill 1", 10 * time.Minute}, {"restore 1", time.Hour},
 		} {
 			life.do(a)
