@@ -37,6 +37,9 @@ func OpenReadOnly(ctx context.Context, path string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := orphaned(path); err != nil {
+		return nil, err
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("state file: %w – it is the one that edgewatch's configuration names in state, once edgewatch has run", err)

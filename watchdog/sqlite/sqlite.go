@@ -210,12 +210,19 @@ func notRegular(path string) error {
 }
 
 // create makes the file if there is none. SQLite would create it too, with
-// whatever mode the umask leaves. An existing file is not even opened: closing
-// it would drop locks that SQLite holds on it elsewhere in this process.
+// whatever mode the umask leaves. An existing file is opened only where a crash
+// left a log: closing it drops locks that SQLite holds on it elsewhere in this
+// process.
 func create(path string) error {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
 		return notRegular(path)
+	}
+	if err := orphaned(path); err != nil {
+		return err
+	}
+	if err == nil {
+		return anothers(path)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -228,6 +235,42 @@ func create(path string) error {
 		return fmt.Errorf("create state file: %w", err)
 	}
 	return syncFolder(filepath.Dir(path))
+}
+
+// orphaned says that a write-ahead log stands without what it belongs to: the
+// state file is gone or empty. SQLite, even where it only reads, would delete the
+// log then, and with it the newest entries of the journal.
+func orphaned(path string) error {
+	if info, err := os.Stat(path); err == nil && info.Size() > 0 || !logged(path) {
+		return nil
+	}
+	return fmt.Errorf("state file %s: gone or empty, and %[1]s-wal, which holds the newest of its journal, is still there; nothing was changed – put the file back beside it; or move %[1]s-wal and %[1]s-shm away, and put a backup in its place or begin an empty journal", path)
+}
+
+// logged reports whether there is anything in the write-ahead log. Whoever only
+// reads leaves an empty one.
+func logged(path string) bool {
+	info, err := os.Stat(path + "-wal")
+	return err == nil && info.Size() > 0
+}
+
+// anothers says that the write-ahead log beside the state file is another file's:
+// a backup, which has had none yet, was put in that one's place. SQLite would lay
+// the log over it.
+func anothers(path string) error {
+	if !logged(path) {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("state file: %w – check owner and permissions of that file", err)
+	}
+	defer f.Close()
+	version := make([]byte, 1) // of the file format, for writing; 1: without a log
+	if _, err := f.ReadAt(version, 18); err != nil || version[0] != 1 {
+		return nil //nolint:nilerr // SQLite says what is wrong with it
+	}
+	return fmt.Errorf("state file %s: %[1]s-wal is not its own, but of the file that it was put in place of; nothing was changed – move %[1]s-wal and %[1]s-shm away", path)
 }
 
 // dsn names the file to the driver as a URI: a path may hold any character.
