@@ -137,10 +137,11 @@ func (n *incident) foldNotice(e watchdog.Entry) {
 	case p == nil:
 	case e.Notice.Kind == watchdog.NoticePauseEnded:
 		n.Paused = nil
-	case e.Notice.Kind == watchdog.NoticeClock && e.Notice.By > 0:
-		p.Until = p.Until.Add(e.Notice.By)
-	case e.Notice.Kind == watchdog.NoticeClock && p.For > 0 && p.Until.After(e.At.Add(p.For)):
-		p.Until = e.At.Add(p.For)
+	case e.Notice.Kind == watchdog.NoticeClock:
+		p.Until = p.Until.Add(max(0, e.Notice.By))
+		if most := e.At.Add(p.For); p.For > 0 && p.Until.After(most) {
+			p.Until = most
+		}
 	}
 }
 

@@ -172,6 +172,8 @@ func TestPauseOfTheCardFollowsTheClock(t *testing.T) {
 	until(began.Add(3 * time.Hour))
 	leap(began.Add(30*time.Minute), -2*time.Hour)
 	until(began.Add(90 * time.Minute))
+	leap(began.Add(40*time.Minute), 87600*time.Hour) // it was years behind since edgewatch began
+	until(began.Add(100 * time.Minute))
 	fold(began.Add(90*time.Minute), watchdog.Entry{Kind: watchdog.KindNotice, Notice: &watchdog.Notice{Kind: watchdog.NoticePauseEnded}})
 	if n.Paused != nil {
 		t.Errorf("its end was told, and it is shown: %+v", n.Paused)
