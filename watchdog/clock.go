@@ -12,13 +12,29 @@ const clockSlack = time.Minute
 // reckon takes in that the clock was set, before anything is decided by it.
 func (s *step) reckon() {
 	by := s.Levels.Leapt - s.fold.leapt
-	if _, booted := s.Event.(Booted); booted || by.Abs() < clockSlack {
-		return // what the last process made of its clock is none of this one's business
+	text := clockText(by)
+	if _, booted := s.Event.(Booted); booted { // what the last process made of its clock is none of this one's business
+		by = s.fold.regained(s.At)
+		text = fmt.Sprintf("the clock seems to have been behind when edgewatch last ran, and shows %s more now: nobody knows how much of that has passed, so that none of it counts", Span(by.Round(time.Second)))
+	}
+	if by.Abs() < clockSlack {
+		return
 	}
 	f := s.fold.clone()
 	f.advance(by)
 	f.rewind(s.At, s.rules)
-	s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeClock, By: by, Text: clockText(by) + f.lasts(s.At, s.rules)}})
+	s.emit(Entry{Kind: KindNotice, Notice: &Notice{Kind: NoticeClock, By: by, Text: text + f.lasts(s.At, s.rules)}})
+}
+
+// regained is how far the clock, which was behind when the newest entry was
+// written, is ahead of that now. It is 0 where it was not behind, as far as the
+// journal tells, or is still nearer to what it was then.
+func (f *fold) regained(at time.Time) time.Duration {
+	behind, by := f.latest.Sub(f.wrote), at.Sub(f.wrote)
+	if behind < clockSlack || by < behind/2 {
+		return 0
+	}
+	return by
 }
 
 func clockText(by time.Duration) string {

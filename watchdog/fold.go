@@ -13,6 +13,8 @@ import (
 // changed by apply alone, live and in replay.
 type fold struct {
 	lastSeq   uint64
+	wrote     time.Time // of the newest entry …
+	latest    time.Time // … and of the latest: a clock that shows less is behind, or this one was ahead
 	active    string
 	decision  Decision // the last one recorded
 	told      []told   // the newest decisions recorded
@@ -171,6 +173,9 @@ func (f *fold) apply(e Entry, rules *Rules) {
 	f.lastSeq = max(f.lastSeq, e.Seq)
 	f.incidents = max(f.incidents, numberOf(e.Incident, incidentMark))
 	f.rewind(e.At, rules)
+	if f.wrote = e.At; e.At.After(f.latest) {
+		f.latest = e.At
+	}
 	switch e.Kind {
 	case KindPool:
 		f.applyPool(e)
@@ -444,6 +449,7 @@ func (f *fold) applyNotice(e Entry) {
 	switch n.Kind {
 	case NoticeClock:
 		f.leapt += n.By
+		f.latest = f.latest.Add(min(0, n.By)) // it was ahead, and is put right
 		f.advance(n.By)
 	case NoticePauseEnded:
 		f.pause = nil
