@@ -144,6 +144,13 @@ func (f *goneFederation) forgotten(at time.Time, others []Rules) string {
 	if c := f.fold.chain; f.fold.running() && !c.progress.Touched() {
 		parts = append(parts, fmt.Sprintf("its %s %s to %s, which had touched nothing, is not carried on", c.word(), c.ID, c.To))
 	}
+	if incident := f.fold.incident; incident != "" && !f.fold.running() && f.undone() == "" {
+		part := fmt.Sprintf("its incident %s is closed", incident)
+		if active := f.fold.active; f.fold.tripped[active] {
+			part += fmt.Sprintf(", though %s was not seen answering since", active)
+		}
+		parts = append(parts, part)
+	}
 	if h := f.fold.hold; h != nil {
 		parts = append(parts, fmt.Sprintf("that %s held it since %s (%s) counts no more", h.Actor, clock(h.Since), h.Reason))
 	}
@@ -202,7 +209,16 @@ func (f *goneFederation) notice(at time.Time) []Entry {
 	if f.due == "" {
 		return nil
 	}
-	return []Entry{{At: at.UTC(), Federation: f.name, Kind: KindNotice, Notice: &Notice{Kind: NoticeFederationGone, Text: f.due}}}
+	return []Entry{{At: at.UTC(), Federation: f.name, Incident: f.incident(), Kind: KindNotice, Notice: &Notice{Kind: NoticeFederationGone, Text: f.due}}}
+}
+
+// incident is the one that went on when the federation was configured last, "" when
+// none did: whoever follows it learns that it is over.
+func (f *goneFederation) incident() string {
+	if c := f.fold.chain; f.fold.incident == "" && (f.fold.running() || f.fold.failedChain()) {
+		return c.incident
+	}
+	return f.fold.incident
 }
 
 // knows reports whether the federation is one of them.
@@ -234,7 +250,7 @@ func (g *GoneFederations) submit(ctx context.Context, cmd Command) (Answer, erro
 		g.give()
 		return answer, nil
 	}
-	entries := append(f.notice(g.now()), Entry{At: g.now().UTC(), Federation: f.name, Kind: KindCommand, Command: &cmd})
+	entries := append(f.notice(g.now()), Entry{At: g.now().UTC(), Federation: f.name, Incident: f.incident(), Kind: KindCommand, Command: &cmd})
 	stored, err := g.keep(ctx, entries)
 	switch {
 	case errors.Is(err, ErrJournalUnsure):

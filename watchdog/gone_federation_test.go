@@ -152,6 +152,54 @@ func TestWhatAGoneFederationLeftStoppedIsTold(t *testing.T) {
 	})
 }
 
+// What is told of a gone federation belongs to the incident that was going on, and
+// so does the word of the person who put it right: whoever follows that incident
+// must not take it for one that goes on.
+func TestWhatAGoneFederationLeftIsToldInItsIncident(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := stoppedByContoso(t)
+		before := length(t, j)
+		n := rename(t, w, j)
+		if a, err := n.Submit(t.Context(), watchdog.Command{ID: "1", Federation: "contoso", Verb: watchdog.VerbAck, Actor: "anna", Via: "cli"}); err != nil || !a.Accepted {
+			t.Errorf("ack: %+v, %v", a, err)
+		}
+		n.stop(t)
+		entries, err := j.Read(t.Context(), "contoso", uint64(before), 10)
+		if err != nil || len(entries) != 2 {
+			t.Fatalf("%d entries, %v", len(entries), err)
+		}
+		for _, e := range entries {
+			if e.Incident != "contoso-1" {
+				t.Errorf("entry %d, a %s, is of incident %q", e.Seq, e.Kind, e.Incident)
+			}
+		}
+	})
+}
+
+// An incident in which nothing was begun ends with its federation too: that is
+// told once, although nothing was left undone.
+func TestTheIncidentOfAGoneFederationEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, j := newEstate(), &watchdogtest.MemJournal{}
+		p := startEngine(t, w, j)
+		p.order(watchdog.Command{ID: "1", Verb: watchdog.VerbPause, For: time.Minute * 6, Reason: "patching", Actor: "anna", Via: "cli"})
+		w.with(func(w *estate) { w.dead["EdgePool1"] = true })
+		p.until(5*time.Minute, "in an incident", func(s *watchdog.Snapshot) bool { return s.Incident != "" })
+		p.stop()
+		time.Sleep(10 * time.Minute) // the pause is over
+		before := length(t, j)
+		rename(t, w, j).stop(t)
+		if told := toldOf(t, j, before); len(told) != 1 || told[0] != "contoso is no longer configured: its incident contoso-1 is closed, though EdgePool1 was not seen answering since" {
+			t.Errorf("told %q", told)
+		}
+		before = length(t, j)
+		rename(t, w, j).stop(t)
+		if told := toldOf(t, j, before); len(told) != 0 {
+			t.Errorf("told again: %q", told)
+		}
+	})
+}
+
 // Called as before again, the federation is taken up where its journal ends, and
 // gone a second time it is told of anew.
 func TestAGoneFederationThatReturnsIsTakenUp(t *testing.T) {

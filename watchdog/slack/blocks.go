@@ -149,6 +149,8 @@ func mrkdwn(text string) *api.TextBlockObject {
 // title is the incident in one line of plain text.
 func (n *incident) title() string {
 	switch pool := n.main(); {
+	case n.Gone != "":
+		return n.goneTitle()
 	case n.Adopted != nil:
 		return fmt.Sprintf("✓ %s – %s carries federation, says %s", n.Federation, n.Adopted.Pool, n.Adopted.By)
 	case n.asked() != "":
@@ -169,6 +171,20 @@ func (n *incident) title() string {
 		return "⚠ " + n.Notes[len(n.Notes)-1]
 	}
 	return fmt.Sprintf("● %s: incident %s", n.Federation, n.ID)
+}
+
+// goneTitle is the title once its federation is no longer configured.
+func (n *incident) goneTitle() string {
+	what, c := n.Federation+" is no longer configured", n.Chain
+	switch {
+	case n.AckedBy != "":
+		return fmt.Sprintf("■ %s – the incident was closed by %s", what, n.AckedBy)
+	case c != nil && c.Outcome == nil:
+		return fmt.Sprintf("⚠ %s – the %s %s %s is not carried on", what, c.move().noun, c.move().where, c.To)
+	case c != nil && !c.Outcome.OK && c.Outcome.RouteMoved:
+		return fmt.Sprintf("⚠ %s – the %s %s %s is not through", what, c.move().noun, c.move().where, c.To)
+	}
+	return fmt.Sprintf("■ %s – the incident is closed", what)
 }
 
 // chainTitle is the title once federation is being moved, or was.
@@ -291,13 +307,13 @@ func (n *incident) fields() []*api.TextBlockObject {
 	if n.Chain != nil && n.Chain.Aborter != "" {
 		add("Aborted by", n.Chain.Aborter)
 	}
-	if n.Held != nil {
+	if n.Held != nil && n.Gone == "" {
 		add("Held since", clock(n.Held.Since)+" by "+n.Held.By)
 	}
 	if n.AckedBy != "" {
 		add("Acknowledged by", n.AckedBy)
 	}
-	if n.Paused != nil {
+	if n.Paused != nil && n.Gone == "" {
 		add("Paused until", clock(n.Paused.Until)+" by "+n.Paused.By)
 	}
 	return out[:min(len(out), 10)]
@@ -306,8 +322,10 @@ func (n *incident) fields() []*api.TextBlockObject {
 // next is what happens next, or what a person should do.
 func (n *incident) next() string {
 	switch c := n.Chain; {
-	case n.Adopted != nil:
+	case n.Adopted != nil, n.Gone != "" && n.AckedBy != "":
 		return "nothing"
+	case n.Gone != "":
+		return n.Gone
 	case n.running() && c.Aborter != "":
 		return c.Aborter + " aborted it: what it stopped is started again"
 	case n.running() && c.Dropped != "":

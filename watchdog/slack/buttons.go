@@ -55,6 +55,9 @@ func (n *incident) element(b button) api.BlockElement {
 
 // buttons are what a person can do about the incident now.
 func (n *incident) buttons() []api.BlockElement {
+	if n.Gone != "" {
+		return nil // nothing is possible but to acknowledge it by name
+	}
 	var out []api.BlockElement
 	add := func(b button) { out = append(out, n.element(b)) }
 	failover := func(to string) string {

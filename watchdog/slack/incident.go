@@ -26,6 +26,7 @@ type incident struct {
 	Paused   *pauseNote  `json:"paused,omitempty"`
 	Held     *holdNote   `json:"held,omitempty"`
 	Adopted  *adoption   `json:"adopted,omitempty"`
+	Gone     string      `json:"gone,omitempty"`  // what was told when its federation was found to be configured no more
 	Notes    []string    `json:"notes,omitempty"` // what else was noticed, newest last
 }
 
@@ -132,6 +133,16 @@ func (n *incident) fold(e watchdog.Entry) {
 func (n *incident) foldNotice(e watchdog.Entry) {
 	n.Notes = append(n.Notes, e.Notice.Text)
 	n.Notes = n.Notes[max(0, len(n.Notes)-3):]
+	switch e.Notice.Kind {
+	case watchdog.NoticeFederationGone:
+		n.Gone, n.AckedBy = e.Notice.Text, "" // whoever had seen the incident has not seen this
+	case watchdog.NoticeStarted:
+		if n.Gone != "" && n.AckedBy != "" && n.Chain != nil && n.Chain.Outcome == nil {
+			n.Chain = nil // put right by hand: nobody goes on with it
+		}
+		n.Gone = "" // it is configured
+	default:
+	}
 	p := n.Paused
 	switch {
 	case p == nil:
@@ -283,12 +294,13 @@ func (n *incident) denied() bool {
 }
 
 // running reports whether a failover is going on.
-func (n *incident) running() bool { return n.Chain != nil && n.Chain.Outcome == nil }
+func (n *incident) running() bool { return n.Chain != nil && n.Chain.Outcome == nil && n.Gone == "" }
 
-// over reports whether federation works again as far as the entries tell.
+// over reports whether federation works again as far as the entries tell, or is
+// not edgewatch's any more.
 func (n *incident) over() bool {
 	switch c := n.Chain; {
-	case n.Adopted != nil:
+	case n.Adopted != nil, n.Gone != "":
 		return true
 	case n.running():
 		return false

@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ func TestIncidentTitles(t *testing.T) {
 		return watchdog.Entry{Command: &watchdog.Command{Verb: verb, Pool: "west", Actor: "anna"}}
 	}
 	denied := watchdog.Entry{Decision: &watchdog.Decision{Will: watchdog.WillHold, To: "west", BlockedBy: watchdog.GuardApproval, Because: "anna denied the failover"}}
+	gone := watchdog.Entry{Notice: &watchdog.Notice{Kind: watchdog.NoticeFederationGone, Text: "c is no longer configured: put it right"}}
 	failed := actions.Outcome{Step: actions.DNSRecords, Error: "ns1: UPDATE: refused – check the key", RouteMoved: true}
 	for name, tc := range map[string]struct {
 		entries []watchdog.Entry
@@ -82,6 +84,20 @@ func TestIncidentTitles(t *testing.T) {
 		"adopted":             {[]watchdog.Entry{down("east", true), hold, order(watchdog.VerbAdopt)}, "✓ c – west carries federation, says anna", "nothing", true},
 		"adopted half-way":    {[]watchdog.Entry{down("east", true), begin, end(failed), order(watchdog.VerbAdopt)}, "✓ c – west carries federation, says anna", "nothing", true},
 		"retried after abort": {[]watchdog.Entry{down("east", true), begin, order(watchdog.VerbAbort), end(failed), order(watchdog.VerbRetry), {Chain: &watchdog.ChainStart{ID: "c-1.1", From: "east", To: "west", Retry: 1}}}, "✕ east is down – failing over to west", "the failover is carried through", false},
+		"gone": {[]watchdog.Entry{down("east", true), ask, gone},
+			"■ c is no longer configured – the incident is closed", "c is no longer configured: put it right", true},
+		"gone in the middle": {[]watchdog.Entry{down("east", true), begin, gone},
+			"⚠ c is no longer configured – the failover to west is not carried on", "c is no longer configured: put it right", true},
+		"gone half-way": {[]watchdog.Entry{down("east", true), begin, end(failed), gone},
+			"⚠ c is no longer configured – the failover to west is not through", "c is no longer configured: put it right", true},
+		"gone, and put right": {[]watchdog.Entry{order(watchdog.VerbAck), begin, gone, order(watchdog.VerbAck)},
+			"■ c is no longer configured – the incident was closed by anna", "nothing", true},
+		"gone, and told again": {[]watchdog.Entry{begin, gone, order(watchdog.VerbAck), gone},
+			"⚠ c is no longer configured – the failover to west is not carried on", "c is no longer configured: put it right", true},
+		"gone, and back again": {[]watchdog.Entry{down("east", true), begin, gone, {Notice: &watchdog.Notice{Kind: watchdog.NoticeStarted, Text: "edgewatch started"}}},
+			"✕ east is down – failing over to west", "the failover is carried through", false},
+		"gone, put right, and back": {[]watchdog.Entry{down("east", true), begin, gone, order(watchdog.VerbAck), {Notice: &watchdog.Notice{Kind: watchdog.NoticeStarted}}},
+			"✕ east is down", "", false},
 		"notice": {[]watchdog.Entry{{Notice: &watchdog.Notice{Kind: watchdog.NoticeDegraded, Text: "edge1: certificate expires in 5 days"}}},
 			"⚠ edge1: certificate expires in 5 days", "nothing", true},
 	} {
@@ -142,6 +158,37 @@ func TestEntriesInWords(t *testing.T) {
 	} {
 		if diff := cmp.Diff(want, detail(e)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
+// The card of a federation that is no longer configured asks nobody for anything
+// and offers nothing: edgewatch would refuse it.
+func TestTheCardOfAGoneFederationAsksNothing(t *testing.T) {
+	at := time.Date(2026, 11, 22, 12, 54, 2, 0, time.UTC)
+	n := &incident{ID: "c-1", Federation: "c"}
+	for i, e := range []watchdog.Entry{
+		{Pool: &watchdog.PoolChange{Pool: "east", Tripped: true}},
+		{Command: &watchdog.Command{Verb: watchdog.VerbPause, For: time.Hour, Actor: "anna"}},
+		{Command: &watchdog.Command{Verb: watchdog.VerbHold, Actor: "anna"}},
+		{Decision: &watchdog.Decision{Will: watchdog.WillAsk, To: "west", Because: "approve", NextAt: at.Add(time.Hour)}},
+	} {
+		e.Seq, e.At = uint64(i+1), at
+		n.fold(e)
+	}
+	if len(n.buttons()) == 0 || !strings.Contains(n.text(), "approve") {
+		t.Fatal("it asks nobody while the federation is configured")
+	}
+	n.fold(watchdog.Entry{Seq: 9, At: at, Notice: &watchdog.Notice{Kind: watchdog.NoticeFederationGone, Text: "c is no longer configured"}})
+	if got := n.buttons(); len(got) > 0 {
+		t.Errorf("%d buttons", len(got))
+	}
+	if got := n.text(); got != n.title() {
+		t.Errorf("text %q", got)
+	}
+	for _, f := range n.fields() {
+		if strings.Contains(f.Text, "until") || strings.Contains(f.Text, "Held") {
+			t.Errorf("it counts no more: %q", f.Text)
 		}
 	}
 }
