@@ -30,6 +30,9 @@ func (c *checks) channelTells() {
 		id, _ := m.Metadata["id"].(string)
 		_, n, _ := strings.Cut(id, "/")
 		t.seq, _ = strconv.ParseUint(n, 10, 64)
+		if t.part == "calm" {
+			continue // it says once more how a burst of notices ended, each of which was told
+		}
 		if t.part != "incident" {
 			events = append(events, t)
 			continue

@@ -24,6 +24,7 @@ const (
 const (
 	partIncident = "incident" // the incident's message
 	partEvent    = "event"    // a reply in its thread, or an entry without incident
+	partCalm     = "calm"     // what is so after a burst of notices
 )
 
 // eventType marks our messages in Slack's metadata.

@@ -104,7 +104,7 @@ func expected(entries []watchdog.Entry) map[string][]string {
 // messages of each incident.
 func shown(msgs []slacktest.Message) (threads map[string][]string, roots map[string]int) {
 	threads, roots = map[string][]string{}, map[string]int{}
-	ts := map[string]string{"": ""}
+	ts, alone := map[string]string{"": ""}, map[string]bool{}
 	for _, m := range msgs {
 		incident, _ := m.Metadata["incident"].(string)
 		if m.Metadata["part"] == partIncident {
@@ -112,7 +112,10 @@ func shown(msgs []slacktest.Message) (threads map[string][]string, roots map[str
 			ts[incident] = m.TS
 			continue
 		}
-		if m.ThreadTS != ts[incident] {
+		if incident == "" && m.ThreadTS == "" {
+			alone[m.TS] = true // a burst of notices may go into its thread
+		}
+		if m.ThreadTS != ts[incident] && (incident != "" || !alone[m.ThreadTS]) {
 			incident = "misplaced " + incident
 		}
 		threads[incident] = append(threads[incident], fmt.Sprintf("%v %s", m.Metadata["id"], m.Text))

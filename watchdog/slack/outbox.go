@@ -175,12 +175,7 @@ func (b *outbox) take(ctx context.Context, entries []watchdog.Entry) (int, error
 		return 0, err
 	}
 	if e.Incident == "" {
-		ts, err := b.post(ctx, b.event(e, ""))
-		if err != nil {
-			return 0, err
-		}
-		b.st.LastTS = max(b.st.LastTS, ts)
-		return 1, b.told(ctx, e)
+		return 1, b.takeAlone(ctx, e)
 	}
 	t := b.st.thread(e)
 	t.Incident.fold(e)
@@ -203,12 +198,14 @@ func (b *outbox) take(ctx context.Context, entries []watchdog.Entry) (int, error
 	if e.Step != nil {
 		return b.beginStep(ctx, t, entries)
 	}
-	ts, err := b.reply(ctx, t, b.event(e, t.TS))
+	m := b.event(e, t.TS)
+	ts, err := b.reply(ctx, t, m)
 	if err != nil {
 		return 0, err
 	}
 	t.Open = nil
 	t.LastTS = ts
+	b.count(e, m.broadcast)
 	return 1, b.told(ctx, e)
 }
 
@@ -274,7 +271,7 @@ func (b *outbox) event(e watchdog.Entry, thread string) *message {
 	}
 	return &message{
 		name: name{federation: e.Federation, seq: e.Seq, at: e.At, part: partEvent, incident: e.Incident},
-		at:   e.At, thread: thread, broadcast: loud(e), text: b.s.say(e), body: body,
+		at:   e.At, thread: thread, broadcast: loud(e) && b.often(e) == nil, text: b.s.say(e), body: body + b.aside(e),
 	}
 }
 
@@ -296,6 +293,9 @@ func (b *outbox) told(ctx context.Context, e watchdog.Entry) error {
 // there is nothing left to edit.
 func (b *outbox) refresh(ctx context.Context) (wait time.Duration, err error) {
 	b.posts = 0
+	if err := b.calm(ctx); err != nil {
+		return 0, err
+	}
 	for _, q := range b.st.Quiet {
 		if err := b.editQuiet(ctx, q); err != nil {
 			return 0, err

@@ -30,6 +30,7 @@ type state struct {
 	LastTS  string             `json:"last_ts,omitempty"` // our newest message in the channel
 	Threads map[string]*thread `json:"threads"`           // by incident
 	Quiet   map[string]*quiet  `json:"quiet,omitempty"`   // by federation: its newest message, while it is one of these
+	Bursts  map[string]*burst  `json:"bursts,omitempty"`
 }
 
 // quiet is a message that tells what edgewatch makes of rounds outside any
@@ -121,7 +122,7 @@ func (p *stepPost) fold(e watchdog.Entry) {
 }
 
 func newState(channel string) *state {
-	return &state{Version: stateVersion, Channel: channel, Threads: map[string]*thread{}, Quiet: map[string]*quiet{}}
+	return &state{Version: stateVersion, Channel: channel, Threads: map[string]*thread{}, Quiet: map[string]*quiet{}, Bursts: map[string]*burst{}}
 }
 
 // readState reads what saveable wrote. Another channel than before keeps the
@@ -141,6 +142,16 @@ func readState(data []byte, channel string) (*state, error) {
 	}
 	if st.Quiet == nil {
 		st.Quiet = map[string]*quiet{}
+	}
+	if st.Bursts == nil {
+		st.Bursts = map[string]*burst{}
+	}
+	for k, q := range st.Bursts {
+		if q == nil || q.Last.Notice == nil {
+			delete(st.Bursts, k)
+			continue
+		}
+		q.began, q.newest = time.Now(), time.Now() // what the clock made of the time between is not known
 	}
 	for k, t := range st.Threads {
 		if t == nil || t.Incident == nil {
