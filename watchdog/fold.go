@@ -342,7 +342,10 @@ func (f *fold) applyChain(e Entry) {
 	if f.chain != nil && f.chain.ID == e.Chain.ID {
 		f.chain.outcome, f.chain.endedAt, f.chain.seen = nil, time.Time{}, e.At
 		f.chain.at, f.chain.rescued = "", false
-		f.chain.Retry, f.chain.Skip, f.chain.Dropped = e.Chain.Retry, e.Chain.Skip, e.Chain.Dropped
+		f.chain.Skip, f.chain.Dropped = e.Chain.Skip, e.Chain.Dropped
+		if e.Chain.Dropped == "" { // else nothing is tried
+			f.chain.Retry = e.Chain.Retry
+		}
 		if f.incident == "" { // it goes on
 			f.incident, f.charged = e.Incident, f.chain.spends()
 		}
