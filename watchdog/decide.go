@@ -309,7 +309,7 @@ func (f *fold) recent(t time.Time) int {
 // nothing speaks against it.
 func (f *fold) quarantine(pool string, at time.Time, rules *Rules) string {
 	if f.quit[pool] {
-		return pool + " was failed over from and has not been seen answering since"
+		return pool + " was not seen answering when federation left it, nor since"
 	}
 	since, back := f.back[pool]
 	if stable := since.Add(rules.Failback.StableFor); back && at.Before(stable) {

@@ -26,7 +26,7 @@ type fold struct {
 	tripped   map[string]bool
 	degraded  map[string]bool
 	down      map[string]bool      // addresses of servers that were told to be down
-	quit      map[string]bool      // pools that were failed over from and have not been seen back
+	quit      map[string]bool      // pools that did not answer when federation left them and have not been seen back
 	back      map[string]time.Time // those that were: since when
 	shaky     map[string]bool      // those that were and died again: they are believed later
 	owed      map[string][]string  // servers that a chain to their pool stopped and did not see running again

@@ -158,7 +158,7 @@ func TestEngineFailsBack(t *testing.T) {
 		p.until(2*time.Minute, "failed over", activeIs("EdgePool2"))
 		w.with(func(w *estate) { w.dead["EdgePool1"] = false })
 		back := watchdog.Command{ID: "1", Verb: watchdog.VerbFailback, Pool: "EdgePool1", Reason: "repaired", Actor: "anna"}
-		if a, err := p.Submit(t.Context(), back); err != nil || a.Accepted || !strings.Contains(a.Text, "has not been seen answering") {
+		if a, err := p.Submit(t.Context(), back); err != nil || a.Accepted || !strings.Contains(a.Text, "was not seen answering") {
 			t.Errorf("at once: %+v, %v", a, err)
 		}
 		p.until(2*time.Minute, "in quarantine", func(s *watchdog.Snapshot) bool { return strings.Contains(s.Pools[0].Quarantined, "stable from") })

@@ -57,8 +57,8 @@ type PoolStatus struct {
 	// nobody saw running since, as far as edgewatch knows.
 	Stopped []string `json:"stopped,omitempty"`
 
-	// Quarantined says why no failback to the pool is advised: it was failed
-	// over from and has not answered for long enough since.
+	// Quarantined says why no failback to the pool is advised: it did not answer
+	// when federation left it and has not for long enough since.
 	Quarantined string `json:"quarantined,omitempty"`
 }
 

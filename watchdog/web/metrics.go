@@ -84,7 +84,7 @@ func newCollector(w Snapshots, build Build, now func() time.Time) *collector {
 		circuit:         desc("circuit_state", "Whether the pool's circuit breaker is in that state.", fed, pool, state),
 		poolReady:       desc("pool_ready", "Whether the pool could take over, when that was last checked; no sample of the active pool, nor before the first check.", fed, pool),
 		poolStopped:     desc("pool_servers_stopped", "How many servers of the pool had their services stopped by a failover and were not seen running since.", fed, pool),
-		poolQuarantined: desc("pool_quarantined", "Whether a failback to the pool is advised against: it was failed over from and has not answered for long enough since.", fed, pool),
+		poolQuarantined: desc("pool_quarantined", "Whether a failback to the pool is advised against: it did not answer when federation left it and has not for long enough since.", fed, pool),
 		poolReadyTime:   desc("pool_ready_check_timestamp_seconds", "When it was last checked whether the pool could take over; no sample of the active pool, nor before the first check.", fed, pool),
 		probeSuccess:    desc("probe_success", "Whether the server answered XMPP to its last probe.", fed, pool, target),
 		probeState:      desc("probe_state", "Whether that is what the server's last probe means.", fed, pool, target, state),

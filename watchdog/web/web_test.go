@@ -110,7 +110,7 @@ func failed() *watchdog.Snapshot {
 	s.Lease, s.Hold = "the lock file was replaced", &watchdog.Hold{Since: at, Actor: "anna"}
 	s.Approval = &watchdog.Approval{To: "EdgePool1", Since: at, Until: at.Add(15 * time.Minute)}
 	s.Pools[0].Stopped = []string{"edge1", "edge2"}
-	s.Pools[0].Quarantined = "EdgePool1 was failed over from and has not been seen answering since"
+	s.Pools[0].Quarantined = "EdgePool1 was not seen answering when federation left it, nor since"
 	s.Partner = []watchdog.PartnerView{{Domain: "fabrikam.com", Level: probe.Up, Pool: "EdgePool2"}, {Domain: "fabrikam.com"}}
 	return s
 }
