@@ -16,6 +16,7 @@ type fold struct {
 	wrote     time.Time // of the newest entry …
 	latest    time.Time // … and of the latest: a clock that shows less is behind, or this one was ahead
 	active    string
+	gone      string   // the pool that was it until it was no longer configured; "" once it is settled which one is
 	decision  Decision // the last one recorded
 	told      []told   // the newest decisions recorded
 	heard     string   // the newest incident with a decision recorded
@@ -325,7 +326,7 @@ func (f *fold) leave(pool string, unseen bool) {
 
 // takeOver makes the pool the active one, with a clean slate.
 func (f *fold) takeOver(pool string) {
-	f.active, f.unproven, f.undone = pool, nil, ""
+	f.active, f.gone, f.unproven, f.undone = pool, "", nil, ""
 	f.tripped[pool] = false
 	delete(f.quit, pool)
 	delete(f.back, pool)

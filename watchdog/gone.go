@@ -24,7 +24,7 @@ func (s *step) noticePoolGone() {
 	if knows(s.rules.Pools, gone) {
 		return
 	}
-	text := fmt.Sprintf("%s, which carries federation by the journal, is no longer configured: %s is taken for the active pool", gone, s.rules.Pools[0])
+	text := fmt.Sprintf("%s, which carries federation by the journal, is no longer configured: %s is taken for the active pool and watched from now on", gone, s.rules.Pools[0])
 	if len(s.rules.Pools) > 1 {
 		text += ". If another one is: adopt POOL REASON"
 	}
@@ -62,7 +62,19 @@ func (f *fold) forget(pool string) {
 	if f.faulted() {
 		f.confirm = fmt.Sprintf("the %s to %s is not through, and %s is no longer configured", f.chain.word(), f.chain.To, f.active)
 	}
+	gone := f.active
 	f.retryAt = time.Time{}
 	f.close()
 	f.takeOver(pool)
+	f.gone = gone
+}
+
+// guessed is why it is not certain that the active pool carries federation, "" once
+// a move brought it there or a person said so.
+func (f *fold) guessed() string {
+	if f.gone == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s is only taken for the active pool, because %s, which carried federation by the journal, was no longer configured: adopt POOL REASON says which one it is",
+		f.active, f.gone)
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"edgewatch/actions"
 )
 
@@ -122,5 +124,37 @@ func TestServersLeftStoppedOfAPoolThatIsGone(t *testing.T) {
 	}
 	if got := s.plays("restart"); strings.Contains(got, "edge3") {
 		t.Errorf("told again:\n%s", got)
+	}
+}
+
+// That the active pool is a guess stands in status and why, and in the log as a
+// warning, until a person says which one it is, be it the one that was taken, or
+// a move made one of them so.
+func TestAGuessIsToldUntilItIsOver(t *testing.T) {
+	for _, tt := range []struct{ over, active string }{
+		{"adopt EdgePool1 it is there", "EdgePool1"}, {"adopt EdgePool3 it is there", "EdgePool3"}, {"failover EdgePool3 --force we need it there", "EdgePool3"},
+	} {
+		s := newScript(t)
+		s.plays("boot", "adopt EdgePool2 it is there")
+		s.rules.Pools = []string{"EdgePool1", "EdgePool3"}
+		s.plays("restart")
+		i := slices.IndexFunc(s.kept, func(e Entry) bool { return e.Kind == KindNotice && e.Notice.Kind == NoticeActiveGone })
+		if e := s.kept[i]; e.level() != zerolog.WarnLevel || !strings.Contains(e.Sentence(), "watched from now on") {
+			t.Errorf("logged as %s: %s", e.level(), e.Sentence())
+		}
+		s.plays("round EdgePool1=up", "restart", "round EdgePool1=up", "ready EdgePool3")
+		const guess = "EdgePool1 is only taken for the active pool, because EdgePool2, which carried federation by the journal, was no longer configured"
+		told := func() string {
+			return (&Snapshot{State: s.m.State(), Active: s.m.Active(), Guessed: s.m.fold.guessed()}).Headline()
+		}
+		if got := told(); !strings.Contains(got, guess) {
+			t.Errorf("why: %s", got)
+		}
+		if got := s.plays(tt.over); strings.Contains(got, runs) {
+			s.plays("end ok")
+		}
+		if got := told(); strings.Contains(got, "only taken for") || s.m.Active() != tt.active {
+			t.Errorf("after %s, active %s: %s", tt.over, s.m.Active(), got)
+		}
 	}
 }

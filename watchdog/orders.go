@@ -412,7 +412,7 @@ func (s *step) adopted() {
 	case !knows(s.rules.Pools, cmd.Pool):
 		s.no("%s", unknownWord("pool", cmd.Pool, s.rules.Pools))
 	case s.lacksReason():
-	case cmd.Pool == f.active && !f.halfway():
+	case cmd.Pool == f.active && !f.halfway() && f.gone == "":
 		s.no("%s carries federation already, as far as edgewatch knows", cmd.Pool)
 	default:
 		// What was seen of it as a standby, which may not listen before it holds

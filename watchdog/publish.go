@@ -47,7 +47,7 @@ func (e *Engine) publish() {
 	if f.chain != nil {
 		s.Chain = f.chain.status()
 	}
-	s.Unproven = f.unproven.left()
+	s.Unproven, s.Guessed = f.unproven.left(), f.guessed()
 	round := e.shown()
 	if round != nil {
 		s.LastRound, s.Canaries, s.Frozen, s.Began = round.At, round.Canaries, round.Frozen, e.began

@@ -24,6 +24,7 @@ type Snapshot struct {
 	Approval     *Approval       `json:"approval,omitempty"` // what a person is asked now
 	Cooldown     time.Time       `json:"cooldown_until,omitzero"`
 	Unproven     string          `json:"unproven,omitempty"` // steps that the last move left out, while nothing else has shown that it worked
+	Guessed      string          `json:"guessed,omitempty"`  // why it is not certain that Active is the pool that carries federation
 	Incident     string          `json:"incident,omitempty"`
 	Newest       string          `json:"-"`               // the newest incident, also when it is over
 	Chain        *ChainStatus    `json:"chain,omitempty"` // the running failover, else the last one

@@ -292,6 +292,9 @@ func (s *Snapshot) Headline() string {
 	if s.Pause != nil && d.BlockedBy != GuardPause {
 		h += fmt.Sprintf("; automatic failover is paused until %s by %s (%s)", clock(s.Pause.Until), s.Pause.Actor, s.Pause.Reason)
 	}
+	if s.Guessed != "" {
+		h += "; BUT " + s.Guessed
+	}
 	for _, v := range s.Partner {
 		switch {
 		case v.Level == probe.Down && s.State == Watching:

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"edgewatch/actions"
 )
 
@@ -55,12 +57,21 @@ func (e *Engine) keep(ctx context.Context, ready *Ready) error {
 				e.moveTo(entry.Command.Pool)
 			}
 		}
-		e.log.Info().Uint64("seq", entry.Seq).Str("event", string(entry.Kind)).Str("incident", entry.Incident).Msg(entry.Sentence())
+		e.log.WithLevel(entry.level()).Uint64("seq", entry.Seq).Str("event", string(entry.Kind)).Str("incident", entry.Incident).Msg(entry.Sentence())
 	}
 	if e.ports.Wake != nil {
 		e.ports.Wake()
 	}
 	return nil
+}
+
+// level is how loudly the log tells the entry: that edgewatch guesses which pool
+// it has to watch must not pass unnoticed.
+func (e Entry) level() zerolog.Level {
+	if e.Kind == KindNotice && e.Notice.Kind == NoticeActiveGone {
+		return zerolog.WarnLevel
+	}
+	return zerolog.InfoLevel
 }
 
 // write appends to the journal and waits for that, but not for ever. One that

@@ -35,9 +35,9 @@ what blocks it, what a person is asked or holds, and the running or last move.
 federation, at, mode, state, active, decision (state, will, to, because,
 blocked_by, next_at), pools (name, active, verdict, why, breaker, servers,
 states, readiness, stopped, quarantined, uptime), canaries, approval (to, since,
-until, then), hold, pause, cooldown_until, unproven, incident, chain (id, kind,
-from, to, started_at, ended_at, outcome, which is missing while it runs, and
-steps: step, state, already, started_at, took, error), partner, partner_at,
+until, then), hold, pause, cooldown_until, unproven, guessed, incident, chain
+(id, kind, from, to, started_at, ended_at, outcome, which is missing while it
+runs, and steps: step, state, already, started_at, took, error), partner, partner_at,
 witnesses (url, vantage, at, says, why), vantage, lease_lost, frozen, gone (what
 federations that are no longer configured left undone), journal_error,
 history_error, last_round, interval and last_seq.

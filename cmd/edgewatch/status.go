@@ -193,6 +193,9 @@ func (t *tool) printSurroundings(s *watchdog.Snapshot, now time.Time) {
 	if s.Lease != "" {
 		t.fact("LEASE LOST", "this edgewatch does nothing any more: "+s.Lease)
 	}
+	if s.Guessed != "" {
+		t.fact("GUESSED", s.Guessed)
+	}
 	t.printQuestion(s, now)
 	if h := s.Hold; h != nil {
 		t.fact("held", fmt.Sprintf("until release, since %s by %s: %s", clock(h.Since, now), h.Actor, h.Reason))
