@@ -90,7 +90,7 @@ fuzz:
 soak: fuzz
 	$(GO) test -tags integration -count=10 -timeout 60m -run 'TestPrimaryKilled|TestWatchdogKilled|TestSlackFails|TestOwnLineDead|TestPaused' ./integration
 	$(GO) run ./cmd/edgelab simulate --seeds 100000
-	$(GO) run ./cmd/edgelab simulate --mutants --seeds 2000
+	$(GO) run ./cmd/edgelab simulate --mutants
 
 ## figures: false and missed failovers, detection and restoration over 1,000 years, for the README
 figures:

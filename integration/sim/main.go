@@ -67,6 +67,9 @@ func complain(err error, errOut io.Writer) int {
 	return exitUsage
 }
 
+// mutantSeeds is within how many stories every defect has to be found.
+const mutantSeeds = 2000
+
 const usage = `Usage: edgelab simulate [--seeds N | --years N | --mutants] [-c FILE] [-o json]
 
 Plays the product in virtual time against an estate in which everything goes
@@ -100,7 +103,7 @@ func parse(args []string, out io.Writer) (*commandLine, error) {
 	fs.StringVar(&c.config, "c", "", "short for --config `FILE`")
 	fs.StringVar(&c.federation, "federation", "", "`NAME` of the federation, when the file has several")
 	fs.StringVar(&c.federation, "f", "", "short for --federation `NAME`")
-	fs.IntVar(&c.Seeds, "seeds", 200, "play `N` stories")
+	fs.IntVar(&c.Seeds, "seeds", 200, "play `N` stories; with --mutants at most so many for each defect, there 2000")
 	fs.Float64Var(&c.years, "years", 0, "instead of stories, play the faults of `N` years one by one and print figures")
 	fs.Uint64Var(&c.From, "from", 1, "the first seed is `N`; the same seed is the same story")
 	fs.DurationVar(&c.Life, "life", 40*time.Minute, "`TIME` in which things go wrong in a story, in virtual time")
@@ -132,6 +135,9 @@ func parse(args []string, out io.Writer) (*commandLine, error) {
 func (c *commandLine) check(fs *flag.FlagSet, form string) error {
 	given := map[string]bool{}
 	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if c.mutants && !given["seeds"] {
+		c.Seeds = mutantSeeds
+	}
 	switch {
 	case fs.NArg() > 0:
 		return fmt.Errorf("unknown argument %q", fs.Arg(0))

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"errors"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,5 +42,16 @@ func TestNoSuchMutant(t *testing.T) {
 	err := FindMutants(t.Context(), "../..", "no such thing", 1, &out)
 	if _, ok := errors.AsType[usageError](err); !ok || out.Len() > 0 {
 		t.Errorf("%v, %q", err, &out)
+	}
+}
+
+// Whoever says no more than --mutants gives every defect the stories that it may
+// take to find it.
+func TestMutantsHaveStoriesEnough(t *testing.T) {
+	for args, want := range map[string]int{"--mutants": mutantSeeds, "--mutants --seeds 5": 5, "": 200} {
+		c, err := parse(strings.Fields(args), io.Discard)
+		if err != nil || c.Seeds != want {
+			t.Errorf("%s: %+v, %v", args, c, err)
+		}
 	}
 }
