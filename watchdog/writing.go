@@ -65,11 +65,32 @@ func (e *Engine) keep(ctx context.Context, ready *Ready) error {
 	return nil
 }
 
-// level is how loudly the log tells the entry: that edgewatch guesses which pool
-// it has to watch must not pass unnoticed.
+// level is how loudly the log tells the entry: as an error what a person has to
+// put right, as a warning what keeps federation from working or edgewatch from
+// acting.
 func (e Entry) level() zerolog.Level {
-	if e.Kind == KindNotice && e.Notice.Kind == NoticeActiveGone {
+	switch {
+	case e.Notice != nil:
+		return e.Notice.level()
+	case e.ChainEnd != nil && !e.ChainEnd.Outcome.OK, e.Step != nil && e.Step.Phase == actions.Failed, e.Decision != nil && e.Decision.BlockedBy == GuardLease:
+		return zerolog.ErrorLevel
+	case e.Pool != nil && e.Pool.Tripped, e.Chain != nil, e.Decision != nil && (e.Decision.Will == WillHold || e.Decision.Will == WillAsk):
 		return zerolog.WarnLevel
+	}
+	return zerolog.InfoLevel
+}
+
+func (n *Notice) level() zerolog.Level {
+	switch n.Kind {
+	case NoticeFederationGone, NoticeRefused, NoticePartnerLost:
+		return zerolog.ErrorLevel
+	case NoticeActiveGone, NoticeOldPoolGone, NoticeHeld, NoticeClock, NoticeDegraded, NoticeServerDown, NoticeServerGone, NoticeDNSBlind, NoticeWitnessSilent:
+		return zerolog.WarnLevel
+	case NoticeDrift:
+		if n.Pool != "" {
+			return zerolog.WarnLevel
+		}
+	case NoticeStarted, NoticeOldPoolBack, NoticePartnerBack, NoticePauseEnded, NoticeRecovered, NoticeServerBack, NoticeProven, NoticeDNSBack, NoticeWitnessBack:
 	}
 	return zerolog.InfoLevel
 }
