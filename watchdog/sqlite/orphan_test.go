@@ -84,6 +84,13 @@ func TestABackupBesideAnothersLogIsNotOpened(t *testing.T) {
 	if err := os.Rename(backup, path); err != nil {
 		t.Fatal(err)
 	}
+	_, errVerify := VerifyFile(t.Context(), path)
+	_, errBackup := Backup(t.Context(), path, statePath(t))
+	for _, err := range []error{errVerify, errBackup} { // or a sound file is thrown away, or the wrong one vouched for
+		if err == nil || !strings.Contains(err.Error(), path+"-wal is not its own") {
+			t.Errorf("whoever only reads is told: %v", err)
+		}
+	}
 	if s, err := Open(t.Context(), path); err == nil {
 		got, err := s.Verify(t.Context())
 		t.Fatalf("opened with %+v, %v; closing it: %v", got, err, s.Close())
@@ -122,5 +129,17 @@ func TestAnEmptyLogIsNoJournal(t *testing.T) {
 			t.Fatal(err)
 		}
 		open(t, path)
+	}
+}
+
+// A file of which nothing is left is told as that to those who read it: it has no
+// schema that is old, and to start edgewatch gives nothing back.
+func TestAnEmptyFileIsToldAsThat(t *testing.T) {
+	path := statePath(t)
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := VerifyFile(t.Context(), path); err == nil || !strings.Contains(err.Error(), "empty: nothing was written to it yet, or all of it is lost – put a backup in its place") {
+		t.Errorf("told: %v", err)
 	}
 }

@@ -31,7 +31,8 @@ type Reader struct {
 }
 
 // OpenReadOnly opens the store in the file at path for reading. It takes no
-// lock and changes nothing; the file may be in use by a running edgewatch.
+// lock and changes nothing; the file may be in use by a running edgewatch, which
+// is another process.
 func OpenReadOnly(ctx context.Context, path string) (*Reader, error) {
 	path, err := canonical(path)
 	if err != nil {
@@ -40,6 +41,17 @@ func OpenReadOnly(ctx context.Context, path string) (*Reader, error) {
 	if err := orphaned(path); err != nil {
 		return nil, err
 	}
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+		return nil, fmt.Errorf("state file %s: empty: nothing was written to it yet, or all of it is lost – put a backup in its place, or start edgewatch, which begins an empty journal", path)
+	}
+	if err := anothers(path); err != nil {
+		return nil, err
+	}
+	return openReadOnly(ctx, path)
+}
+
+// openReadOnly is OpenReadOnly of a file that is sound, by its canonical path.
+func openReadOnly(ctx context.Context, path string) (*Reader, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("state file: %w – it is the one that edgewatch's configuration names in state, once edgewatch has run", err)

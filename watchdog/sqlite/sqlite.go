@@ -112,7 +112,7 @@ func (s *Store) open(ctx context.Context) error {
 	if err := s.openRounds(); err != nil {
 		return err
 	}
-	if s.reader, err = OpenReadOnly(ctx, s.path); err != nil {
+	if s.reader, err = openReadOnly(ctx, s.path); err != nil {
 		return err
 	}
 	if _, err = s.reader.Verify(ctx); errors.Is(err, ErrChainBroken) {
