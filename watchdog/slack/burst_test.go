@@ -49,6 +49,7 @@ func (d *diary) tell(t *testing.T, entries ...watchdog.Entry) {
 func (d *diary) later(by time.Duration) {
 	for _, q := range d.box.st.Bursts {
 		q.began, q.newest = q.began.Add(-by), q.newest.Add(-by)
+		q.First, q.Last.At = q.First.Add(-by), q.Last.At.Add(-by)
 	}
 }
 
@@ -199,6 +200,24 @@ func TestHowDriftEndsIsShownAlthoughSlackWasDown(t *testing.T) {
 	}
 	d.tell(t)
 	if shown := d.channel(); len(shown) != burstLoud+1 {
+		t.Errorf("shown %q", shown)
+	}
+}
+
+// A process that is started more often than once an hour shows how drift ended all
+// the same.
+func TestHowDriftEndsIsShownAlthoughNoProcessLasts(t *testing.T) {
+	d := newDiary(t)
+	d.tell(t, drift("EdgePool2"), drift(""), drift("EdgePool2"), drift(""), drift("EdgePool3"))
+	for range 3 {
+		d.later(burstCalm / 2)
+		if err := d.box.save(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d.restart(t)
+		d.tell(t)
+	}
+	if shown := d.channel(); len(shown) != burstLoud+1 || !strings.Contains(shown[burstLoud], "EdgePool3") {
 		t.Errorf("shown %q", shown)
 	}
 }

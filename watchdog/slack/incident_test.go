@@ -226,3 +226,27 @@ func TestPauseOfTheCardFollowsTheClock(t *testing.T) {
 		t.Errorf("its end was told, and it is shown: %+v", n.Paused)
 	}
 }
+
+// The card of a federation that is configured again says what it said before,
+// whether the start belongs to its incident or not.
+func TestTheCardOfAFederationThatIsBack(t *testing.T) {
+	d := newDiary(t)
+	d.tell(t, story("contoso-7")...)
+	title := func() string { return d.box.st.Threads["contoso-7"].Incident.title() }
+	notice := func(federation, incident string, kind watchdog.NoticeKind) watchdog.Entry {
+		return watchdog.Entry{Federation: federation, Incident: incident, At: time.Now(), Kind: watchdog.KindNotice, Notice: &watchdog.Notice{Kind: kind, Text: "it is so"}}
+	}
+	before := title()
+	d.tell(t, notice("contoso", "contoso-7", watchdog.NoticeFederationGone), notice("fabrikam", "", watchdog.NoticeStarted))
+	if got := title(); got == before {
+		t.Errorf("contoso is gone, and its card says %q", got)
+	}
+	clear(d.box.edited) // the card was last edited long ago
+	d.tell(t, notice("contoso", "", watchdog.NoticeStarted))
+	if got := title(); got != before {
+		t.Errorf("%q was %q, and contoso is configured again", got, before)
+	}
+	if last := d.srv.Thread(d.srv.Messages()[0].TS)[0]; !strings.Contains(blocksOf(last), before) {
+		t.Errorf("the card in the channel:\n%s", blocksOf(last))
+	}
+}

@@ -174,6 +174,7 @@ func (b *outbox) take(ctx context.Context, entries []watchdog.Entry) (int, error
 	if err := b.endQuiet(ctx, e.Federation); err != nil {
 		return 0, err
 	}
+	b.st.revive(e)
 	if e.Incident == "" {
 		return 1, b.takeAlone(ctx, e)
 	}

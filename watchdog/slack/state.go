@@ -151,7 +151,9 @@ func readState(data []byte, channel string) (*state, error) {
 			delete(st.Bursts, k)
 			continue
 		}
-		q.began, q.newest = time.Now(), time.Now() // what the clock made of the time between is not known
+		// By the clock on the wall, which is all there is between two processes. A
+		// burst that it ends early begins anew.
+		q.began, q.newest = before(q.First, burstLong), before(q.Last.At, burstCalm)
 	}
 	for k, t := range st.Threads {
 		if t == nil || t.Incident == nil {
@@ -162,6 +164,12 @@ func readState(data []byte, channel string) (*state, error) {
 }
 
 // thread returns the thread of e's incident, beginning one if there is none.
+// before is that moment by the monotonic clock, which is not in the future, nor
+// longer ago than so.
+func before(at time.Time, most time.Duration) time.Time {
+	return time.Now().Add(-min(most, max(0, time.Since(at))))
+}
+
 func (s *state) thread(e watchdog.Entry) *thread {
 	t := s.Threads[e.Incident]
 	if t == nil {
@@ -169,6 +177,19 @@ func (s *state) thread(e watchdog.Entry) *thread {
 		s.Threads[e.Incident] = t
 	}
 	return t
+}
+
+// revive tells the cards that said that their federation is no longer configured
+// that it is, which e may say.
+func (s *state) revive(e watchdog.Entry) {
+	if e.Notice == nil || e.Notice.Kind != watchdog.NoticeStarted {
+		return
+	}
+	for _, t := range s.Threads {
+		if t.Incident.Gone != "" && t.Incident.Federation == e.Federation {
+			t.Incident.fold(e)
+		}
+	}
 }
 
 // prune forgets the incidents that had nothing new for longest.
