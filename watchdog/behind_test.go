@@ -56,12 +56,49 @@ func TestAPauseOfAClockThatIsFarBehind(t *testing.T) {
 	s := newScript(t)
 	s.lines("rules grace=1m", "boot", "round EdgePool1=up", "wait -87600h", "restart", "tick", "wait 72h", "pause 2h patching", "wait 10m")
 	did := s.lines("wait 87600h", "restart", "tick")
-	want := "the clock seems to have been behind when edgewatch last ran, and shows 87600h10m more now: nobody knows how much of that has passed, so that none of it counts; the pause of anna lasts until 2026-01-05 05:10:00 UTC"
+	want := "the clock seems to have been behind when edgewatch last ran, or ahead before that: nobody knows whether 87600h10m of what it shows now have passed, so that they do not count; the pause of anna lasts until 2026-01-05 05:10:00 UTC"
 	if !strings.Contains(did, want) {
 		t.Errorf("told:\n%s\nwant %q", did, want)
 	}
 	if did := s.lines("wait 5m", "restart", "tick"); strings.Contains(did, "the clock") {
 		t.Errorf("told again:\n%s", did)
+	}
+}
+
+// However far the clock is behind, and for however long edgewatch runs with it: what
+// is ordered meanwhile is not over sooner once the clock is right.
+func TestAClockThatIsBehindForLong(t *testing.T) {
+	for name, wrong := range map[string]struct{ back, runs, right string }{
+		"years":                       {"87600h", "72h", "87600h"},
+		"a day":                       {"30h", "26h", "30h"},
+		"a time zone":                 {"5h", "4h", "5h"},
+		"saved before the power went": {"40m", "5m", "10h40m"},
+	} {
+		for _, story := range behindStories() {
+			t.Run(name+"/"+story.name, func(t *testing.T) {
+				s := newScript(t)
+				s.lines("rules grace=1m", "boot", "round EdgePool1=up", "wait 2m", "wait -"+wrong.back, "restart", "tick", "wait "+wrong.runs)
+				s.lines(story.before...)
+				s.lines("wait "+wrong.right, "restart", "tick", "wait 2m")
+				if did := s.die(0); strings.Contains(did, "nobody approved") || strings.Contains(did, runs) || s.m.fold.decision.BlockedBy != story.guard {
+					t.Fatalf("lost:\n%s", s.out.String())
+				}
+			})
+		}
+	}
+}
+
+// A clock that was ahead for minutes once, and was put right while edgewatch was
+// stopped, looks the same: a pause may last for longer then, which is told, and not
+// for longer than it was ordered for, from then on.
+func TestAClockThatWasAheadForMinutes(t *testing.T) {
+	s := newScript(t)
+	s.lines("boot", "round EdgePool1=up", "wait 3m", "restart", "tick", "wait -3m", "restart", "tick", "wait 1m", "pause 72h a long migration", "wait 71h")
+	if did := s.lines("restart", "tick"); !strings.Contains(did, "or ahead before that") || s.m.fold.pause.Until.Sub(s.now) > 72*time.Hour {
+		t.Errorf("the pause lasts until %s:\n%s", s.m.fold.pause.Until, did)
+	}
+	if did := s.lines("wait 72h", "restart", "tick"); !strings.Contains(did, "has ended") {
+		t.Errorf("it does not end:\n%s", did)
 	}
 }
 

@@ -15,7 +15,7 @@ func (s *step) reckon() {
 	text := clockText(by)
 	if _, booted := s.Event.(Booted); booted { // what the last process made of its clock is none of this one's business
 		by = s.fold.regained(s.At)
-		text = fmt.Sprintf("the clock seems to have been behind when edgewatch last ran, and shows %s more now: nobody knows how much of that has passed, so that none of it counts", Span(by.Round(time.Second)))
+		text = fmt.Sprintf("the clock seems to have been behind when edgewatch last ran, or ahead before that: nobody knows whether %s of what it shows now have passed, so that they do not count", Span(by.Round(time.Second)))
 	}
 	if by.Abs() < clockSlack {
 		return
@@ -28,7 +28,9 @@ func (s *step) reckon() {
 
 // regained is how far the clock, which was behind when the newest entry was
 // written, is ahead of that now. It is 0 where it was not behind, as far as the
-// journal tells, or is still nearer to what it was then.
+// journal tells, or is still nearer to what it was then. A clock that was ahead
+// before that leaves the same journal: what waits then lasts for longer than
+// people meant, as the other mistake would end it early.
 func (f *fold) regained(at time.Time) time.Duration {
 	behind, by := f.latest.Sub(f.wrote), at.Sub(f.wrote)
 	if behind < clockSlack || by < behind/2 {

@@ -357,7 +357,9 @@ func (f *fold) applyNotice(e Entry) {
 		}
 		f.told, f.leapt = nil, n.By
 	case NoticeActiveGone:
+		gone := f.active
 		f.forget(n.Pool)
+		f.gone = gone
 	case NoticeServerGone:
 		f.settle(n.Pool, n.Server)
 	case NoticeRefused, NoticeFederationGone: // changes nothing

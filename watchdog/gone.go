@@ -62,11 +62,9 @@ func (f *fold) forget(pool string) {
 	if f.faulted() {
 		f.confirm = fmt.Sprintf("the %s to %s is not through, and %s is no longer configured", f.chain.word(), f.chain.To, f.active)
 	}
-	gone := f.active
 	f.retryAt = time.Time{}
 	f.close()
 	f.takeOver(pool)
-	f.gone = gone
 }
 
 // guessed is why it is not certain that the active pool carries federation, "" once

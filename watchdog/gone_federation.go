@@ -215,7 +215,7 @@ func (f *goneFederation) notice(at time.Time) []Entry {
 // incident is the one that went on when the federation was configured last, "" when
 // none did: whoever follows it learns that it is over.
 func (f *goneFederation) incident() string {
-	if c := f.fold.chain; f.fold.incident == "" && (f.fold.running() || f.fold.failedChain()) {
+	if c := f.fold.chain; f.fold.incident == "" && (f.fold.running() || f.fold.halfway() || f.fold.unseen() && f.fold.confirm != "") {
 		return c.incident
 	}
 	return f.fold.incident

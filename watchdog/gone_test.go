@@ -158,3 +158,31 @@ func TestAGuessIsToldUntilItIsOver(t *testing.T) {
 		}
 	}
 }
+
+// A pool that is put before the others in the file, and another order of them, is
+// no pool that is gone: nothing is guessed.
+func TestAnotherFirstPoolIsNoGuess(t *testing.T) {
+	for name, pools := range map[string][]string{
+		"a new one":     {"EdgePool9", "EdgePool1", "EdgePool2", "EdgePool3"},
+		"another order": {"EdgePool2", "EdgePool1", "EdgePool3"},
+	} {
+		s := newScript(t)
+		s.plays("boot", "round EdgePool1=up")
+		s.rules.Pools = pools
+		s.plays("restart", "round EdgePool1=up")
+		if s.m.Active() != "EdgePool1" || s.m.fold.guessed() != "" {
+			t.Errorf("%s: active %s; %s", name, s.m.Active(), s.m.fold.guessed())
+		}
+	}
+}
+
+// What is told of a federation that is gone belongs to no incident that was over
+// long before, although a failover of that one had failed.
+func TestWhatIsToldOfAGoneFederationBelongsToNoIncidentOfOld(t *testing.T) {
+	s := newScript(t)
+	s.plays("boot", "ready EdgePool2", "round EdgePool1=tripped", "end preflight", "round EdgePool1=up", "wait 720h", "hold renaming it")
+	f := &goneFederation{name: "contoso", fold: s.m.fold}
+	if f.incident() != "" || f.forgotten(s.now, nil) == "" {
+		t.Errorf("told in %q: %s", f.incident(), f.forgotten(s.now, nil))
+	}
+}

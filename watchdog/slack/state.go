@@ -164,12 +164,6 @@ func readState(data []byte, channel string) (*state, error) {
 }
 
 // thread returns the thread of e's incident, beginning one if there is none.
-// before is that moment by the monotonic clock, which is not in the future, nor
-// longer ago than so.
-func before(at time.Time, most time.Duration) time.Time {
-	return time.Now().Add(-min(most, max(0, time.Since(at))))
-}
-
 func (s *state) thread(e watchdog.Entry) *thread {
 	t := s.Threads[e.Incident]
 	if t == nil {
@@ -177,6 +171,12 @@ func (s *state) thread(e watchdog.Entry) *thread {
 		s.Threads[e.Incident] = t
 	}
 	return t
+}
+
+// before is that moment by the monotonic clock, which is not in the future, nor
+// longer ago than so.
+func before(at time.Time, most time.Duration) time.Time {
+	return time.Now().Add(-min(most, max(0, time.Since(at))))
 }
 
 // revive tells the cards that said that their federation is no longer configured
