@@ -228,6 +228,9 @@ func TestUnit(t *testing.T) {
 			t.Errorf("there is no %s", line)
 		}
 	}
+	if strings.Contains(unit, "\nPrivateUsers=") {
+		t.Error("in a user namespace of its own edgewatch journals every order as nobody's")
+	}
 	var f Federation
 	new(source).defaults(reflect.ValueOf(&f).Elem())
 	stop := regexp.MustCompile(`\nTimeoutStopSec=([0-9]+m)in\n`).FindStringSubmatch(unit)

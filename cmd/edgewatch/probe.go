@@ -107,14 +107,14 @@ func (t *tool) probe(ctx context.Context, f probeFlags, args []string) error {
 		return usage(errors.New("--watch looks at one HOST: leave --srv out"))
 	case f.srv != "" && len(args) > 0:
 		return usage(errors.New("--srv finds the servers itself: leave HOST out"))
+	case f.srv == "" && f.config != "":
+		return usage(errors.New("--config goes with --srv: it says where partners of a domain should be led"))
 	case f.srv == "" && len(args) != 1:
 		return usage(errors.New("say whom to probe: edgewatch probe HOST:PORT --domain DOMAIN"))
 	case f.srv == "" && len(f.domains) == 0:
 		return usage(errors.New("say with --domain which domain to ask for"))
 	case f.srv != "" && len(f.domains) > 0:
 		return usage(errors.New("--srv names the domain itself: leave --domain out"))
-	case f.srv == "" && f.config != "":
-		return usage(errors.New("--config goes with --srv: it says where partners of a domain should be led"))
 	case f.config == "" && f.socket != "":
 		return usage(errors.New("--socket goes with --config, which says which addresses a pool has"))
 	case !f.watch && f.given("interval"):

@@ -110,12 +110,26 @@ func (t *tool) printWhy(s *watchdog.Snapshot, now time.Time) {
 	}
 }
 
+const historyHelp = `Shows the newest entries of the journal, oldest first.
+
+"-o json" prints {"entries": [...]}, one object per entry with the keys seq, at,
+federation, incident (what belongs to one outage), kind, and the one that kind
+names: pool (tripped or recovered), decision, command, chain (a move begins), step,
+chain_end or notice. What does not apply is left out; durations are nanoseconds.
+It is stable: fields are only ever added, and so are kinds.`
+
 func (t *tool) historyCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "history", Short: "What happened lately", GroupID: groupRead, Args: noArgs}
+	cmd := &cobra.Command{Use: "history", Short: "What happened lately", GroupID: groupRead, Long: historyHelp}
 	r := remoteFlags(cmd)
 	form := outputFlag(cmd)
 	n := cmd.Flags().IntP("number", "n", 50, "show the `N` newest entries, at most 1000")
 	verify := cmd.Flags().String("verify", "", "instead check the journal's hash chain in this state `FILE`, which may be in use")
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if strings.HasPrefix(*verify, "-") {
+			return usage(fmt.Errorf("--verify wants the state FILE, not %q: it is the one that the configuration names in state", *verify))
+		}
+		return noArgs(cmd, args)
+	}
 	cmd.RunE = action(func(cmd *cobra.Command, _ []string) error {
 		asJSON, err := wantsJSON(*form)
 		if err != nil {
