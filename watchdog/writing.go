@@ -82,9 +82,10 @@ func (e Entry) level() zerolog.Level {
 
 func (n *Notice) level() zerolog.Level {
 	switch n.Kind {
-	case NoticeFederationGone, NoticeRefused, NoticePartnerLost:
+	case NoticeFederationGone, NoticePartnerLost:
 		return zerolog.ErrorLevel
-	case NoticeActiveGone, NoticeOldPoolGone, NoticeHeld, NoticeClock, NoticeDegraded, NoticeServerDown, NoticeServerGone, NoticeDNSBlind, NoticeWitnessSilent:
+	case NoticeRefused, // beside the error itself, which save logs
+		NoticeActiveGone, NoticeOldPoolGone, NoticeHeld, NoticeClock, NoticeDegraded, NoticeServerDown, NoticeServerGone, NoticeDNSBlind, NoticeWitnessSilent:
 		return zerolog.WarnLevel
 	case NoticeDrift:
 		if n.Pool != "" {

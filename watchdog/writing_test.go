@@ -30,7 +30,7 @@ func TestHowLoudlyTheLogTells(t *testing.T) {
 		"a step failed":          {Entry{Step: &actions.Record{Phase: actions.Failed}}, zerolog.ErrorLevel},
 		"it is through":          {Entry{ChainEnd: &ChainEnd{Outcome: actions.Outcome{OK: true}}}, zerolog.InfoLevel},
 		"it is not":              {Entry{ChainEnd: &ChainEnd{}}, zerolog.ErrorLevel},
-		"a defect":               {notice(NoticeRefused, ""), zerolog.ErrorLevel},
+		"a defect, once more":    {notice(NoticeRefused, ""), zerolog.WarnLevel},
 		"partners do not get in": {notice(NoticePartnerLost, "EdgePool1"), zerolog.ErrorLevel},
 		"drift":                  {notice(NoticeDrift, "EdgePool2"), zerolog.WarnLevel},
 		"drift is over":          {notice(NoticeDrift, ""), zerolog.InfoLevel},
